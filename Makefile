@@ -1,0 +1,51 @@
+# The one task runner. Every target sets up what it needs in .venv; nothing has to be installed by hand.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+DEV = $(VENV)/.dev-installed
+RUN = $(VENV)/.run-installed
+DOCS = $(VENV)/.docs-installed
+
+.PHONY: demo test lint docs bench study clean help
+
+help:  ## list the targets
+	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/'
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(RUN): $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --editable '.[all]'
+	@touch $@
+
+$(DEV): $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --editable '.[dev]'
+	@touch $@
+
+$(DOCS): $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --editable '.[docs]'
+	@touch $@
+
+demo: $(RUN)  ## the main job on bundled SPC/E water: fit, simulate, g(r) with error bars, exports, report
+	$(BIN)/bayescg demo --output demo
+
+test: $(DEV)  ## all tests
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+lint: $(DEV)  ## format, lint, types, import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+docs: $(DOCS)  ## build the documentation site into site/
+	$(BIN)/mkdocs build --strict
+
+bench: $(DEV)  ## benchmarks, beside csg_fmatch where it is installed
+	$(BIN)/python -m pytest tests/benchmarks --benchmark-only -n 0 -s -W default
+
+study: $(DEV)  ## slow statistical studies; results belong in docs/studies.md
+	$(BIN)/python -m tests.studies
+
+clean:  ## remove build outputs
+	rm -rf $(VENV) site demo build dist

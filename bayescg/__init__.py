@@ -1,0 +1,3 @@
+"""bayescg: coarse-grained molecular models as Bayesian posteriors."""
+
+__version__ = "0.1.0"
