@@ -1,0 +1,19 @@
+"""Trajectories in, one dataset layout out; the one room where units change."""
+
+from bayescg.data.dataset import from_arrays, load, save, topology_of, validate, with_forces
+from bayescg.data.neighbors import minimum_image, pairs, shortest_height
+from bayescg.data.topology import Topology, exclusions
+
+__all__ = [
+    "Topology",
+    "exclusions",
+    "from_arrays",
+    "load",
+    "minimum_image",
+    "pairs",
+    "save",
+    "shortest_height",
+    "topology_of",
+    "validate",
+    "with_forces",
+]
