@@ -1,0 +1,26 @@
+"""What a coarse-grained potential is: splines, baselines, terms, and their sum."""
+
+from bayescg.potentials.baselines import WCA, Baseline, Harmonic, LennardJones, Spline, table
+from bayescg.potentials.interactions import Interactions
+from bayescg.potentials.potential import Potential, fixed
+from bayescg.potentials.splines import UniformSpline
+from bayescg.potentials.terms import Angle, Bond, Configuration, Dihedral, Pair, Term
+
+__all__ = [
+    "WCA",
+    "Angle",
+    "Baseline",
+    "Bond",
+    "Configuration",
+    "Dihedral",
+    "Harmonic",
+    "Interactions",
+    "LennardJones",
+    "Pair",
+    "Potential",
+    "Spline",
+    "Term",
+    "UniformSpline",
+    "fixed",
+    "table",
+]

@@ -1,0 +1,154 @@
+"""Physics baselines: fixed curves that a term is added to, so that data are only asked for the difference.
+
+A baseline is a frozen dataclass with `energy(x)` [kJ/mol], elementwise and differentiable in JAX, x in [nm] or [rad].
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from bayescg.potentials.splines import UniformSpline, spline_energy
+
+
+@runtime_checkable
+class Baseline(Protocol):
+    """What a term asks of its baseline."""
+
+    def energy(self, x: Float[Array, "*point"]) -> Float[Array, "*point"]:
+        """Energy [kJ/mol] at the descriptor values x."""
+        ...
+
+
+@dataclass(frozen=True)
+class WCA:
+    """Weeks-Chandler-Andersen repulsion: Lennard-Jones cut at its minimum and shifted up.
+
+    u = 4 epsilon [(sigma/r)^12 - (sigma/r)^6] + epsilon for r < 2^(1/6) sigma, else 0 (doi:10.1063/1.1674820).
+
+    Attributes:
+        sigma: diameter [nm].
+        epsilon: strength [kJ/mol].
+    """
+
+    sigma: float
+    epsilon: float
+
+    def energy(self, x):
+        """Energy [kJ/mol] at distances x [nm]."""
+        edge = 2 ** (1 / 6) * self.sigma
+        inverse = (self.sigma / jnp.clip(x, 1e-3 * self.sigma, edge)) ** 6
+        return 4 * self.epsilon * (inverse**2 - inverse) + self.epsilon
+
+
+@dataclass(frozen=True)
+class LennardJones:
+    """Lennard-Jones, shifted so that energy and force vanish at the cutoff.
+
+    u = v(r) - v(rc) - (r - rc) v'(rc), v = 4 epsilon [(sigma/r)^12 - (sigma/r)^6].
+
+    Attributes:
+        sigma: diameter [nm].
+        epsilon: well depth before the shift [kJ/mol].
+        cutoff: distance where the interaction ends [nm].
+    """
+
+    sigma: float
+    epsilon: float
+    cutoff: float
+
+    def energy(self, x):
+        """Energy [kJ/mol] at distances x [nm]."""
+
+        def plain(r):
+            inverse = (self.sigma / r) ** 6
+            return 4 * self.epsilon * (inverse**2 - inverse)
+
+        inverse = (self.sigma / self.cutoff) ** 6
+        slope = -24 * self.epsilon * (2 * inverse**2 - inverse) / self.cutoff
+        r = jnp.clip(x, 1e-3 * self.sigma, self.cutoff)
+        return plain(r) - plain(self.cutoff) - (r - self.cutoff) * slope
+
+
+@dataclass(frozen=True)
+class Harmonic:
+    """u = stiffness / 2 (x - center)^2; x in [nm] or [rad].
+
+    Attributes:
+        center: position of the minimum.
+        stiffness: force constant [kJ/mol/nm^2] or [kJ/mol/rad^2].
+    """
+
+    center: float
+    stiffness: float
+
+    def energy(self, x):
+        """Energy [kJ/mol]."""
+        return 0.5 * self.stiffness * (x - self.center) ** 2
+
+
+@dataclass(frozen=True)
+class Spline:
+    """A curve given by spline coefficients: a tabulated potential, or another posterior's mean.
+
+    Attributes:
+        start: first knot.
+        stop: last knot.
+        coefficients: B-spline coefficients [kJ/mol]; `UniformSpline(start, stop, intervals, periodic)` is their basis.
+        periodic: whether the ends meet.
+    """
+
+    start: float
+    stop: float
+    coefficients: tuple[float, ...]
+    periodic: bool = False
+
+    @property
+    def spline(self) -> UniformSpline:
+        """The basis that the coefficients belong to."""
+        count = len(self.coefficients)
+        return UniformSpline(self.start, self.stop, count if self.periodic else count - 3, self.periodic)
+
+    def energy(self, x):
+        """Energy [kJ/mol]."""
+        return spline_energy(self.spline, jnp.asarray(self.coefficients), x)[0]
+
+
+def table(x, energy, *, intervals: int | None = None, periodic: bool = False) -> Spline:
+    """Turn a tabulated potential into a baseline.
+
+    Args:
+        x: abscissae, increasing ([nm] or [rad]).
+        energy: energies [kJ/mol] at x.
+        intervals: knot intervals of the spline; by default one per table entry.
+        periodic: whether the ends meet (dihedrals).
+
+    Returns:
+        The smoothest cubic through the table (natural spline), on uniform knots.
+
+    Raises:
+        ValueError: if x does not increase or anything is not finite.
+    """
+    from scipy.interpolate import CubicSpline
+
+    x, energy = np.asarray(x, float), np.asarray(energy, float)
+    if x.ndim != 1 or x.shape != energy.shape or len(x) < 4:
+        raise ValueError(f"a table needs two equally long columns of at least 4 numbers; got {x.shape}, {energy.shape}")
+    if not (np.all(np.isfinite(x)) and np.all(np.isfinite(energy)) and np.all(np.diff(x) > 0)):
+        raise ValueError("a table needs finite numbers at increasing x: remove nan rows and repeated abscissae")
+    spline = UniformSpline(float(x[0]), float(x[-1]), intervals or max(len(x) - 1, 4), periodic)
+    values = CubicSpline(x, energy, bc_type="natural")(spline.sites)
+    return Spline(spline.start, spline.stop, tuple(spline.interpolate(values).tolist()), periodic)
+
+
+def value_and_slope(
+    baseline: Baseline, x: Float[Array, "*point"]
+) -> tuple[Float[Array, "*point"], Float[Array, "*point"]]:
+    """Energy and derivative of a baseline at x."""
+    energy, slope = jax.jvp(baseline.energy, (x,), (jnp.ones_like(x),))
+    return energy, slope

@@ -1,0 +1,158 @@
+"""Which beads interact: bonded tuples from the topology, pairs from neighbor lists, exclusions taken out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float, Int
+
+from bayescg.data import neighbors
+from bayescg.data.topology import exclusions
+from bayescg.potentials.potential import Potential
+from bayescg.potentials.terms import Configuration, Pair, Term
+
+_LISTS = {"bond": "bonds", "angle": "angles", "dihedral": "dihedrals"}
+
+
+def bonded_tuples(term: Term, cg: xr.Dataset) -> Int[np.ndarray, "interaction body"]:
+    """The bonds, angles or dihedrals of `cg` that a bonded term describes (bead types read in either direction)."""
+    listed = np.asarray(cg[_LISTS[term.kind]].values) if _LISTS[term.kind] in cg else np.zeros((0, term.body), int)
+    types = np.asarray(cg["bead_type"].values)[listed].reshape(-1, term.body)
+    wanted = np.asarray(term.types)
+    match = np.all(types == wanted, axis=1) | np.all(types == wanted[::-1], axis=1)
+    group = getattr(term, "group", None)
+    if group is not None:
+        match &= np.asarray(cg[f"{term.kind}_group"].values) == group
+    found = listed[match]
+    if not len(found):
+        where = f" in group {group!r}" if group else ""
+        raise ValueError(
+            f"{term.name}: the data have no {term.kind} between {'-'.join(term.types)}{where}; "
+            f"bonded interactions come from the mapping's bonds"
+        )
+    return found.astype(np.int32)
+
+
+def sampled_range(term: Term, tuples: Int[np.ndarray, "interaction body"], cg: xr.Dataset) -> tuple[float, float]:
+    """Smallest and largest bond length of a `Bond` over all frames of `cg` [nm]."""
+    ends = cg["positions"].values[:, tuples]
+    box = cg["box"].values
+    lengths = [
+        np.linalg.norm(neighbors.minimum_image(ends[k, :, 1] - ends[k, :, 0], box[k]), axis=-1)
+        for k in range(len(ends))
+    ]
+    return float(np.min(lengths)), float(np.max(lengths))
+
+
+@dataclass(frozen=True, eq=False)
+class Interactions:
+    """The interacting tuples of one system for one potential; makes a `Configuration` of any frame.
+
+    Attributes:
+        potential: the potential, with all ranges filled in.
+        n_beads: number of beads.
+        bonded: beads of every bonded interaction, by term name.
+        type_index: bead type of each bead as an index into `potential.bead_types` (-1: in no term).
+        excluded: excluded pairs as sorted numbers i * n_beads + j, i < j.
+    """
+
+    potential: Potential
+    n_beads: int
+    bonded: dict[str, Int[np.ndarray, "interaction body"]]
+    type_index: Int[np.ndarray, " bead"]
+    excluded: Int[np.ndarray, " excluded"]
+
+    @classmethod
+    def of(cls, potential: Potential, cg: xr.Dataset) -> Interactions:
+        """Find the interactions of a potential in a system.
+
+        Raises:
+            ValueError: if a term names a bead type that the data lack, a bonded term matches nothing, beads carry net
+                charge, or a cutoff exceeds half the shortest box height of any frame.
+        """
+        present = np.asarray(cg["bead_type"].values).astype(str)
+        known = sorted(set(present.tolist()))
+        for term in potential.terms:
+            for bead in term.types:
+                if bead not in known:
+                    raise ValueError(f"{term.name} names bead type {bead!r}; the data have {', '.join(known)}")
+        if "charge" in cg.coords and np.any(np.abs(cg["charge"].values) > 1e-3):
+            worst = present[np.argmax(np.abs(cg["charge"].values))]
+            raise ValueError(
+                f"bead type {worst} carries net charge: a short-ranged potential cannot describe it, and this version "
+                "has no Coulomb baseline. Choose a mapping with neutral beads."
+            )
+        if potential.cutoff > 0:
+            shortest = min(
+                neighbors.shortest_height(box) for box in np.unique(cg["box"].values.reshape(-1, 3, 3), axis=0)
+            )
+            if potential.cutoff > 0.5 * shortest:
+                raise ValueError(
+                    f"cutoff {potential.cutoff:g} nm exceeds half the shortest box height ({0.5 * shortest:.4g} nm): "
+                    "use a shorter cutoff or a larger box"
+                )
+        types = potential.bead_types
+        n_beads = cg.sizes["bead"]
+        pairs = exclusions(
+            np.asarray(cg["bonds"].values) if "bonds" in cg else np.zeros((0, 2), int), n_beads, potential.exclude_bonds
+        )
+        return cls(
+            potential,
+            n_beads,
+            {t.name: bonded_tuples(t, cg) for t in potential.terms if not isinstance(t, Pair)},
+            np.array([types.index(bead) if bead in types else -1 for bead in present]),
+            np.sort(pairs[:, 0].astype(np.int64) * n_beads + pairs[:, 1]),
+        )
+
+    def pairs(
+        self, positions: Float[np.ndarray, "bead 3"], box: Float[np.ndarray, "3 3"], skin: float = 0.0
+    ) -> dict[str, Int[np.ndarray, "pair 2"]]:
+        """Pairs within reach of each pair term, exclusions taken out; each pair once.
+
+        Args:
+            positions: (bead, 3) [nm].
+            box: (3, 3) [nm].
+            skin: added to every cutoff [nm]; a list with a skin stays valid while beads move less than half of it.
+        """
+        terms = [term for term in self.potential.terms if isinstance(term, Pair)]
+        if not terms:
+            return {}
+        found = neighbors.pairs(positions, box, max(term.cutoff for term in terms) + skin)
+        if len(self.excluded):
+            low, high = found.min(axis=1).astype(np.int64), found.max(axis=1).astype(np.int64)
+            code = low * self.n_beads + high
+            place = np.minimum(np.searchsorted(self.excluded, code), len(self.excluded) - 1)
+            found = found[self.excluded[place] != code]
+        if len(terms) == 1 and np.all(self.type_index == self.type_index[0]):
+            return {terms[0].name: found}
+        types = self.type_index[found]
+        result = {}
+        for term in terms:
+            a, b = (self.potential.bead_types.index(bead) for bead in term.types)
+            match = ((types[:, 0] == a) & (types[:, 1] == b)) | ((types[:, 0] == b) & (types[:, 1] == a))
+            result[term.name] = found[match]
+        return result
+
+    def configuration(
+        self, positions: Float[np.ndarray, "bead 3"], box: Float[np.ndarray, "3 3"], skin: float = 0.0
+    ) -> Configuration:
+        """One frame with its interacting tuples, pair lists padded to a few fixed sizes.
+
+        Sizes grow in steps of about a tenth, so that a compiled function meets few different shapes.
+        """
+        tuples = dict(self.bonded)
+        for name, found in self.pairs(positions, box, skin).items():
+            padded = np.zeros((_capacity(len(found)), 2), np.int32)
+            padded[: len(found)] = found
+            tuples[name] = padded
+        return Configuration(positions, box, tuples)
+
+
+def _capacity(count: int) -> int:
+    """Smallest size >= count of a geometric ladder with ratio 1.1."""
+    if count <= 64:
+        return 64
+    return math.ceil(64 * 1.1 ** math.ceil(math.log(count / 64) / math.log(1.1)))

@@ -1,0 +1,245 @@
+"""A coarse-grained potential: a sum of terms, linear in all coefficients together."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jaxtyping import Array, Float
+
+from bayescg.potentials import baselines
+from bayescg.potentials.baselines import value_and_slope
+from bayescg.potentials.terms import Angle, Bond, Configuration, Dihedral, Pair, Term
+
+_FORMAT = 1
+_CLASSES = {
+    cls.__name__: cls
+    for cls in (
+        Pair,
+        Bond,
+        Angle,
+        Dihedral,
+        baselines.WCA,
+        baselines.LennardJones,
+        baselines.Harmonic,
+        baselines.Spline,
+    )
+}
+
+
+@dataclass(frozen=True, init=False)
+class Potential:
+    """Sum of terms. Holds scalars and tuples only: hashable, comparable, and a JSON text says it all.
+
+    U(R) = U_baseline(R) + A(R) . w, with w the coefficients of all terms one after another.
+
+    Args:
+        *terms: `Pair`, `Bond`, `Angle`, `Dihedral`.
+        exclude_bonds: beads at most this many bonds apart (0 to 3) have no pair interaction; the same in the fit, in
+            simulations, in g(r) and in exports.
+
+    Raises:
+        ValueError: if there is no term, two terms describe the same interaction, or `exclude_bonds` is not 0..3.
+    """
+
+    terms: tuple[Term, ...]
+    exclude_bonds: int = 0
+
+    def __init__(self, *terms: Term, exclude_bonds: int = 0):
+        if not terms:
+            raise ValueError("a potential needs at least one term, such as Pair('W', 'W', cutoff=0.9)")
+        if exclude_bonds not in (0, 1, 2, 3):
+            raise ValueError(f"exclude_bonds counts bonds between beads: 0, 1, 2 or 3; got {exclude_bonds!r}")
+        seen = {}
+        for term in terms:
+            types = min(term.types, term.types[::-1])
+            key = (term.kind, types, getattr(term, "group", None))
+            if key in seen:
+                raise ValueError(
+                    f"two terms describe the same interaction: {seen[key]} and {term.name}; bonded terms of equal "
+                    "bead types are told apart by group="
+                )
+            seen[key] = term.name
+        names = [term.name for term in terms]
+        if len(set(names)) < len(names):
+            raise ValueError(f"terms need different names; got {names}")
+        object.__setattr__(self, "terms", tuple(terms))
+        object.__setattr__(self, "exclude_bonds", int(exclude_bonds))
+
+    @property
+    def n_basis(self) -> int:
+        """Number of coefficients of all terms."""
+        return sum(term.n_basis for term in self.terms)
+
+    @property
+    def cutoff(self) -> float:
+        """Largest range of any term [nm]; 0 if only bonded terms."""
+        return max(term.cutoff for term in self.terms)
+
+    @property
+    def slices(self) -> dict[str, slice]:
+        """Where each term's coefficients stand in w."""
+        ends = np.cumsum([term.n_basis for term in self.terms]).tolist()
+        return {term.name: slice(end - term.n_basis, end) for term, end in zip(self.terms, ends, strict=True)}
+
+    @property
+    def bead_types(self) -> tuple[str, ...]:
+        """Bead types named by any term, sorted."""
+        return tuple(sorted({bead for term in self.terms for bead in term.types}))
+
+    def term(self, name: str) -> Term:
+        """The term of that name."""
+        for term in self.terms:
+            if term.name == name:
+                return term
+        raise ValueError(f"no term named {name!r}; this potential has {[t.name for t in self.terms]}")
+
+    def with_ranges(self, cg: xr.Dataset) -> Potential:
+        """Fill in the grids of bonds that were left open, from the bond lengths in `cg`.
+
+        Statistics of several trajectories can only be added if they used the same grids: call this once, then use
+        the result for all of them.
+        """
+        from bayescg.potentials.interactions import bonded_tuples, sampled_range
+
+        terms = []
+        for term in self.terms:
+            if isinstance(term, Bond) and (term.start is None or term.stop is None):
+                terms.append(term.with_range(*sampled_range(term, bonded_tuples(term, cg), cg)))
+            else:
+                terms.append(term)
+        return Potential(*terms, exclude_bonds=self.exclude_bonds)
+
+    def energy(self, configuration: Configuration, coefficients: Float[Array, " basis"]) -> Float[Array, ""]:
+        """Potential energy [kJ/mol] of one configuration."""
+        parts = self._parts(coefficients)
+        return jnp.sum(jnp.stack([term.energy(configuration, w) for term, w in parts]))
+
+    def forces(self, configuration: Configuration, coefficients: Float[Array, " basis"]) -> Float[Array, "bead 3"]:
+        """Bead forces [kJ/mol/nm], minus the gradient of `energy`."""
+        return sum(
+            (term.forces(configuration, w) for term, w in self._parts(coefficients)),
+            start=jnp.zeros_like(configuration.positions),
+        )
+
+    def virial(self, configuration: Configuration, coefficients: Float[Array, " basis"]) -> Float[Array, "3 3"]:
+        """Virial tensor -dU/d(strain) [kJ/mol]; pressure = (N k T + trace / 3) / V.
+
+        Taken by differentiating the energy with respect to a homogeneous strain of positions and box, which is
+        exact for terms of any number of bodies under periodic boundaries.
+        """
+
+        def strained(strain):
+            stretch = jnp.eye(3, dtype=strain.dtype) + strain
+            moved = configuration._replace(positions=configuration.positions @ stretch, box=configuration.box @ stretch)
+            return self.energy(moved, coefficients)
+
+        return -jax.grad(strained)(jnp.zeros((3, 3), configuration.positions.dtype))
+
+    def basis_energies(self, configuration: Configuration) -> Float[Array, " basis"]:
+        """dU/dw of one configuration: what reweighting between coefficient vectors needs."""
+        return jnp.concatenate([term.basis_energies(configuration) for term in self.terms])
+
+    def design_rows(self, configuration: Configuration) -> Float[Array, "bead basis 3"]:
+        """dF/dw of every bead; forces = baseline forces + design_rows . w."""
+        return jnp.concatenate([term.design_rows(configuration) for term in self.terms], axis=1)
+
+    def baseline_forces(self, configuration: Configuration) -> Float[Array, "bead baseline 3"]:
+        """Forces of each term's baseline, one column for every term that has one."""
+        columns = []
+        for term in self.terms:
+            if term.baseline is None:
+                continue
+            x, gradient = term.descriptor(configuration)
+            tuples = configuration.tuples[term.name]
+            slope = jnp.where(tuples[:, 0] != tuples[:, 1], value_and_slope(term.baseline, x)[1], 0.0)
+            force = jnp.zeros_like(configuration.positions).at[tuples].add(-slope[:, None, None] * gradient)
+            columns.append(force)
+        if not columns:
+            return jnp.zeros((configuration.positions.shape[0], 0, 3), configuration.positions.dtype)
+        return jnp.stack(columns, axis=1)
+
+    def to_json(self) -> str:
+        """The whole potential as JSON text."""
+        return json.dumps(
+            {
+                "format": _FORMAT,
+                "exclude_bonds": self.exclude_bonds,
+                "terms": [_encode(term) for term in self.terms],
+            }
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> Potential:
+        """Rebuild a potential from `to_json`.
+
+        Raises:
+            ValueError: if the text is not a potential that this version wrote.
+        """
+        try:
+            record = json.loads(text)
+            if record["format"] != _FORMAT:
+                raise ValueError(f"format {record['format']}; this version reads format {_FORMAT}")
+            return cls(*(_decode(term) for term in record["terms"]), exclude_bonds=record["exclude_bonds"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"not the JSON of a bayescg potential: {error}") from error
+
+    def _parts(self, coefficients) -> list[tuple[Term, Array]]:
+        if coefficients.shape[-1] != self.n_basis:
+            raise ValueError(f"this potential has {self.n_basis} coefficients; got {coefficients.shape[-1]}")
+        return [(term, coefficients[self.slices[term.name]]) for term in self.terms]
+
+    def __repr__(self) -> str:
+        inner = ", ".join(term.name for term in self.terms)
+        return f"Potential({inner}; {self.n_basis} coefficients, exclude_bonds={self.exclude_bonds})"
+
+
+def fixed(potential: Potential, coefficients: Sequence[float] | np.ndarray) -> tuple[Term, ...]:
+    """Terms of a fitted potential as known curves, to put under others (Δ-learning).
+
+    `Potential(*fixed(pair, mean), Angle(...))` learns the angle on top of the pair potential's mean. The uncertainty
+    of that mean is not carried along: to have it, learn both terms together.
+
+    Raises:
+        ValueError: if a term has a baseline beside its spline (fold it into the coefficients first).
+    """
+    terms = []
+    w = np.asarray(coefficients, float)
+    for term in potential.terms:
+        if term.baseline is not None and term.n_basis:
+            raise ValueError(f"{term.name} has a baseline of its own: a fixed term takes a single curve")
+        if term.n_basis:
+            spline = term.spline
+            raw = np.zeros(spline.size)
+            raw[: term.n_basis] = w[potential.slices[term.name]]
+            curve = baselines.Spline(spline.start, spline.stop, tuple(raw.tolist()), spline.periodic)
+            term = dataclasses.replace(term, baseline=curve, learn=False)
+        terms.append(term)
+    return tuple(terms)
+
+
+def _encode(item):
+    fields = {field.name: getattr(item, field.name) for field in dataclasses.fields(item)}
+    return {
+        "type": type(item).__name__,
+        **{k: _encode(v) if dataclasses.is_dataclass(v) else v for k, v in fields.items()},
+    }
+
+
+def _decode(record):
+    fields = dict(record)
+    name = fields.pop("type")
+    if name not in _CLASSES:
+        raise ValueError(f"unknown type {name!r}; known: {sorted(_CLASSES)}")
+    for key, value in fields.items():
+        if isinstance(value, dict):
+            fields[key] = _decode(value)
+        elif isinstance(value, list):
+            fields[key] = tuple(value)
+    return _CLASSES[name](**fields)

@@ -1,0 +1,129 @@
+"""Cubic B-splines on uniform knots: the one family of one-dimensional basis functions.
+
+On the uniform knots ``start + i h`` the basis function number ``k`` is ``beta((x - start) / h - (k - 1))`` with the
+centered cubic B-spline ``beta`` (support 4 h). At any x at most four functions differ from zero, so that a whole
+trajectory is turned into design rows by adding windows of four numbers (de Boor, A Practical Guide to Splines, 1978).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+
+@dataclass(frozen=True)
+class UniformSpline:
+    """Space of twice differentiable piecewise cubics on a uniform grid.
+
+    Outside [start, stop] every function is continued linearly (constant force), so that energies and forces stay
+    finite and continuous wherever a simulation strays.
+
+    Attributes:
+        start: first knot, in the unit of the descriptor ([nm] or [rad]).
+        stop: last knot.
+        intervals: number of knot intervals, at least 4.
+        periodic: whether the two ends are the same point (dihedral angles).
+    """
+
+    start: float
+    stop: float
+    intervals: int
+    periodic: bool = False
+
+    def __post_init__(self):
+        if not self.stop > self.start:
+            raise ValueError(f"a spline needs start < stop; got [{self.start}, {self.stop}]")
+        if self.intervals < 4:
+            raise ValueError(f"a spline needs at least 4 knot intervals; got {self.intervals}: lower the knot spacing")
+
+    @property
+    def spacing(self) -> float:
+        """Distance of two knots."""
+        return (self.stop - self.start) / self.intervals
+
+    @property
+    def size(self) -> int:
+        """Number of basis functions."""
+        return self.intervals if self.periodic else self.intervals + 3
+
+    @property
+    def knots(self) -> Float[np.ndarray, " knot"]:
+        """The knots, both ends included."""
+        return np.linspace(self.start, self.stop, self.intervals + 1)
+
+    def windows(
+        self, x: Float[Array, "*point"]
+    ) -> tuple[Int[Array, "*point"], Float[Array, "*point 4"], Float[Array, "*point 4"]]:
+        """The four basis functions that act at each x.
+
+        Returns:
+            Index of the first function, the four values, and the four derivatives with respect to x. Indices of a
+            periodic spline wrap: function numbers are to be taken modulo `size`.
+        """
+        h = self.spacing
+        t = (x - self.start) / h
+        if self.periodic:
+            # The caller keeps angles in [-pi, pi]; rounding may still touch the right end.
+            t = t - self.intervals * jnp.floor(t / self.intervals)
+        inside = jnp.clip(t, 0, self.intervals)
+        first = jnp.clip(jnp.floor(inside).astype(jnp.int32), 0, self.intervals - 1)
+        s = inside - first
+        r = 1 - s
+        values = jnp.stack([r**3 / 6, (4 - 6 * s**2 + 3 * s**3) / 6, (4 - 6 * r**2 + 3 * r**3) / 6, s**3 / 6], axis=-1)
+        slopes = jnp.stack([-(r**2) / 2, (3 * s**2 - 4 * s) / 2, (4 * r - 3 * r**2) / 2, s**2 / 2], axis=-1)
+        values = values + slopes * (t - inside)[..., None]
+        if self.periodic:
+            # Function k is centered at knot k: the window of the first interval begins with the last function.
+            first = first - 1
+        return first, values, slopes / h
+
+    def matrix(self, x: Float[np.ndarray, " point"], derivative: int = 0) -> Float[np.ndarray, "point basis"]:
+        """Dense collocation matrix: all basis functions (or their first or second derivatives) at x, in float64."""
+        x = np.atleast_1d(np.asarray(x, float))
+        t = (x - self.start) / self.spacing
+        if self.periodic:
+            t = t % self.intervals
+        inside = np.clip(t, 0, self.intervals)
+        first = np.clip(np.floor(inside).astype(int), 0, self.intervals - 1)
+        s = inside - first
+        r = 1 - s
+        values = np.stack([r**3, 4 - 6 * s**2 + 3 * s**3, 4 - 6 * r**2 + 3 * r**3, s**3], -1) / 6
+        slopes = np.stack([-(r**2), 3 * s**2 - 4 * s, 4 * r - 3 * r**2, s**2], -1) / 2
+        curvatures = np.stack([r, 3 * s - 2, 3 * r - 2, s], -1)
+        outside = (t - inside)[:, None]
+        window = (values + slopes * outside, slopes / self.spacing, curvatures * (outside == 0) / self.spacing**2)
+        columns = first[:, None] + np.arange(4) - (1 if self.periodic else 0)
+        dense = np.zeros((len(x), self.size))
+        np.add.at(dense, (np.arange(len(x))[:, None], columns % self.size), window[derivative])
+        return dense
+
+    @property
+    def sites(self) -> Float[np.ndarray, " basis"]:
+        """Greville sites: as many points as functions, where interpolation is unique and well conditioned.
+
+        They are the Greville abscissae of the clamped knot vector (same spline space), so that all lie in
+        [start, stop]; for a periodic spline, the knots.
+        """
+        if self.periodic:
+            return self.knots[:-1]
+        h = self.spacing
+        return np.concatenate([[self.start, self.start + h / 3], self.knots[1:-1], [self.stop - h / 3, self.stop]])
+
+    def interpolate(self, values: Float[np.ndarray, " basis"]) -> Float[np.ndarray, " basis"]:
+        """Coefficients of the spline that takes the given values at the Greville sites."""
+        return np.linalg.solve(self.matrix(self.sites), np.asarray(values, float))
+
+
+def spline_energy(
+    spline: UniformSpline, coefficients: Float[Array, " basis"], x: Float[Array, "*point"]
+) -> tuple[Float[Array, "*point"], Float[Array, "*point"]]:
+    """Value and slope of one spline at x, in JAX."""
+    first, values, slopes = spline.windows(x)
+    columns = first[..., None] + jnp.arange(4)
+    if spline.periodic:
+        columns = columns % spline.size
+    window = coefficients[columns]
+    return jnp.sum(window * values, -1), jnp.sum(window * slopes, -1)
