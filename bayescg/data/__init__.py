@@ -1,11 +1,15 @@
 """Trajectories in, one dataset layout out; the one room where units change."""
 
 from bayescg.data.dataset import from_arrays, load, save, topology_of, validate, with_forces
+from bayescg.data.mapping import Mapping
 from bayescg.data.neighbors import minimum_image, pairs, shortest_height
+from bayescg.data.reading import coarse_grain, stream
 from bayescg.data.topology import Topology, exclusions
 
 __all__ = [
+    "Mapping",
     "Topology",
+    "coarse_grain",
     "exclusions",
     "from_arrays",
     "load",
@@ -13,6 +17,7 @@ __all__ = [
     "pairs",
     "save",
     "shortest_height",
+    "stream",
     "topology_of",
     "validate",
     "with_forces",

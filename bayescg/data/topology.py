@@ -66,7 +66,7 @@ class Topology:
         labels = np.full(len(pairs), "", dtype=str) if groups is None else np.asarray(groups, dtype=str)
         angles, dihedrals = _paths(pairs, n_beads)
         return cls(
-            molecule=_components(pairs, n_beads),
+            molecule=connected_components(pairs, n_beads),
             bonds=pairs,
             bond_groups=labels,
             angles=angles,
@@ -132,8 +132,8 @@ def _adjacency(pairs: NDArray[np.int64], n_beads: int) -> sparse.csr_array:
     return sparse.csr_array((ones, (ends[:, 0], ends[:, 1])), shape=(n_beads, n_beads))
 
 
-def _components(pairs: NDArray[np.int64], n_beads: int) -> NDArray[np.int64]:
-    """Number of the connected part of each bead, in the order of first beads."""
+def connected_components(pairs: NDArray[np.int64], n_beads: int) -> NDArray[np.int64]:
+    """(n_beads,) number of the connected part of each bead (or atom), in the order of first beads."""
     _, label = sparse.csgraph.connected_components(_adjacency(pairs, n_beads), directed=False)
     _, first, inverse = np.unique(label, return_index=True, return_inverse=True)
     return np.argsort(np.argsort(first))[inverse].astype(np.int64)
