@@ -35,7 +35,7 @@ test: $(DEV)  ## all tests
 lint: $(DEV)  ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
 
 docs: $(DOCS)  ## build the documentation site into site/

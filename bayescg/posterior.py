@@ -143,7 +143,7 @@ def ranges_of(posterior: xr.DataTree) -> dict[str, tuple[float, float]]:
 
 def mean_coefficients(posterior: xr.DataTree) -> Float[np.ndarray, " basis"]:
     """Posterior mean of the coefficients [kJ/mol]."""
-    return posterior["posterior"]["coefficients"].mean(("chain", "draw")).values
+    return np.asarray(posterior["posterior"]["coefficients"].mean(("chain", "draw")))
 
 
 def draw_coefficients(posterior: xr.DataTree, draws: int | None, *, key: Array) -> Draws:
