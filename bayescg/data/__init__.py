@@ -1,5 +1,6 @@
 """Trajectories in, one dataset layout out; the one room where units change."""
 
+from bayescg.data import datasets
 from bayescg.data.dataset import from_arrays, load, save, topology_of, validate, with_forces
 from bayescg.data.mapping import Mapping
 from bayescg.data.neighbors import minimum_image, pairs, shortest_height
@@ -10,6 +11,7 @@ __all__ = [
     "Mapping",
     "Topology",
     "coarse_grain",
+    "datasets",
     "exclusions",
     "from_arrays",
     "load",
