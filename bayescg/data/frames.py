@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import warnings
 from collections.abc import Iterator
@@ -15,6 +17,7 @@ from bayescg.data.dataset import assemble, check_box, check_temperature, fingerp
 from bayescg.data.mapping import Mapping
 from bayescg.data.plausibility import check_force_magnitude
 from bayescg.data.projection import Projection
+from bayescg.data.trr import TrrHeaders
 
 Forces = bool | Literal["unchecked"]
 """Read forces; positions only; or accept forces of any magnitude."""
@@ -23,6 +26,7 @@ _NM = 0.1  # one Angstrom in nm
 _PER_NM = 10.0  # one kJ/mol/Angstrom in kJ/mol/nm
 # LAMMPS dumps come through MDAnalysis as written. One kcal/mol/A and one eV/A in kJ/mol/nm.
 _LAMMPS_FORCE = {"real": 41.84, "metal": 964.8533212331}
+_UNREADABLE = (OSError, EOFError, ValueError, IndexError, KeyError, StopIteration, RuntimeError)
 _LAMMPS_REMEDY = 'mda.Universe("system.data", "traj.lammpsdump", units="real")  # or "metal"'
 
 
@@ -53,6 +57,7 @@ class FrameReader:
         if frames.step is not None and frames.step < 1:
             raise ValueError(f"step={frames.step}: give a positive number of frames")
         self._frames = range(*frames.indices(self._trajectory.n_frames))
+        self._to_the_end = frames.stop is None and frames.step in (None, 1)
         if len(self._frames) == 0:
             raise ValueError(
                 f"no frames: start={frames.start}, stop={frames.stop}, step={frames.step} of the "
@@ -73,20 +78,20 @@ class FrameReader:
 
     def chunks(self, size: int) -> Iterator[RawFrames]:
         """Mapped frames, at most `size` at a time."""
-        damaged = False
-        for begin in range(0, len(self._frames), size):
-            numbers = self._frames[begin : begin + size]
-            rows = []
-            for number in numbers:
-                row = self._frame(number)
-                if row is None:
-                    damaged = True
-                    break
-                rows.append(row)
-            if rows:
-                yield self._stack(rows, numbers[: len(rows)])
-            if damaged:
-                return
+        readers = getattr(self._trajectory, "readers", [self._trajectory])
+        with contextlib.ExitStack() as stack:
+            headers = [stack.enter_context(TrrHeaders(reader)) for reader in readers]
+            for begin in range(0, len(self._frames), size):
+                numbers = self._frames[begin : begin + size]
+                with _without_reader_warnings():
+                    rows = list(itertools.takewhile(bool, (self._frame(number, headers) for number in numbers)))
+                if rows:
+                    yield self._stack(rows, numbers[: len(rows)])
+                if len(rows) < len(numbers):
+                    return
+            last, reader = self._frames[-1], self._local(self._frames[-1])
+            if self._to_the_end and headers[reader[0]].cut_behind(reader[1]):
+                self._damaged(last + 1, EOFError("it ends within its header"))
 
     def dataset(self, raw: RawFrames) -> xr.Dataset:
         """A chunk in the layout of datasets; forces are checked once."""
@@ -109,11 +114,18 @@ class FrameReader:
             self._checked = True
         return result
 
-    def _frame(self, number: int):
+    def _local(self, number: int) -> tuple[int, int]:
+        """File and frame in this file, where several files are chained."""
+        chained = getattr(self._trajectory, "_get_local_frame", None)
+        return (0, number) if chained is None else chained(number)
+
+    def _frame(self, number: int, headers: list[TrrHeaders]):
         """Positions, forces, box and time of one frame; None where a damaged trajectory may end."""
         try:
+            reader, local = self._local(number)
+            headers[reader].check(local, self._mapping.n_atoms)
             step = self._trajectory[number]
-        except (OSError, EOFError, ValueError, IndexError, KeyError, StopIteration, RuntimeError) as error:
+        except _UNREADABLE as error:
             return self._damaged(number, error)
         if step.n_atoms != self._mapping.n_atoms:
             raise ValueError(self._changed(number, f"{step.n_atoms} atoms"))
@@ -156,7 +168,7 @@ class FrameReader:
                 f"{self._path} is damaged at frame {number} ({error}): the frames before it are used", stacklevel=5
             )
             return
-        before = f"the {number} frames before it can be used by partial=True" if number else "no frame can be used"
+        before = f"use the frames before it by stop={number} or partial=True" if number else "no frame can be used"
         raise ValueError(
             f"frame {number} of {self._path} cannot be read ({error}): the file is truncated or damaged; {before}"
         ) from error
@@ -177,6 +189,15 @@ class FrameReader:
             f"{self._path} has no forces: rerun the simulation or `mdrun -rerun` with forces written (GROMACS: "
             "nstfout, TRR, not XTC; LAMMPS: dump fx fy fz), or read positions only by forces=False"
         )
+
+
+@contextlib.contextmanager
+def _without_reader_warnings() -> Iterator[None]:
+    """Silence what MDAnalysis says about damage that we report, and about dumps that do not say their time step."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="seek failed")
+        warnings.filterwarnings("ignore", message="Reader has no dt information")
+        yield
 
 
 def _trajectory(universe):
@@ -219,11 +240,9 @@ def _force_scale(universe) -> float:
 def _source(trajectory, path: str) -> str:
     """A name for the trajectory that is the same in every program that reads any part of it."""
     parts = []
-    for number in range(min(2, trajectory.n_frames)):
-        try:
+    with _without_reader_warnings(), contextlib.suppress(*_UNREADABLE):
+        for number in range(min(2, trajectory.n_frames)):
             step = trajectory[number]
-        except (OSError, EOFError, ValueError, IndexError, StopIteration, RuntimeError):
-            break
-        parts += [step.positions, np.array([step.time])]
-        parts += [step.velocities] if step.has_velocities else []
+            parts += [step.positions.copy(), np.array([step.time])]
+            parts += [step.velocities.copy()] if step.has_velocities else []
     return f"{os.path.basename(path)}-{fingerprint(*parts)}"

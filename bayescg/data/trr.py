@@ -1,0 +1,71 @@
+"""Headers of GROMACS TRR files: two kinds of damage that MDAnalysis reads over without a word.
+
+It returns stale coordinates for a frame with fewer atoms than the first, and does not count a last frame that was cut
+within its header.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from types import TracebackType
+
+_MAGIC = 1993
+_HEADER = 76  # magic, the string GMX_trn_file with its two lengths, and 13 integers
+
+
+class TrrHeaders:
+    """Checks the headers of the frames of a TRR reader; does nothing for other readers.
+
+    Args:
+        reader: MDAnalysis reader of one file.
+    """
+
+    def __init__(self, reader):
+        self._file = None
+        if getattr(reader, "format", "") == "TRR":
+            self._file = open(reader.filename, "rb")  # noqa: SIM115
+            self._size = os.fstat(self._file.fileno()).st_size
+            self._offsets = reader._xdr.offsets
+
+    def __enter__(self) -> TrrHeaders:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def check(self, frame: int, n_atoms: int) -> None:
+        """Check one frame.
+
+        Raises:
+            EOFError: if the frame is cut off.
+            ValueError: if the frame has another number of atoms.
+        """
+        if self._file is None:
+            return
+        found, end = self._parse(frame)
+        if found != n_atoms:
+            raise ValueError(f"number of atoms changed to {found}")
+        if end > self._size:
+            raise EOFError(f"it ends {end - self._size} bytes too early")
+
+    def cut_behind(self, frame: int) -> bool:
+        """Whether this is the last frame that the reader knows, and the file goes on behind it."""
+        last = self._file is not None and frame + 1 == len(self._offsets)
+        return last and self._parse(frame)[1] < self._size
+
+    def _parse(self, frame: int) -> tuple[int, int]:
+        """Number of atoms of a frame, and where in the file it ends."""
+        assert self._file is not None
+        start = int(self._offsets[frame])
+        self._file.seek(start)
+        header = self._file.read(_HEADER)
+        if len(header) < _HEADER or struct.unpack(">i", header[:4])[0] != _MAGIC:
+            raise EOFError("its header is cut off or damaged")
+        sizes = struct.unpack(">13i", header[24:])
+        # The time and lambda that follow have the precision of the box, or of the first array there is.
+        precision = sizes[2] // 9 if sizes[2] else max(sizes[7:10]) // (3 * max(sizes[10], 1))
+        return sizes[10], start + _HEADER + 2 * precision + sum(sizes[2:5]) + sum(sizes[7:10])
