@@ -34,6 +34,8 @@ def summarize(array: xr.DataArray, *, ci_prob: float = 0.9) -> xr.Dataset:
     - `lower`, `upper`: `mean` -+ t sqrt(sd^2 + sd_posterior^2 / n_draws), an equal-tailed interval. The last part is
       the error of the mean from having few draws; t is Student's quantile with Welch and Satterthwaite's degrees of
       freedom (doi:10.2307/3002019), since standard deviations from ten blocks or 16 draws are themselves uncertain.
+      With less than about eight draws whose noise v_d exceeds the posterior spread, the clipping often hides that
+      spread (four draws, noise as large as the spread: a nominal 0.90 covers 0.84): take longer runs or more draws.
 
     Blocks count as independent. Where neighboring blocks correlate, which means that they are shorter than the memory
     of the system, the error bars are too small: the lag-1 correlation, pooled over draws and bins, is in the attr
