@@ -1,0 +1,6 @@
+"""From data to posterior."""
+
+from bayescg.inference.force_matching import Sampling, force_match
+from bayescg.inference.statistics import ForceStatistics, force_statistics
+
+__all__ = ["ForceStatistics", "Sampling", "force_match", "force_statistics"]

@@ -1,0 +1,151 @@
+"""The exact marginal likelihood of force matching: coefficients integrated out, hyperparameters left.
+
+With f = J w + e, e ~ N(0, sigma_t^2) for beads of type t and w = m + L v, v ~ N(0, I),
+
+    log Z = -1/2 sum_t [n_t log(2 pi sigma_t^2) + s_t / sigma_t^2] - 1/2 log|B| + 1/2 h' B^-1 h,
+    B = I + L' H L,   H = sum_t J_t'J_t / sigma_t^2,   h = L' sum_t J_t'(f_t - J_t m) / sigma_t^2,
+
+and w | hyperparameters ~ N(m + L B^-1 h, L B^-1 L'). Working with the factor L of the prior rather than its inverse
+needs no inverse of a nearly singular covariance (Rasmussen & Williams, Gaussian Processes for Machine Learning, 2006,
+section 2.2).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+from jax.scipy.linalg import solve_triangular
+from jaxtyping import Array, Float
+
+from bayescg import kernels
+from bayescg.inference.blocks import Sums
+from bayescg.kernels import TermPrior
+from bayescg.potentials import Potential
+
+
+class Reduced(NamedTuple):
+    """Sums of the residual force about baselines and prior mean, in the free coordinates of the prior.
+
+    Attributes:
+        gram: (bead_type, free, free).
+        cross: (bead_type, free).
+        square: (bead_type,).
+        components: (bead_type,).
+    """
+
+    gram: Float[Array, "bead_type free free"]
+    cross: Float[Array, "bead_type free"]
+    square: Float[Array, " bead_type"]
+    components: Float[Array, " bead_type"]
+
+
+@dataclass(frozen=True, eq=False)
+class Prior:
+    """Prior of all coefficients of a potential.
+
+    Attributes:
+        potential: the potential.
+        terms: prior of each term that learns.
+        kernels: kernel of each term.
+        noise: prior median of the noise of each bead type [kJ/mol/nm].
+        bead_types: names of the bead types.
+    """
+
+    potential: Potential
+    terms: tuple[TermPrior, ...]
+    kernels: Mapping[str, object]
+    noise: tuple[float, ...]
+    bead_types: tuple[str, ...]
+
+    @property
+    def mean(self) -> Float[np.ndarray, " basis"]:
+        """Prior mean of the coefficients [kJ/mol]."""
+        return np.concatenate([term.mean for term in self.terms])
+
+    @property
+    def lift(self) -> Float[np.ndarray, "basis free"]:
+        """Free coordinates to coefficients, block by block."""
+        lift = np.zeros((sum(t.lift.shape[0] for t in self.terms), sum(t.lift.shape[1] for t in self.terms)))
+        row = column = 0
+        for term in self.terms:
+            rows, columns = term.lift.shape
+            lift[row : row + rows, column : column + columns] = term.lift
+            row, column = row + rows, column + columns
+        return lift
+
+    def distributions(self) -> dict[str, dist.Distribution]:
+        """Hyperprior of every site."""
+        sites: dict[str, dist.Distribution] = {}
+        for term in self.terms:
+            sites.update(kernels.hyperpriors(self.kernels[term.name], term))
+        for bead, scale in zip(self.bead_types, self.noise, strict=True):
+            sites[f"noise_{bead}"] = dist.LogNormal(math.log(scale), 1.0)
+        return sites
+
+    def factor(self, values: Mapping[str, Array]) -> Float[Array, "free free"]:
+        """Block-diagonal factor of the free coordinates' covariance at given hyperparameters."""
+        blocks = [kernels.factor(self.kernels[term.name], term, values) for term in self.terms]
+        return jax.scipy.linalg.block_diag(*blocks)
+
+    def noises(self, values: Mapping[str, Array]) -> Float[Array, " bead_type"]:
+        """Noise of each bead type [kJ/mol/nm]."""
+        return jnp.stack([values[f"noise_{bead}"] for bead in self.bead_types])
+
+
+def reduce(prior: Prior, sums: Sums) -> Reduced:
+    """Take baselines and prior mean off the forces and change to free coordinates: done once, before any sampling."""
+    n_basis = prior.potential.n_basis
+    known = np.concatenate([prior.mean, np.ones(sums.gram.shape[-1] - n_basis)])
+    lift = prior.lift
+    cross = (sums.cross - sums.gram @ known)[:, :n_basis]
+    square = sums.square - 2 * sums.cross @ known + np.einsum("k,tkl,l->t", known, sums.gram, known)
+    gram = np.einsum("kf,tkl,lg->tfg", lift, sums.gram[:, :n_basis, :n_basis], lift, optimize=True)
+    return Reduced(jnp.asarray(gram), jnp.asarray(cross @ lift), jnp.asarray(square), jnp.asarray(sums.components))
+
+
+class Solution(NamedTuple):
+    """Gaussian posterior of the free coordinates at fixed hyperparameters, and the log evidence."""
+
+    factor: Float[Array, "free free"]
+    cholesky: Float[Array, "free free"]
+    whitened: Float[Array, " free"]
+    log_evidence: Float[Array, ""]
+
+
+def solve(data: Reduced, factor: Float[Array, "free free"], noise: Float[Array, " bead_type"]) -> Solution:
+    """Condition on the data: the equations at the head of this file."""
+    precision = noise**-2
+    gram = jnp.einsum("t,tfg->fg", precision, data.gram)
+    cross = factor.T @ (precision @ data.cross)
+    cholesky = jnp.linalg.cholesky(jnp.eye(gram.shape[0]) + factor.T @ gram @ factor)
+    whitened = solve_triangular(cholesky, cross, lower=True)
+    log_evidence = (
+        -0.5 * jnp.sum(data.components * jnp.log(2 * math.pi * noise**2) + data.square * precision)
+        - jnp.sum(jnp.log(jnp.diagonal(cholesky)))
+        + 0.5 * whitened @ whitened
+    )
+    return Solution(factor, cholesky, whitened, log_evidence)
+
+
+def mean_and_spread(solution: Solution) -> tuple[Float[Array, " free"], Float[Array, "free free"]]:
+    """Posterior mean of the free coordinates, and a matrix F with F F' their covariance."""
+    mean = solution.factor @ solve_triangular(solution.cholesky, solution.whitened, lower=True, trans=1)
+    spread = solution.factor @ solve_triangular(
+        solution.cholesky, jnp.eye(solution.cholesky.shape[0]), lower=True, trans=1
+    )
+    return mean, spread
+
+
+def model(prior: Prior, data: Reduced) -> None:
+    """The NumPyro model of the hyperparameters."""
+    values = {name: numpyro.sample(name, distribution) for name, distribution in prior.distributions().items()}
+    solution = solve(data, prior.factor(values), prior.noises(values))
+    numpyro.factor("log_evidence", solution.log_evidence)

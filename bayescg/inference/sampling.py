@@ -1,0 +1,217 @@
+"""Hyperparameter posteriors of any NumPyro model with a cheap density: mode, Laplace, variational, NUTS.
+
+All three start at the mode and use its curvature: with millions of forces the noise is known to a per mille while a
+lengthscale is known to a factor, and a sampler that has to find both scales by itself fails (NumPyro's default
+initialization finds no valid start).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.infer
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float
+from numpyro.infer.util import initialize_model
+
+from bayescg._runtime import double_precision, progress
+
+_CHUNK = 50
+_FIELDS = ("energy", "num_steps", "accept_prob", "diverging", "potential_energy")
+
+
+class Mode(NamedTuple):
+    """Posterior mode in unconstrained coordinates, with the inverse Hessian there."""
+
+    position: Float[np.ndarray, " site"]
+    covariance: Float[np.ndarray, "site site"]
+
+
+class Sampled(NamedTuple):
+    """Draws of a model's sites, (chain, draw, ...), and sampler statistics (chain, draw)."""
+
+    values: dict[str, np.ndarray]
+    stats: dict[str, np.ndarray]
+    attrs: dict[str, object]
+
+
+class Density(NamedTuple):
+    """A NumPyro model as a function of one unconstrained vector."""
+
+    potential: Callable
+    unravel: Callable
+    constrain: Callable
+    start: Float[Array, " site"]
+
+
+def density(model: Callable, args: tuple, *, key: Array) -> Density:
+    """Minus log joint density of a NumPyro model on unconstrained space."""
+    info = initialize_model(
+        key, model, model_args=args, init_strategy=numpyro.infer.init_to_median(num_samples=1), validate_grad=False
+    )
+    start, unravel = ravel_pytree(info.param_info.z)
+    return Density(lambda z: info.potential_fn(unravel(z)), unravel, info.postprocess_fn, start)
+
+
+def find_mode(target: Density) -> Mode:
+    """Mode by L-BFGS (SciPy) from the prior median; Hessian from central differences of exact gradients.
+
+    Raises:
+        ValueError: if the density has no finite mode.
+    """
+    from scipy.optimize import minimize
+
+    value_and_grad = jax.jit(jax.value_and_grad(target.potential))
+
+    def objective(z):
+        value, gradient = value_and_grad(jnp.asarray(z))
+        if not np.isfinite(value) or not np.all(np.isfinite(gradient)):
+            return 1e300, np.zeros_like(z)
+        return float(value), np.asarray(gradient)
+
+    start = np.asarray(target.start)
+    best = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=[(v - 12, v + 12) for v in start])
+    if not np.isfinite(best.fun) or best.fun >= 1e300:
+        raise ValueError("the hyperparameters have no finite mode: check the forces for outliers and zero variance")
+    step = 1e-3
+    hessian = np.stack(
+        [(objective(best.x + step * e)[1] - objective(best.x - step * e)[1]) / (2 * step) for e in np.eye(len(best.x))]
+    )
+    # Flat or slightly concave directions (a hyperparameter that the data do not see) get the hyperprior's scale.
+    eigenvalues, vectors = np.linalg.eigh(0.5 * (hessian + hessian.T))
+    return Mode(best.x, (vectors / np.maximum(eigenvalues, 0.25)) @ vectors.T)
+
+
+def laplace(target: Density, mode: Mode, draws: int, *, key: Array) -> Sampled:
+    """Draws of the Gaussian at the mode, as one chain."""
+    noise = jax.random.normal(key, (draws, len(mode.position)))
+    positions = mode.position + noise @ np.linalg.cholesky(mode.covariance).T
+    return Sampled(_constrain(target, positions[None]), {}, {})
+
+
+def variational(model: Callable, args: tuple, target: Density, mode: Mode, draws: int, *, key: Array) -> Sampled:
+    """Full-rank Gaussian in unconstrained space fitted by NumPyro's SVI, started at the mode, as one chain."""
+    import optax
+    from numpyro.infer import SVI, Trace_ELBO
+    from numpyro.infer.autoguide import AutoMultivariateNormal
+
+    guide = AutoMultivariateNormal(
+        model, init_loc_fn=numpyro.infer.init_to_value(values=_at(target, mode.position)), init_scale=0.05
+    )
+    schedule = optax.exponential_decay(0.02, 500, 0.3)
+    svi = SVI(model, guide, optax.adam(schedule), Trace_ELBO(num_particles=8))
+    run_key, draw_key = jax.random.split(key)
+    state = svi.init(run_key, *args)
+    update = jax.jit(lambda s: jax.lax.scan(lambda s, _: svi.update(s, *args), s, None, length=100))
+    losses = []
+    with progress("Variational inference", 15) as advance:
+        for _ in range(15):
+            state, loss = update(state)
+            losses.append(np.asarray(loss))
+            advance(1)
+    values = guide.sample_posterior(draw_key, svi.get_params(state), sample_shape=(draws,))
+    losses = np.concatenate(losses)
+    drift = abs(losses[-300:].mean() - losses[-600:-300].mean())
+    attrs = {"elbo": float(-losses[-300:].mean()), "converged": bool(drift < 0.5)}
+    return Sampled({name: np.asarray(value)[None] for name, value in values.items()}, {}, attrs)
+
+
+def nuts(target: Density, mode: Mode, *, chains: int, warmup: int, draws: int, key: Array) -> Sampled:
+    """No-U-turn sampling by NumPyro from the mode, mass matrix from its curvature (doi:10.48550/arXiv.1111.4246).
+
+    Chains run in turn on as many threads as the process may use (compiled code releases Python's lock): on a CPU this
+    beats vectorized chains, which wait for the longest trajectory at every step.
+    """
+    dimension = len(mode.position)
+    kernel = numpyro.infer.NUTS(
+        potential_fn=target.potential, dense_mass=True, inverse_mass_matrix=jnp.asarray(mode.covariance)
+    )
+    keys = jax.random.split(key, chains + 1)
+    spread = np.linalg.cholesky(mode.covariance)
+    starts = mode.position + np.asarray(jax.random.normal(keys[-1], (chains, dimension))) @ spread.T
+    states = [kernel.init(keys[c], warmup, init_params=jnp.asarray(starts[c])) for c in range(chains)]
+
+    @jax.jit
+    def advance_chain(state):
+        def step(state, _):
+            state = kernel.sample(state, (), {})
+            return state, (state.z, {field: getattr(state, field) for field in _FIELDS})
+
+        return jax.lax.scan(step, state, None, length=_CHUNK)
+
+    def run(state, advance):
+        kept = []
+        with jax.enable_x64(True):
+            for done in range(0, warmup + draws, _CHUNK):
+                state, out = advance_chain(state)
+                out = jax.tree.map(np.asarray, out)
+                if done + _CHUNK > warmup:
+                    skip = max(warmup - done, 0)
+                    kept.append(jax.tree.map(lambda x, skip=skip: x[skip:], out))
+                advance(_CHUNK)
+        z, stats = jax.tree.map(lambda *parts: np.concatenate(parts)[:draws], *kept)
+        return z, stats
+
+    with progress("NUTS", chains * _CHUNK * -(-(warmup + draws) // _CHUNK)) as advance:
+        advance_chain.lower(states[0]).compile()
+        with ThreadPoolExecutor(max_workers=_threads(chains)) as pool:
+            results = list(pool.map(lambda state: run(state, advance), states))
+    positions = np.stack([z for z, _ in results])
+    stats = {
+        _ARVIZ.get(field, field): np.stack([s[field] for _, s in results]) for field in _FIELDS if field != "potential_energy"
+    }
+    stats["lp"] = -np.stack([s["potential_energy"] for _, s in results])
+    return Sampled(_constrain(target, positions), stats, {})
+
+
+_ARVIZ = {"num_steps": "n_steps", "accept_prob": "acceptance_rate"}
+
+
+def diagnose(values: Mapping[str, np.ndarray], stats: Mapping[str, np.ndarray]) -> tuple[dict[str, float], list[str]]:
+    """R-hat, effective sample sizes and divergences of sampled hyperparameters; plain words for what is bad.
+
+    Thresholds of Vehtari et al. (doi:10.1214/20-BA1221): R-hat below 1.01, 100 effective draws a chain.
+    """
+    import arviz_stats
+    import xarray as xr
+
+    data = xr.Dataset(
+        {n: (("chain", "draw", *(f"{n}_{k}" for k in range(v.ndim - 2))), v) for n, v in values.items()}
+    )
+    chains = next(iter(values.values())).shape[0]
+    rhat = max(float(v.max()) for v in arviz_stats.rhat(data).data_vars.values())
+    bulk = min(float(v.min()) for v in arviz_stats.ess(data, method="bulk").data_vars.values())
+    tail = min(float(v.min()) for v in arviz_stats.ess(data, method="tail").data_vars.values())
+    divergences = int(np.sum(stats.get("diverging", 0)))
+    numbers = {"rhat_max": rhat, "ess_bulk_min": bulk, "ess_tail_min": tail, "divergences": divergences}
+    warnings = []
+    if not rhat < 1.01:
+        warnings.append(f"R-hat is {rhat:.3f} (should be below 1.01): chains disagree; run longer chains")
+    if not min(bulk, tail) >= 100 * chains:
+        warnings.append(
+            f"only {min(bulk, tail):.0f} effective draws of some hyperparameter (should be {100 * chains}): run longer"
+        )
+    if divergences:
+        warnings.append(f"{divergences} divergent transitions: the sampler missed a corner of the posterior")
+    return numbers, warnings
+
+
+def _threads(tasks: int) -> int:
+    import os
+
+    return max(1, min(tasks, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1))
+
+
+def _at(target: Density, position) -> dict[str, Array]:
+    return target.constrain(target.unravel(jnp.asarray(position)))
+
+
+def _constrain(target: Density, positions: Float[np.ndarray, "chain draw site"]) -> dict[str, np.ndarray]:
+    with double_precision():
+        mapped = jax.jit(jax.vmap(jax.vmap(lambda z: target.constrain(target.unravel(z)))))(jnp.asarray(positions))
+        return {name: np.asarray(value) for name, value in mapped.items()}

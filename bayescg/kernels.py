@@ -1,0 +1,248 @@
+"""GPJax kernels as priors of spline coefficients: which curves are plausible before the forces are seen.
+
+The prior of a term is a Gaussian process on its curve u(x). Coefficients follow by interpolation at the Greville sites,
+w = S^-1 u(sites), so that Cov(w) = S^-1 k(sites, sites) S^-T, exact at the sites. Edge conditions enter by
+conditioning: the transformed coefficients (C w, Z'w), with C w = 0 the conditions and Z a basis of its null space, have
+a joint Cholesky factor whose lower right block is the factor of Cov(Z'w | C w = 0).
+
+Outside the sampled range data say nothing. There the prior mean is a wall that confines, and the prior's *force*
+standard deviation shrinks to zero within two knots, so that every draw follows the wall: coefficient differences (the
+coefficients of the slope) are damped, which leaves the energy's own level free.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import equinox as eqx
+import gpjax
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+from gpjax.parameters import AbstractUnwrappable
+from jaxtyping import Array, Float
+from numpyro.distributions import Distribution
+
+from bayescg.potentials import Term
+
+_JITTER = 1e-9
+"""Relative to the kernel's variance: a smooth kernel on a fine grid is singular in float64."""
+
+_POWER = 12
+"""Exponent of the repulsive wall of pairs, that of Lennard-Jones."""
+
+
+@dataclass(frozen=True, eq=False)
+class TermPrior:
+    """Constants of one term's prior; the kernel's hyperparameters are the only unknowns left.
+
+    Attributes:
+        name: the term.
+        inputs: (site, dimension) where the kernel is evaluated; angles on the circle for dihedrals.
+        transform: (site, site) maps curve values at the sites to (conditioned, free) coefficients.
+        lift: (basis, free) maps free coefficients to the term's, damping and gauge applied.
+        mean: (basis,) prior mean [kJ/mol].
+        lengthscale: prior median of lengthscales, in units of the inputs.
+        amplitude: prior median of the curve's standard deviation [kJ/mol].
+    """
+
+    name: str
+    inputs: Float[np.ndarray, "site dimension"]
+    transform: Float[np.ndarray, "site site"]
+    lift: Float[np.ndarray, "basis free"]
+    mean: Float[np.ndarray, " basis"]
+    lengthscale: float
+    amplitude: float
+
+
+def term_prior(
+    term: Term, counts: Float[np.ndarray, " interval"], sampled: tuple[float, float], kT: float, wall: float
+) -> TermPrior:
+    """Prior of a term from where its descriptor was sampled.
+
+    Args:
+        term: the term.
+        counts: interactions met in each knot interval.
+        sampled: smallest and largest descriptor met.
+        kT: thermal energy [kJ/mol].
+        wall: for pairs, repulsive force at the inner edge of the well-sampled range [kJ/mol/nm]; 0 for none.
+
+    Returns:
+        The prior's constants.
+    """
+    spline = term.spline
+    damping = _damping(term, sampled)
+    conditions, embedding, free = _edges(term)
+    # Coefficients whose neighbors' differences are all damped away carry no freedom: leaving them out is the marginal.
+    moving = np.zeros(spline.size, bool)
+    moving[:-1] |= damping > 1e-4
+    moving[1:] |= damping > 1e-4
+    kept = np.flatnonzero(moving[free])
+    transform = np.vstack([conditions, np.eye(spline.size)[free[kept]]]) @ np.linalg.inv(spline.matrix(spline.sites))
+    lift = _integrate(term, damping[:, None] * np.diff(embedding[:, kept], axis=0))
+    mean = _integrate(term, spline.spacing * _mean_slope(term, counts, wall=wall, kT=kT)[:, None])[:, 0]
+    return TermPrior(term.name, _inputs(term), transform, lift, mean, _lengthscale(term, sampled), 3 * kT)
+
+
+def default_kernel() -> gpjax.kernels.AbstractKernel:
+    """Matern-5/2: twice differentiable energies, continuous forces, no more smoothness than physics promises."""
+    return gpjax.kernels.Matern52()
+
+
+def hyperpriors(kernel: gpjax.kernels.AbstractKernel, prior: TermPrior) -> dict[str, Distribution]:
+    """Weakly informative priors of a kernel's parameters, one entry a NumPyro site.
+
+    Lengthscales and amplitudes (square roots of variances) are log-normal about the term's own scales: what the
+    kernel object holds for them is ignored, so that `Matern52()` is the whole specification. Other parameters
+    (the `alpha` of RationalQuadratic, a period) are log-normal about the value they were given.
+    """
+    sites: dict[str, Distribution] = {}
+    for label, _, value in _parameters(kernel):
+        ones = jnp.ones(jnp.shape(value))
+        site = f"{label}_{prior.name}"
+        if label.startswith("lengthscale"):
+            sites[site] = dist.LogNormal(math.log(prior.lengthscale) * ones, 0.7)
+        elif label.startswith("amplitude"):
+            sites[site] = dist.LogNormal(math.log(prior.amplitude) * ones, 1.5)
+        else:
+            sites[site] = dist.LogNormal(jnp.log(value) * ones, 0.5)
+    return sites
+
+
+def factor(
+    kernel: gpjax.kernels.AbstractKernel, prior: TermPrior, values: Mapping[str, Array]
+) -> Float[Array, "free free"]:
+    """Cholesky factor of the free coefficients' prior covariance, edge conditions imposed (traced values work)."""
+    for label, where, _ in _parameters(kernel):
+        value = values[f"{label}_{prior.name}"]
+        kernel = eqx.tree_at(where, kernel, value**2 if label.startswith("amplitude") else value)
+    inputs = jnp.asarray(prior.inputs)
+    gram = kernel.cross_covariance(inputs, inputs)
+    gram = gram + _JITTER * jnp.trace(gram) / len(inputs) * jnp.eye(len(inputs))
+    transform = jnp.asarray(prior.transform)
+    joint = jnp.linalg.cholesky(transform @ gram @ transform.T)
+    free = prior.lift.shape[1]
+    return joint[-free:, -free:]
+
+
+def _parameters(kernel) -> list[tuple[str, object, Array]]:
+    """(label, selector, value) of every parameter; labels are numbered if a kernel has several parts."""
+    leaves = jax.tree_util.tree_flatten_with_path(kernel, is_leaf=lambda x: isinstance(x, AbstractUnwrappable))[0]
+    names = [_field(path) for path, _ in leaves]
+    found = []
+    for number, (path, leaf) in enumerate(leaves):
+        name = "amplitude" if names[number] == "variance" else names[number]
+        if names.count(names[number]) > 1:
+            name += str(names[:number].count(names[number]) + 1)
+        value = leaf.unwrap() if isinstance(leaf, AbstractUnwrappable) else leaf
+        found.append((name, _selector(path), jnp.asarray(value)))
+    if not found:
+        raise ValueError(f"kernel {type(kernel).__name__} has no parameters to learn")
+    return found
+
+
+def _field(path) -> str:
+    return [str(entry.name) for entry in path if isinstance(entry, jax.tree_util.GetAttrKey)][-1]
+
+
+def _selector(path):
+    def select(tree):
+        for entry in path:
+            tree = getattr(tree, entry.name) if isinstance(entry, jax.tree_util.GetAttrKey) else tree[entry.idx]
+        return tree
+
+    return select
+
+
+def _inputs(term: Term) -> Float[np.ndarray, "site dimension"]:
+    if term.spline.periodic:
+        # On the circle any kernel is periodic and stays positive definite.
+        return np.stack([np.cos(term.sites), np.sin(term.sites)], axis=1)
+    return term.sites[:, None]
+
+
+def _edges(term: Term):
+    """Edge conditions: (conditions on raw coefficients, embedding of the free ones, indices of the free ones).
+
+    Pairs have u = u' = u'' = 0 at the cutoff, carried by the last three coefficients alone; angles have u' = 0 at 0 and
+    pi, where u' is the difference of the first and third coefficient.
+    """
+    size = term.spline.size
+    identity = np.eye(size)
+    if term.kind == "pair":
+        free = np.arange(size - 3)
+        return identity[-3:], identity[:, free], free
+    if term.kind == "angle":
+        free = np.arange(1, size - 1)
+        embedding = identity[:, free]
+        embedding[0], embedding[-1] = embedding[2], embedding[-3]
+        return np.stack([identity[2] - identity[0], identity[-1] - identity[-3]]), embedding, free
+    return np.zeros((0, size)), identity, np.arange(size)
+
+
+def _integrate(term: Term, differences: Float[np.ndarray, "difference k"]) -> Float[np.ndarray, "basis k"]:
+    """Coefficients from their differences: zero at the cutoff for pairs, zero mean (the gauge) for bonded terms."""
+    zero = np.zeros((1, differences.shape[1]))
+    if term.kind == "pair":
+        # Summed from the cutoff inward, where numbers are small: the wall's are not.
+        return np.concatenate([-np.cumsum(differences[::-1], axis=0)[::-1], zero])[: term.n_basis]
+    raw = np.concatenate([zero, np.cumsum(differences, axis=0)])
+    return raw - raw.mean(axis=0)
+
+
+def _midpoints(term: Term) -> Float[np.ndarray, " difference"]:
+    """Where the coefficients of the slope sit: halfway between the centers of neighboring basis functions."""
+    spline = term.spline
+    return spline.start + (np.arange(spline.size - 1) - 0.5) * spline.spacing
+
+
+def _damping(term: Term, sampled: tuple[float, float]) -> Float[np.ndarray, " difference"]:
+    """Factor of the prior's force standard deviation: 1 where sampled, 0 within about two knots outside."""
+    x = _midpoints(term)
+    if term.kind == "dihedral":
+        return np.ones_like(x)
+    below = np.clip(sampled[0] - x, 0, None)
+    above = np.clip(x - sampled[1], 0, None) if term.kind != "pair" else 0.0
+    return np.exp(-0.5 * ((below + above) / term.spline.spacing) ** 2)
+
+
+def _mean_slope(term: Term, counts, *, kT: float, wall: float) -> Float[np.ndarray, " difference"]:
+    """du/dx of the prior mean at the midpoints.
+
+    Pairs: a repulsive power law that continues the force at the inner edge. Bonds: the harmonic potential with the
+    sampled mean and variance; angles: the same in cos(theta), whose slope vanishes at 0 and pi. With a baseline of the
+    user's own, or for dihedrals, zero.
+    """
+    x = _midpoints(term)
+    if term.baseline is not None or term.kind == "dihedral":
+        return np.zeros_like(x)
+    spline = term.spline
+    if term.kind == "pair":
+        edge = well_sampled_edge(term, counts)
+        return -wall * (edge / np.maximum(x, 0.6 * edge)) ** (_POWER + 1) * (x < spline.stop - 3 * spline.spacing)
+    centers = spline.knots[:-1] + 0.5 * spline.spacing
+    values = np.cos(centers) if term.kind == "angle" else centers
+    mean = np.average(values, weights=counts)
+    variance = np.average((values - mean) ** 2, weights=counts)
+    stiffness = kT / max(variance, spline.spacing**2 / 12)
+    if term.kind == "angle":
+        return -stiffness * (np.cos(x) - mean) * np.sin(x) * ((x > 0) & (x < math.pi))
+    return stiffness * (x - mean)
+
+
+def well_sampled_edge(term: Term, counts: Float[np.ndarray, " interval"], enough: int = 20) -> float:
+    """Where the sampling of a pair term becomes dense: upper end of the first knot interval with `enough` contacts."""
+    filled = np.flatnonzero(counts >= min(enough, counts.max()))
+    return float(term.spline.knots[filled[0] + 1])
+
+
+def _lengthscale(term: Term, sampled: tuple[float, float]) -> float:
+    """Prior median of the lengthscale."""
+    if term.kind == "pair":
+        return 0.12 * (term.spline.stop - sampled[0])
+    if term.kind == "dihedral":
+        return 0.7
+    return max(0.5 * (sampled[1] - sampled[0]), 2 * term.spline.spacing)
