@@ -1,3 +1,76 @@
-"""bayescg: coarse-grained molecular models as Bayesian posteriors."""
+"""bayescg: coarse-grained molecular models as Bayesian posteriors.
+
+    import MDAnalysis as mda, jax, bayescg as bcg
+
+    universe = mda.Universe("topol.tpr", "traj.trr")
+    mapping = bcg.Mapping.center_of_mass(universe, by="residues", names={"SOL": "W"})
+    cg = bcg.coarse_grain(universe, mapping, temperature=300.0)
+    potential = bcg.Potential(bcg.Pair("W", "W", cutoff=0.9))
+    posterior = bcg.force_match(potential, cg, key=jax.random.key(0))
+    ensemble = bcg.simulate(posterior, cg.isel(frame=-1), draws=16, time=20.0, key=jax.random.key(1))
+    rdf = bcg.observables.rdf(ensemble, "W", "W", cutoff=0.9)
+    bcg.observables.summarize(rdf)
+
+Names are imported when first used, so that `import bayescg` and `bayescg --help` are quick.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from bayescg import observables as observables
+    from bayescg import plots as plots
+    from bayescg import posterior as posterior
+    from bayescg.data import Mapping as Mapping
+    from bayescg.data import coarse_grain as coarse_grain
+    from bayescg.data import datasets as datasets
+    from bayescg.data import from_arrays as from_arrays
+    from bayescg.data import load as load
+    from bayescg.data import stream as stream
+    from bayescg.export import export as export
+    from bayescg.inference import ForceStatistics as ForceStatistics
+    from bayescg.inference import Sampling as Sampling
+    from bayescg.inference import force_match as force_match
+    from bayescg.inference import force_statistics as force_statistics
+    from bayescg.potentials import WCA as WCA
+    from bayescg.potentials import Angle as Angle
+    from bayescg.potentials import Bond as Bond
+    from bayescg.potentials import Dihedral as Dihedral
+    from bayescg.potentials import Harmonic as Harmonic
+    from bayescg.potentials import LennardJones as LennardJones
+    from bayescg.potentials import Pair as Pair
+    from bayescg.potentials import Potential as Potential
+    from bayescg.potentials import fixed as fixed
+    from bayescg.potentials import table as table
+    from bayescg.simulation import Langevin as Langevin
+    from bayescg.simulation import simulate as simulate
+
+_HOME = {
+    "data": ("Mapping", "coarse_grain", "datasets", "from_arrays", "load", "stream"),
+    "potentials": (
+        *("WCA", "Angle", "Bond", "Dihedral", "Harmonic", "LennardJones", "Pair", "Potential", "fixed", "table"),
+    ),
+    "inference": ("ForceStatistics", "Sampling", "force_match", "force_statistics"),
+    "simulation": ("Langevin", "simulate"),
+    "export": ("export",),
+}
+_ROOMS = ("observables", "plots", "posterior")
+
+__all__ = sorted(["__version__", *_ROOMS, *(name for names in _HOME.values() for name in names)])
+
+
+def __getattr__(name: str):
+    if name in _ROOMS:
+        return importlib.import_module(f"bayescg.{name}")
+    for room, names in _HOME.items():
+        if name in names:
+            value = getattr(importlib.import_module(f"bayescg.{room}"), name)
+            globals()[name] = value
+            return value
+    raise AttributeError(f"module 'bayescg' has no attribute {name!r}")
+
+
+def __dir__():
+    return __all__

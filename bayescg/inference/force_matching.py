@@ -35,6 +35,8 @@ METHODS = ("nuts", "vi", "laplace")
 _STORED_COEFFICIENTS = 300
 """Above this many coefficients the sums are not copied into the posterior: tens of MB that their own file holds."""
 
+_SCORED_DRAWS = 400
+
 _MISFIT = (
     "Error bars cover the best potential of this form under independent Gaussian force noise (calibration 'none'). "
     "Model misfit, the difference between that potential and the true many-body free energy, is outside all of them."
@@ -123,7 +125,7 @@ def force_match(
             found = sampler.nuts(target, mode, **dataclasses.asdict(plan), key=fit_key)
         elif method == "vi":
             draws = plan.chains * plan.draws
-            found = sampler.variational(marginal.model, (prior, reduced), target, mode, draws, key=fit_key)
+            found = sampler.variational(target, mode, draws, key=fit_key)
         else:
             found = sampler.laplace(target, mode, plan.chains * plan.draws, key=fit_key)
         coefficients = draw_coefficients(prior, reduced, found.values, key=draw_key)
@@ -217,11 +219,13 @@ def _groups(prior: Prior, statistics, blocks, total: Sums, found: sampler.Sample
         groups["sample_stats"] = xr.Dataset({n: (("chain", "draw"), v) for n, v in found.stats.items()})
     chains, draws = next(iter(found.values.values())).shape[:2]
     if len(blocks) > 1:
-        flat = {n: v.reshape(chains * draws, *v.shape[2:]) for n, v in found.values.items()}
-        pointwise = scores.block_log_likelihood(prior, blocks, total, flat).reshape(chains, draws, -1)
+        # A few hundred draws of a handful of hyperparameters are plenty for PSIS: each costs a solve for every block.
+        chosen = np.arange(0, draws, max(1, chains * draws // _SCORED_DRAWS))
+        flat = {n: v[:, chosen].reshape(chains * len(chosen), *v.shape[2:]) for n, v in found.values.items()}
+        pointwise = scores.block_log_likelihood(prior, blocks, total, flat).reshape(chains, len(chosen), -1)
         groups["log_likelihood"] = xr.Dataset(
             {"forces": (("chain", "draw", "block"), pointwise)},
-            {"block": np.arange(len(blocks)), "chain": np.arange(chains), "draw": np.arange(draws)},
+            {"block": np.arange(len(blocks)), "chain": np.arange(chains), "draw": chosen},
             {"kind": "predictive: log p(block | other blocks, hyperparameters), coefficients integrated out"},
         )
         attrs.update(_elpd(groups["log_likelihood"], found.values, attrs["_warnings"]))
