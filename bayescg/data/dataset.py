@@ -58,13 +58,20 @@ def from_arrays(
     types = np.full(n_beads, bead_type) if isinstance(bead_type, str) else np.asarray(bead_type, dtype=str)
     if types.shape != (n_beads,):
         raise ValueError(f"bead_type has shape {types.shape}: give one name for each of the {n_beads} beads")
+    masses = np.ones(n_beads) if mass is None else np.asarray(mass, dtype=np.float64)
+    times = np.arange(n_frames, dtype=np.float64) if time is None else np.asarray(time, dtype=np.float64)
+    for name, array, length in (("mass", masses, n_beads), ("time", times, n_frames)):
+        if array.shape != (length,):
+            raise ValueError(f"{name} has shape {array.shape}: give {length} values")
+    if topology is not None and len(topology.molecule) != n_beads:
+        raise ValueError(f"the topology is of {len(topology.molecule)} beads, but positions hold {n_beads}")
     dataset = assemble(
         {"positions": points, "box": _lattices(box, n_frames)},
         bead_type=types,
-        mass=np.ones(n_beads) if mass is None else np.asarray(mass, dtype=np.float64),
+        mass=masses,
         charge=np.zeros(n_beads),
         topology=topology or Topology.from_bonds(n_beads, ()),
-        time=np.arange(n_frames, dtype=np.float64) if time is None else np.asarray(time, dtype=np.float64),
+        time=times,
         attrs={"temperature": temperature, "source": "arrays-" + fingerprint(points[0], points[-1])},
     )
     validate(dataset)
@@ -152,7 +159,7 @@ def validate(dataset: xr.Dataset) -> None:
     Raises:
         ValueError: naming what is missing, what does not match, or what is not finite, and the remedy.
     """
-    missing = [n for n in ("positions", "box", "bonds", "bead_type", "molecule", "mass") if n not in dataset.variables]
+    missing = [n for n in ("positions", "box", "bonds", "bead_type", "mass", "time") if n not in dataset.variables]
     if missing:
         raise ValueError(
             f"not a coarse-grained dataset: {', '.join(missing)} missing; make one with coarse_grain or from_arrays"
@@ -162,8 +169,6 @@ def validate(dataset: xr.Dataset) -> None:
         raise ValueError(f"positions have dims {dataset['positions'].dims}: expected (frame, bead, xyz)")
     if 0 in dataset["positions"].shape:
         raise ValueError(f"an empty trajectory: positions have shape {dataset['positions'].shape}")
-    if dataset["time"].shape != (dataset.sizes["frame"],):
-        raise ValueError(f"time has shape {dataset['time'].shape}: give one time for each frame")
     for name in ("positions", "forces", "velocities", "box", "time", "charge"):
         if name in dataset.variables:
             _require_finite(name, dataset[name].values)

@@ -162,10 +162,11 @@ def names_of(universe) -> NDArray[np.str_]:
 
 
 def _hydrogens(universe) -> NDArray[np.bool_]:
-    """Which atoms are hydrogens: by element, else by mass, repartitioned masses (up to 4 Da) by name."""
+    """Which atoms are hydrogens: by element, else by name (repartitioned masses reach 4 Da), else by mass."""
     atoms = universe.atoms
     elements = np.char.upper(atoms.elements.astype(str)) if hasattr(atoms, "elements") else np.full(len(atoms), "")
     masses = masses_of(universe)
-    light = (masses > 0) & (masses < 1.2)
-    named = (masses > 0) & (masses < 4.1) & np.char.startswith(np.char.lstrip(names_of(universe), "0123456789"), "H")
+    names = np.char.lstrip(names_of(universe), "0123456789")
+    named = (masses > 0) & (masses < 4.1) & np.char.startswith(names, "H")
+    light = (masses > 0.9) & (masses < 1.2) & (names == "")  # LAMMPS has numbers for names
     return np.where(elements == "", light | named, (elements == "H") | (elements == "D"))

@@ -49,6 +49,7 @@ class FrameReader:
         if forces not in (True, False, "unchecked"):
             raise ValueError(f'forces={forces!r}: choose True, False or "unchecked"')
         self._trajectory = _trajectory(universe)
+        self._initial = self._trajectory.frame
         self._path = str(getattr(self._trajectory, "filename", None) or "memory")
         n_atoms = len(universe.atoms)
         if mapping.n_atoms != n_atoms:
@@ -80,6 +81,8 @@ class FrameReader:
         """Mapped frames, at most `size` at a time."""
         readers = getattr(self._trajectory, "readers", [self._trajectory])
         with contextlib.ExitStack() as stack:
+            # The universe is handed back at the frame where it was.
+            stack.callback(self._trajectory.__getitem__, self._initial)
             headers = [stack.enter_context(TrrHeaders(reader)) for reader in readers]
             for begin in range(0, len(self._frames), size):
                 numbers = self._frames[begin : begin + size]
@@ -89,9 +92,9 @@ class FrameReader:
                     yield self._stack(rows, numbers[: len(rows)])
                 if len(rows) < len(numbers):
                     return
-            last, reader = self._frames[-1], self._local(self._frames[-1])
-            if self._to_the_end and headers[reader[0]].cut_behind(reader[1]):
-                self._damaged(last + 1, EOFError("it ends within its header"))
+            reader, local = self._local(self._frames[-1])
+            if self._to_the_end and headers[reader].cut_behind(local):
+                self._damaged(self._frames[-1] + 1, EOFError("it ends within its header"))
 
     def dataset(self, raw: RawFrames) -> xr.Dataset:
         """A chunk in the layout of datasets; forces are checked once."""
@@ -150,14 +153,15 @@ class FrameReader:
             np.array(time, dtype=np.float64),
             np.array(numbers, dtype=np.int64),
         )
-        for name, values in (("position", raw.positions), ("force", raw.forces), ("box", raw.box)):
+        for name, values in (("box", raw.box), ("position", raw.positions), ("force", raw.forces)):
             if values is not None and not np.isfinite(values).all():
                 bad = numbers[int(np.argmin(np.isfinite(values).all(axis=(1, 2))))]
                 raise ValueError(
                     f"a {name} in frame {bad} of {self._path} is not finite: the simulation blew up or the file is "
                     f"damaged; read the frames before it by stop={bad}"
                 )
-        check_box(raw.box)
+            if name == "box":
+                check_box(raw.box)
         return raw
 
     def _damaged(self, number: int, error: Exception) -> None:
@@ -193,8 +197,8 @@ class FrameReader:
 
 @contextlib.contextmanager
 def _without_reader_warnings() -> Iterator[None]:
-    """Silence what MDAnalysis says about damage that we report, and about dumps that do not say their time step."""
-    with warnings.catch_warnings():
+    """Silence what MDAnalysis and numpy say about damage that we report, and about dumps without a time step."""
+    with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):
         warnings.filterwarnings("ignore", message="seek failed")
         warnings.filterwarnings("ignore", message="Reader has no dt information")
         yield

@@ -27,7 +27,8 @@ def coarse_grain(
 
     Beads are made whole across periodic boundaries; they are not wrapped into the box. Reads what MDAnalysis reads
     with forces: GROMACS TRR, AMBER NetCDF, H5MD, LAMMPS dump. A LAMMPS dump does not say its units: give them where
-    the universe is made, as in `mda.Universe("system.data", "traj.lammpsdump", units="real")` (or "metal").
+    the universe is made, as in `mda.Universe("system.data", "traj.lammpsdump", units="real", dt=0.002)` (or "metal";
+    `dt` is the time step of the simulation in ps, by which MDAnalysis multiplies the numbers of steps in a dump).
 
     Args:
         universe: MDAnalysis Universe with a trajectory.
