@@ -13,11 +13,11 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from bayescg.data.damage import FrameGuard
 from bayescg.data.dataset import assemble, check_box, check_temperature, fingerprint
 from bayescg.data.mapping import Mapping
 from bayescg.data.plausibility import check_force_magnitude
 from bayescg.data.projection import Projection
-from bayescg.data.trr import TrrHeaders
 
 Forces = bool | Literal["unchecked"]
 """Read forces; positions only; or accept forces of any magnitude."""
@@ -83,18 +83,18 @@ class FrameReader:
         with contextlib.ExitStack() as stack:
             # The universe is handed back at the frame where it was.
             stack.callback(self._trajectory.__getitem__, self._initial)
-            headers = [stack.enter_context(TrrHeaders(reader)) for reader in readers]
+            guards = [stack.enter_context(FrameGuard(reader)) for reader in readers]
             for begin in range(0, len(self._frames), size):
                 numbers = self._frames[begin : begin + size]
                 with _without_reader_warnings():
-                    rows = list(itertools.takewhile(bool, (self._frame(number, headers) for number in numbers)))
+                    rows = list(itertools.takewhile(bool, (self._frame(number, guards) for number in numbers)))
                 if rows:
                     yield self._stack(rows, numbers[: len(rows)])
                 if len(rows) < len(numbers):
                     return
             reader, local = self._local(self._frames[-1])
-            if self._to_the_end and headers[reader].cut_behind(local):
-                self._damaged(self._frames[-1] + 1, EOFError("it ends within its header"))
+            if self._to_the_end and guards[reader].cut_behind(local):
+                self._damaged(self._frames[-1] + 1, EOFError("it is cut off"))
 
     def dataset(self, raw: RawFrames) -> xr.Dataset:
         """A chunk in the layout of datasets; forces are checked once."""
@@ -122,11 +122,11 @@ class FrameReader:
         chained = getattr(self._trajectory, "_get_local_frame", None)
         return (0, number) if chained is None else chained(number)
 
-    def _frame(self, number: int, headers: list[TrrHeaders]):
+    def _frame(self, number: int, guards: list[FrameGuard]):
         """Positions, forces, box and time of one frame; None where a damaged trajectory may end."""
         try:
             reader, local = self._local(number)
-            headers[reader].check(local, self._mapping.n_atoms)
+            guards[reader].check(local, self._mapping.n_atoms)
             step = self._trajectory[number]
         except _UNREADABLE as error:
             return self._damaged(number, error)

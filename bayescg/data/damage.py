@@ -1,7 +1,7 @@
-"""Headers of GROMACS TRR files: two kinds of damage that MDAnalysis reads over without a word.
+"""Damage that MDAnalysis reads over without a word.
 
-It returns stale coordinates for a frame with fewer atoms than the first, and does not count a last frame that was cut
-within its header.
+For a TRR frame with fewer atoms than the first it returns stale coordinates; a last TRR frame that was cut within its
+header, or a last frame of a LAMMPS dump that was cut anywhere, it does not count.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ _MAGIC = 1993
 _HEADER = 76  # magic, the string GMX_trn_file with its two lengths, and 13 integers
 
 
-class TrrHeaders:
-    """Checks the headers of the frames of a TRR reader; does nothing for other readers.
+class FrameGuard:
+    """Checks frames of TRR files and the ends of TRR files and LAMMPS dumps; does nothing for other readers.
 
     Args:
         reader: MDAnalysis reader of one file.
@@ -23,12 +23,13 @@ class TrrHeaders:
 
     def __init__(self, reader):
         self._file = None
+        self._reader = reader
         if getattr(reader, "format", "") == "TRR":
             self._file = open(reader.filename, "rb")  # noqa: SIM115
             self._size = os.fstat(self._file.fileno()).st_size
             self._offsets = reader._xdr.offsets
 
-    def __enter__(self) -> TrrHeaders:
+    def __enter__(self) -> FrameGuard:
         return self
 
     def __exit__(
@@ -54,8 +55,19 @@ class TrrHeaders:
 
     def cut_behind(self, frame: int) -> bool:
         """Whether this is the last frame that the reader knows, and the file goes on behind it."""
+        if getattr(self._reader, "format", "") == "LAMMPSDUMP":
+            return frame + 1 == self._reader.n_frames and self._dump_goes_on(frame)
         last = self._file is not None and frame + 1 == len(self._offsets)
         return last and self._parse(frame)[1] < self._size
+
+    def _dump_goes_on(self, frame: int) -> bool:
+        from MDAnalysis.lib.util import anyopen
+
+        with anyopen(self._reader.filename) as file:
+            file.seek(self._reader._offsets[frame])
+            for _ in range(self._reader.n_atoms + 9):  # nine lines of header
+                file.readline()
+            return bool(file.read(1000).strip())
 
     def _parse(self, frame: int) -> tuple[int, int]:
         """Number of atoms of a frame, and where in the file it ends."""
