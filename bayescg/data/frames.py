@@ -50,7 +50,7 @@ class FrameReader:
             raise ValueError(f'forces={forces!r}: choose True, False or "unchecked"')
         self._trajectory = _trajectory(universe)
         self._initial = self._trajectory.frame
-        self._path = str(getattr(self._trajectory, "filename", None) or "memory")
+        self._path = ", ".join(_file_names(self._trajectory))
         n_atoms = len(universe.atoms)
         if mapping.n_atoms != n_atoms:
             raise ValueError(f"the mapping is for {mapping.n_atoms} atoms, but the universe has {n_atoms}")
@@ -68,7 +68,7 @@ class FrameReader:
         self._checked = forces != True  # noqa: E712  ("unchecked" and False both need no check)
         self._attrs = {
             "temperature": self._temperature,
-            "source": _source(self._trajectory, self._path),
+            "source": _source(self._trajectory),
             "mapping": mapping.to_json(),
         }
 
@@ -241,7 +241,13 @@ def _force_scale(universe) -> float:
     return _LAMMPS_FORCE[units] / _PER_NM
 
 
-def _source(trajectory, path: str) -> str:
+def _file_names(trajectory) -> list[str]:
+    """Names of the files of a trajectory, chained or not."""
+    chained = getattr(trajectory, "filenames", None)
+    return [str(trajectory.filename or "memory")] if chained is None else [str(name) for name in chained]
+
+
+def _source(trajectory) -> str:
     """A name for the trajectory that is the same in every program that reads any part of it."""
     parts = []
     with _without_reader_warnings(), contextlib.suppress(*_UNREADABLE):
@@ -249,4 +255,4 @@ def _source(trajectory, path: str) -> str:
             step = trajectory[number]
             parts += [step.positions.copy(), np.array([step.time])]
             parts += [step.velocities.copy()] if step.has_velocities else []
-    return f"{os.path.basename(path)}-{fingerprint(*parts)}"
+    return f"{os.path.basename(_file_names(trajectory)[0])}-{fingerprint(*parts)}"

@@ -111,7 +111,7 @@ VOTCA = """<cg_molecule><name>P</name><ident>POL</ident><topology>
   <cg_bead><name>A2</name><type>A</type><mapping>M</mapping><beads>1:POL:C5 1:POL:C6</beads></cg_bead>
 </cg_beads>
 <cg_bonded><bond><name>b</name><beads>A1 B1
- B1 A2</beads></bond><angle><name>bend</name><beads>A1 B1 A2</beads></angle></cg_bonded>
+ B1 A2</beads></bond><bond><name>far</name><beads>A2 A1</beads></bond><angle><name>bend</name><beads>A1 B1 A2</beads></angle></cg_bonded>
 </topology><maps><map><name>M</name><weights>1 3</weights>EXTRA</map></maps></cg_molecule>"""
 
 
@@ -120,8 +120,8 @@ def test_votca(tmp_path):
     path.write_text(VOTCA.replace("EXTRA", "<d>2 6</d>"))
     mapping = Mapping.from_votca(path, chain(6))
     assert mapping.bead_type.tolist() == ["A", "B", "A"]
-    assert mapping.topology.bonds.tolist() == [[0, 1], [1, 2]]
-    assert mapping.topology.bond_groups.tolist() == ["b", "b"]
+    assert mapping.topology.bonds.tolist() == [[0, 1], [1, 2], [2, 0]]
+    assert mapping.topology.bond_groups.tolist() == ["b", "b", "far"]
     assert mapping.topology.angle_groups.tolist() == ["bend"]
     np.testing.assert_allclose(mapping.weight, [0.25, 0.75] * 3)
     path.write_text(VOTCA.replace("EXTRA", "<d>1 1</d>"))

@@ -59,6 +59,9 @@ def test_refusals():
         pairs(positions, 2 * np.eye(3), 1.1)
     with pytest.raises(ValueError, match=r"cutoff 0\.36"):
         pairs(positions, DODECAHEDRON, 0.36)
+    # Sheared by half an edge: every diagonal entry is 2, but opposite faces are 4/sqrt(5) apart.
+    with pytest.raises(ValueError, match=r"cutoff 0\.9 nm .* 0\.8944 nm"):
+        pairs(positions, np.array([[2.0, 0, 0], [1, 2, 0], [0, 0, 2]]), 0.9)
     with pytest.raises(ValueError, match="cutoff -1"):
         pairs(positions, 2 * np.eye(3), -1.0)
     with pytest.raises(ValueError, match="not finite"):

@@ -120,6 +120,8 @@ def test_several_files_are_one_trajectory(tmp_path):
     data = coarse_grain(chained, mapping, **UNCHECKED)
     assert data["frame"].values.tolist() == [0, 1, 2, 3, 4, 5]
     np.testing.assert_array_equal(data["forces"].values[3:], data["forces"].values[:3])
+    chained.trajectory[5]
+    assert coarse_grain(chained, mapping, start=4, **UNCHECKED).attrs["source"] == data.attrs["source"]
 
 
 def lammps(tmp_path, units, tilt=None):
