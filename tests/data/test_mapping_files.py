@@ -111,7 +111,8 @@ VOTCA = """<cg_molecule><name>P</name><ident>POL</ident><topology>
   <cg_bead><name>A2</name><type>A</type><mapping>M</mapping><beads>1:POL:C5 1:POL:C6</beads></cg_bead>
 </cg_beads>
 <cg_bonded><bond><name>b</name><beads>A1 B1
- B1 A2</beads></bond><bond><name>far</name><beads>A2 A1</beads></bond><angle><name>bend</name><beads>A1 B1 A2</beads></angle></cg_bonded>
+ B1 A2</beads></bond><bond><name>far</name><beads>A2 A1</beads></bond>
+<angle><name>bend</name><beads>A1 B1 A2</beads></angle></cg_bonded>
 </topology><maps><map><name>M</name><weights>1 3</weights>EXTRA</map></maps></cg_molecule>"""
 
 
