@@ -8,20 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Float
 
 from bayescg._runtime import atomic_path
 from bayescg.data.neighbors import minimum_image
+from bayescg.export.configuration import one_frame, reduced_box
 from bayescg.export.curves import terms_of
 from bayescg.export.lammps import ANGSTROM
 from bayescg.potentials import Interactions, Potential
-
-
-def one_frame(cg: xr.Dataset) -> xr.Dataset:
-    """The last frame of a dataset, without a frame dimension (nor a draw)."""
-    if "draw" in cg.dims:
-        raise ValueError("an ensemble has many draws: choose a configuration by ensemble.isel(draw=0, frame=-1)")
-    return cg.isel(frame=-1) if "frame" in cg.dims else cg
 
 
 def bead_types_of(potential: Potential, cg: xr.Dataset | None = None) -> tuple[str, ...]:
@@ -39,15 +32,6 @@ def other_bonds_of(potential: Potential, interactions: Interactions, cg: xr.Data
     }
     rest = [row for row in cg["bonds"].values.tolist() if tuple(sorted(row)) not in described]
     return np.array(rest, int).reshape(-1, 2)
-
-
-def reduced_box(box: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "3 3"]:
-    """The same lattice with every tilt at most half an edge, as LAMMPS and OpenMM ask for."""
-    a, b, c = np.asarray(box, float).copy()
-    c = c - b * np.round(c[1] / b[1])
-    c = c - a * np.round(c[0] / a[0])
-    b = b - a * np.round(b[0] / a[0])
-    return np.stack([a, b, c])
 
 
 def masses_by_type(cg: xr.Dataset, bead_types: Sequence[str]) -> list[float]:
