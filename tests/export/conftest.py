@@ -3,6 +3,7 @@
 import ctypes
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -16,6 +17,11 @@ from bayescg._runtime import double_precision
 from bayescg.data import Topology, from_arrays
 from bayescg.potentials import WCA, Angle, Bond, Dihedral, Harmonic, Interactions, LennardJones, Pair, Potential
 from bayescg.potentials.baselines import value_and_slope
+
+
+@partial(jax.jit, static_argnums=0)
+def _evaluate(potential, configuration, coefficients):
+    return potential.energy(configuration, coefficients), potential.forces(configuration, coefficients)
 
 
 @dataclass(frozen=True)
@@ -35,9 +41,8 @@ class System:
         with double_precision():
             interactions = Interactions.of(self.potential, self.cg)
             configuration = interactions.configuration(self.cg["positions"].values[-1], self.cg["box"].values[-1])
-            configuration = jax.tree.map(jnp.asarray, configuration)
-            w = jnp.asarray(coefficients)
-            return float(self.potential.energy(configuration, w)), np.asarray(self.potential.forces(configuration, w))
+            energy, forces = _evaluate(self.potential, configuration, coefficients)
+            return float(energy), np.asarray(forces)
 
     def check(self, energy: float, forces: np.ndarray, coefficients: np.ndarray) -> None:
         """Forces to 1e-4 of each bead's force (or of the rms force, where that is greater), energy likewise."""
