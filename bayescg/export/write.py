@@ -155,7 +155,11 @@ def _write_lammps(potential, coefficients, folder, temperature, initial) -> list
     for kind in lammps.KINDS[1:]:
         listed = lammps.terms_of(potential, kind)
         notes += [f"# {kind} type {number}: {term.name}" for number, term in enumerate(listed, 1)]
-    head = ["# bayescg: interactions, units real; include after the box and the atoms are defined", *notes]
+    head = [
+        "# bayescg: interactions, units real; include after the box and the atoms are defined",
+        "# Where a curve is straight, LAMMPS may call its forces inconsistent with -dE/dr: that is rounding.",
+        *notes,
+    ]
     _write_text(folder / "potential.in", "\n".join([*head, *commands]) + "\n")
     return compared
 
