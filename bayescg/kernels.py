@@ -5,9 +5,12 @@ w = S^-1 u(sites), so that Cov(w) = S^-1 k(sites, sites) S^-T, exact at the site
 conditioning: the transformed coefficients (C w, Z'w), with C w = 0 the conditions and Z a basis of its null space, have
 a joint Cholesky factor whose lower right block is the factor of Cov(Z'w | C w = 0).
 
-Outside the sampled range data say nothing. There the prior mean is a wall that confines, and the prior's *force*
-standard deviation shrinks to zero within two knots, so that every draw follows the wall: coefficient differences (the
-coefficients of the slope) are damped, which leaves the energy's own level free.
+A liquid's pair force falls from thousands at contact to tens in the tail, which no stationary kernel describes. The
+prior mean therefore has a repulsive power law fitted at contact, and the prior's *force* standard deviation is raised
+in proportion to it: both act on coefficient differences, which are the coefficients of the slope.
+
+Outside the sampled range data say nothing. Below it pairs continue the draw's own force at the edge by the power law;
+bonds and angles return to their harmonic mean within two knots on both sides. Every draw confines.
 """
 
 from __future__ import annotations
@@ -31,8 +34,26 @@ from bayescg.potentials import Term
 _JITTER = 1e-9
 """Relative to the kernel's variance: a smooth kernel on a fine grid is singular in float64."""
 
-_POWER = 12
-"""Exponent of the repulsive wall of pairs, that of Lennard-Jones."""
+_WARP_DECAY = 4
+"""Power of distance with which the warp of a pair's kernel fades outside contact."""
+
+_WALL_DOUBT = 1.0
+"""Prior standard deviation of the contact force relative to the power law."""
+
+
+@dataclass(frozen=True)
+class Wall:
+    """Repulsive power law, force (edge / r)^power.
+
+    Attributes:
+        edge: inner edge of the well-sampled range [nm].
+        force: there [kJ/mol/nm].
+        power: exponent; 13 for Lennard-Jones without its attraction, more with it.
+    """
+
+    edge: float
+    force: float
+    power: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +63,8 @@ class TermPrior:
     Attributes:
         name: the term.
         inputs: (site, dimension) where the kernel is evaluated; angles on the circle for dihedrals.
+        warp: (site, dimension) or None; the kernel sees inputs + strength * warp, with the strength learnt, so that its
+            lengthscale is shorter at contact than in the tail.
         transform: (site, site) maps curve values at the sites to (conditioned, free) coefficients.
         lift: (basis, free) maps free coefficients to the term's, damping and gauge applied.
         mean: (basis,) prior mean [kJ/mol].
@@ -51,6 +74,7 @@ class TermPrior:
 
     name: str
     inputs: Float[np.ndarray, "site dimension"]
+    warp: Float[np.ndarray, "site dimension"] | None
     transform: Float[np.ndarray, "site site"]
     lift: Float[np.ndarray, "basis free"]
     mean: Float[np.ndarray, " basis"]
@@ -59,7 +83,7 @@ class TermPrior:
 
 
 def term_prior(
-    term: Term, counts: Float[np.ndarray, " interval"], sampled: tuple[float, float], kT: float, wall: float
+    term: Term, counts: Float[np.ndarray, " interval"], sampled: tuple[float, float], kT: float, wall: Wall | None
 ) -> TermPrior:
     """Prior of a term from where its descriptor was sampled.
 
@@ -68,23 +92,24 @@ def term_prior(
         counts: interactions met in each knot interval.
         sampled: smallest and largest descriptor met.
         kT: thermal energy [kJ/mol].
-        wall: for pairs, repulsive force at the inner edge of the well-sampled range [kJ/mol/nm]; 0 for none.
+        wall: of a pair term; None for a first look at the data.
 
     Returns:
         The prior's constants.
     """
     spline = term.spline
-    damping = _damping(term, sampled)
     conditions, embedding, free = _edges(term)
-    # Coefficients whose neighbors' differences are all damped away carry no freedom: leaving them out is the marginal.
-    moving = np.zeros(spline.size, bool)
-    moving[:-1] |= damping > 1e-4
-    moving[1:] |= damping > 1e-4
-    kept = np.flatnonzero(moving[free])
+    slope = _mean_slope(term, counts, kT=kT, wall=wall)
+    scale = _lengthscale(term, sampled)
+    spread = _force_spread(term, sampled, slope, 3 * kT / scale)
+    # Coefficients that no free difference touches carry no freedom: leaving them out is the marginal.
+    moving = np.any(spread != 0, axis=0)
+    kept = np.flatnonzero((np.append(moving, False) | np.append(False, moving))[free])
     transform = np.vstack([conditions, np.eye(spline.size)[free[kept]]]) @ np.linalg.inv(spline.matrix(spline.sites))
-    lift = _integrate(term, damping[:, None] * np.diff(embedding[:, kept], axis=0))
-    mean = _integrate(term, spline.spacing * _mean_slope(term, counts, wall=wall, kT=kT)[:, None])[:, 0]
-    return TermPrior(term.name, _inputs(term), transform, lift, mean, _lengthscale(term, sampled), 3 * kT)
+    lift = _integrate(term, spread @ np.diff(embedding[:, kept], axis=0))
+    mean = _integrate(term, spline.spacing * slope[:, None])[:, 0]
+    warp = _warp(term, wall)
+    return TermPrior(term.name, _inputs(term), warp, transform, lift, mean, scale, 3 * kT)
 
 
 def default_kernel() -> gpjax.kernels.AbstractKernel:
@@ -109,6 +134,8 @@ def hyperpriors(kernel: gpjax.kernels.AbstractKernel, prior: TermPrior) -> dict[
             sites[site] = dist.LogNormal(math.log(prior.amplitude) * ones, 1.5)
         else:
             sites[site] = dist.LogNormal(jnp.log(value) * ones, 0.5)
+    if prior.warp is not None:
+        sites[f"warp_{prior.name}"] = dist.LogNormal(math.log(5.0), 0.7)
     return sites
 
 
@@ -120,6 +147,8 @@ def factor(
         value = values[f"{label}_{prior.name}"]
         kernel = eqx.tree_at(where, kernel, value**2 if label.startswith("amplitude") else value)
     inputs = jnp.asarray(prior.inputs)
+    if prior.warp is not None:
+        inputs = inputs + values[f"warp_{prior.name}"] * jnp.asarray(prior.warp)
     gram = kernel.cross_covariance(inputs, inputs)
     gram = gram + _JITTER * jnp.trace(gram) / len(inputs) * jnp.eye(len(inputs))
     transform = jnp.asarray(prior.transform)
@@ -164,6 +193,16 @@ def _inputs(term: Term) -> Float[np.ndarray, "site dimension"]:
     return term.sites[:, None]
 
 
+def _warp(term: Term, wall: Wall | None) -> Float[np.ndarray, "site dimension"] | None:
+    """Integral of (edge / r)^4: grows by one per nm at contact and stays flat in the tail, for beads of any size."""
+    if wall is None or term.baseline is not None:
+        return None
+    x = np.linspace(term.spline.start, term.spline.stop, 2001)
+    share = (wall.edge / np.maximum(x, wall.edge)) ** _WARP_DECAY
+    integral = np.concatenate([[0.0], np.cumsum(0.5 * (share[1:] + share[:-1]) * np.diff(x))])
+    return np.interp(term.sites, x, integral)[:, None]
+
+
 def _edges(term: Term):
     """Edge conditions: (conditions on raw coefficients, embedding of the free ones, indices of the free ones).
 
@@ -199,17 +238,32 @@ def _midpoints(term: Term) -> Float[np.ndarray, " difference"]:
     return spline.start + (np.arange(spline.size - 1) - 0.5) * spline.spacing
 
 
-def _damping(term: Term, sampled: tuple[float, float]) -> Float[np.ndarray, " difference"]:
-    """Factor of the prior's force standard deviation: 1 where sampled, 0 within about two knots outside."""
+def _force_spread(term: Term, sampled, slope, typical: float) -> Float[np.ndarray, "difference difference"]:
+    """Map from coefficient differences of the stationary process to those of the term: where forces vary how much.
+
+    Args:
+        term: the term.
+        sampled: smallest and largest descriptor met.
+        slope: of the prior mean at the midpoints.
+        typical: force scale of the stationary process.
+    """
     x = _midpoints(term)
     if term.kind == "dihedral":
-        return np.ones_like(x)
+        return np.eye(len(x))
     below = np.clip(sampled[0] - x, 0, None)
     above = np.clip(x - sampled[1], 0, None) if term.kind != "pair" else 0.0
-    return np.exp(-0.5 * ((below + above) / term.spline.spacing) ** 2)
+    damping = np.exp(-0.5 * ((below + above) / term.spline.spacing) ** 2)
+    damping[damping < 1e-3] = 0
+    if term.kind != "pair" or not np.any(slope):
+        return np.diag(damping)
+    spread = np.diag(1 + _WALL_DOUBT * np.abs(slope) / typical)
+    edge = min(int(np.searchsorted(x, sampled[0])), len(x) - 4)
+    spread[:edge] = 0
+    spread[:edge, edge] = slope[:edge] / slope[edge] * spread[edge, edge]
+    return spread
 
 
-def _mean_slope(term: Term, counts, *, kT: float, wall: float) -> Float[np.ndarray, " difference"]:
+def _mean_slope(term: Term, counts, *, kT: float, wall: Wall | None) -> Float[np.ndarray, " difference"]:
     """du/dx of the prior mean at the midpoints.
 
     Pairs: a repulsive power law that continues the force at the inner edge. Bonds: the harmonic potential with the
@@ -221,8 +275,11 @@ def _mean_slope(term: Term, counts, *, kT: float, wall: float) -> Float[np.ndarr
         return np.zeros_like(x)
     spline = term.spline
     if term.kind == "pair":
-        edge = well_sampled_edge(term, counts)
-        return -wall * (edge / np.maximum(x, 0.6 * edge)) ** (_POWER + 1) * (x < spline.stop - 3 * spline.spacing)
+        if wall is None:
+            return np.zeros_like(x)
+        # Capped deep inside, where nothing ever is: numbers stay printable and steps of an integrator finite.
+        ratio = wall.edge / np.maximum(x, 0.6 * wall.edge)
+        return -wall.force * ratio**wall.power * (x < spline.stop - 3 * spline.spacing)
     centers = spline.knots[:-1] + 0.5 * spline.spacing
     values = np.cos(centers) if term.kind == "angle" else centers
     mean = np.average(values, weights=counts)

@@ -25,7 +25,8 @@ from bayescg.inference import sampling as sampler
 from bayescg.inference.blocks import Sums
 from bayescg.inference.marginal import Prior
 from bayescg.inference.statistics import ForceStatistics, force_statistics
-from bayescg.potentials import Bond, Potential
+from bayescg.kernels import Wall
+from bayescg.potentials import Bond, Potential, Term
 
 BOLTZMANN = 0.008314462618
 """[kJ/mol/K]"""
@@ -160,10 +161,10 @@ def build_prior(statistics: ForceStatistics, kernels: Mapping[str, object]) -> P
     noise = np.sqrt(total.square / np.maximum(total.components, 1))
     noise = tuple(np.where(noise > 0, noise, 1.0).tolist())
 
-    def prior(walls: Mapping[str, float], noise) -> Prior:
+    def prior(walls: Mapping[str, Wall], noise) -> Prior:
         terms = tuple(
             kernel_room.term_prior(
-                t, statistics.counts[t.name], statistics.ranges[t.name], kT=kT, wall=walls.get(t.name, 0.0)
+                t, statistics.counts[t.name], statistics.ranges[t.name], kT=kT, wall=walls.get(t.name)
             )
             for t in learning
         )
@@ -181,12 +182,20 @@ def build_prior(statistics: ForceStatistics, kernels: Mapping[str, object]) -> P
     for term in learning:
         if term.kind != "pair":
             continue
-        edge = kernel_room.well_sampled_edge(term, statistics.counts[term.name])
-        slope = term.spline.matrix([edge], 1)[0, : term.n_basis] @ w[potential.slices[term.name]]
-        # However soft the data make it look, the wall must hold beads apart: kT within a twentieth of a nanometer.
-        walls[term.name] = max(-float(slope), kT / 0.05)
+        walls[term.name] = _wall(term, statistics.counts[term.name], w[potential.slices[term.name]], kT)
     residual = np.sqrt(np.maximum(scores.residual_variance(total, w), 1e-12))
     return prior(walls, tuple(np.maximum(residual, 1e-6 * np.asarray(noise)).tolist()))
+
+
+def _wall(term: Term, counts, w: Float[np.ndarray, " basis"], kT: float) -> Wall:
+    """Power law through the first fit's force at the inner edge of the well-sampled range."""
+    edge = kernel_room.well_sampled_edge(term, counts)
+    outer = edge + 2 * term.spline.spacing
+    inner_force, outer_force = -term.spline.matrix([edge, outer], 1)[:, : term.n_basis] @ w
+    # However soft the data make it look, the wall must hold beads apart: kT within a twentieth of a nanometer.
+    force = max(float(inner_force), kT / 0.05)
+    power = np.log(force / max(float(outer_force), 1e-3 * force)) / np.log(outer / edge)
+    return Wall(edge, force, float(np.clip(power, 10, 24)))
 
 
 def draw_coefficients(

@@ -61,10 +61,10 @@ def density(model: Callable, args: tuple, *, key: Array) -> Density:
 
 
 def find_mode(target: Density) -> Mode:
-    """Mode by L-BFGS (SciPy) from the prior median; Hessian from central differences of exact gradients.
+    """Mode by trust-region Newton steps (SciPy) from the prior median; Hessian from differences of exact gradients.
 
     Raises:
-        ValueError: if the density has no finite mode.
+        ValueError: if the search does not end at a mode.
     """
     from scipy.optimize import minimize
 
@@ -73,20 +73,31 @@ def find_mode(target: Density) -> Mode:
     def objective(z):
         value, gradient = value_and_grad(jnp.asarray(z))
         if not np.isfinite(value) or not np.all(np.isfinite(gradient)):
-            return 1e300, np.zeros_like(z)
+            return np.inf, np.zeros_like(z)
         return float(value), np.asarray(gradient)
 
+    def curvature(z, step=1e-3):
+        rows = [(objective(z + step * e)[1] - objective(z - step * e)[1]) / (2 * step) for e in np.eye(len(z))]
+        return 0.5 * (np.stack(rows) + np.stack(rows).T)
+
     start = np.asarray(target.start)
-    best = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=[(v - 12, v + 12) for v in start])
-    if not np.isfinite(best.fun) or best.fun >= 1e300:
-        raise ValueError("the hyperparameters have no finite mode: check the forces for outliers and zero variance")
-    step = 1e-3
-    hessian = np.stack(
-        [(objective(best.x + step * e)[1] - objective(best.x - step * e)[1]) / (2 * step) for e in np.eye(len(best.x))]
+    best = minimize(
+        objective,
+        start,
+        jac=True,
+        hess=curvature,
+        method="trust-exact",
+        options={"initial_trust_radius": 0.5, "max_trust_radius": 2.0, "gtol": 1e-3, "maxiter": 200},
     )
     # Flat or slightly concave directions (a hyperparameter that the data do not see) get the hyperprior's scale.
-    eigenvalues, vectors = np.linalg.eigh(0.5 * (hessian + hessian.T))
-    return Mode(best.x, (vectors / np.maximum(eigenvalues, 0.25)) @ vectors.T)
+    eigenvalues, vectors = np.linalg.eigh(curvature(best.x))
+    inverse = vectors / np.maximum(eigenvalues, 0.25)
+    gradient = objective(best.x)[1]
+    if not np.isfinite(best.fun) or gradient @ (inverse @ vectors.T) @ gradient > 0.01:
+        raise ValueError(
+            "the hyperparameters have no finite mode: check the forces for outliers or zero variance, and the cutoff"
+        )
+    return Mode(best.x, inverse @ vectors.T)
 
 
 def laplace(target: Density, mode: Mode, draws: int, *, key: Array) -> Sampled:
