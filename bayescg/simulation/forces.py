@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from bayescg.potentials import Configuration, Interactions, Pair, Potential, Spline, UniformSpline
+from bayescg.potentials import Configuration, Interactions, Pair, Potential, Spline, Term, UniformSpline
 from bayescg.potentials.baselines import value_and_slope
 from bayescg.simulation.lists import block_terms, blocks_of
 
@@ -52,7 +52,8 @@ class Curves(NamedTuple):
 def layout(interactions: Interactions, box: Float[np.ndarray, "3 3"]) -> Layout:
     """Arrange the forces of a system."""
     blocks = blocks_of(interactions)
-    owners = [block.centers for block in blocks] + [tuples.ravel() for tuples in interactions.bonded.values()]
+    tuples = [interactions.bonded[term.name].ravel() for term in _bonded_terms(interactions.potential)]
+    owners = [block.centers for block in blocks] + tuples
     owner = np.concatenate([*owners, np.zeros(0, np.int32)]).astype(np.int64)
     counts = np.bincount(owner, minlength=interactions.n_beads)
     order = np.argsort(owner, kind="stable")
@@ -66,6 +67,10 @@ def layout(interactions: Interactions, box: Float[np.ndarray, "3 3"]) -> Layout:
         {name: jnp.asarray(tuples) for name, tuples in interactions.bonded.items()},
         jnp.asarray(slots),
     )
+
+
+def _bonded_terms(potential: Potential) -> list[Term]:
+    return [term for term in potential.terms if not isinstance(term, Pair)]
 
 
 def curves(potential: Potential, coefficients: Float[np.ndarray, " basis"]) -> Curves:
@@ -158,10 +163,10 @@ def forces(
     if len(rows) == 1 and not arrays.bonded and rows[0].shape == positions.shape:
         return rows[0]
     configuration = Configuration(positions, arrays.box, arrays.bonded)
-    for name in arrays.bonded:
-        term = potential.term(name)
+    # In the order of terms, as in `layout`: a dictionary comes out of a compiled function sorted by its keys.
+    for term in _bonded_terms(potential):
         x, gradient = term.descriptor(configuration)
-        slope = term.curve(draw.bonded[name], x)[1]
+        slope = term.curve(draw.bonded[term.name], x)[1]
         rows.append((-slope[:, None, None] * gradient).reshape(-1, 3))
     rows.append(jnp.zeros((1, 3), positions.dtype))
     return jnp.sum(jnp.concatenate(rows)[arrays.slots], axis=1)

@@ -126,8 +126,7 @@ def run(job: Path, advanced: Callable[[float], object], stopped: Callable[[], bo
             [*_WORKER, str(job)], stdout=subprocess.PIPE, stderr=errors, text=True, env=_environment()
         )
         try:
-            assert process.stdout is not None
-            for line in process.stdout:
+            for line in process.stdout or ():
                 if stopped():
                     return None
                 if line.strip().isdigit():
@@ -138,7 +137,8 @@ def run(job: Path, advanced: Callable[[float], object], stopped: Callable[[], bo
             if process.poll() is None:
                 process.kill()
                 process.wait()
-            process.stdout.close()
+            if process.stdout is not None:
+                process.stdout.close()
         errors.seek(0)
         message = errors.read().strip()
     if process.returncode:

@@ -46,7 +46,7 @@ def simulate(job: dict) -> dict:
             try:
                 engine.command(f"run {chunk} pre {'no' if step else 'yes'} post no")
             except Exception as error:
-                failure = f"stopped with '{str(error).strip()}'"
+                failure = f"stopped with '{str(error).strip().splitlines()[0]}'"
                 break
             step += chunk
             x, heat = state(engine, mass)
