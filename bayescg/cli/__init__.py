@@ -1,0 +1,118 @@
+"""The `bayescg` command: parses, calls, prints. What it calls is imported when it is needed."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bayescg.cli.console import errors, run_config, state, table
+from bayescg.cli.single import export, fit, observe, simulate
+
+app = typer.Typer(
+    name="bayescg",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help="Coarse-grained molecular models as Bayesian posteriors: from an atomistic trajectory with forces to a "
+    "potential, an ensemble and observables, all with error bars.\n\n"
+    "Start with [bold]bayescg demo[/bold], then [bold]bayescg init > config.yaml[/bold] and "
+    "[bold]bayescg run config.yaml[/bold] for your own system.",
+)
+
+
+class Last(StrEnum):
+    """The step to stop after."""
+
+    map = "map"
+    fit = "fit"
+    simulate = "simulate"
+    observe = "observe"
+    export = "export"
+    report = "report"
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from bayescg import __version__
+
+        typer.echo(f"bayescg {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show Python's traceback for errors.")] = False,
+) -> None:
+    """Set what holds for all commands."""
+    state["debug"] = debug
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the results.")] = Path("demo"),
+    fast: Annotated[bool, typer.Option("--fast", help="Few frames and short simulations: half a minute.")] = False,
+) -> None:
+    """Run the main job on bundled SPC/E water: fit, simulate, g(r) with error bars, exports, report.
+
+    Takes two to four minutes on two cores. The configuration and the trajectory are put into the folder: change
+    config.yaml there and run it with `bayescg run`.
+    """
+    with errors():
+        from bayescg import datasets, workflow
+        from bayescg._runtime import atomic_path
+
+        bundled = {name: workflow.example(name) for name in ("demo", "demo_fast")}
+        config = output / "config.yaml"
+        if config.is_file() and config.read_text(encoding="utf-8") not in bundled.values():
+            raise ValueError(f"{config} has been changed: run it by `bayescg run {config}`, or choose another --output")
+        with atomic_path(config) as temporary:
+            temporary.write_text(bundled["demo_fast" if fast else "demo"], encoding="utf-8")
+        datasets.water(output / "data")
+        run_config(config, force=False, last="report")
+
+
+@app.command()
+def run(
+    config: Annotated[Path, typer.Argument(help="YAML file; `bayescg init` prints one with every setting explained.")],
+    force: Annotated[bool, typer.Option("--force", help="Redo all steps, also those that are up to date.")] = False,
+    last: Annotated[Last, typer.Option("--last", help="Stop after this step.")] = Last.report,
+) -> None:
+    """Carry out a configuration: map, fit, simulate, observe, export, report.
+
+    A step whose files are there and were made by the same settings and inputs is skipped. Interrupt it at any time:
+    finished steps remain, and the same command goes on from there.
+    """
+    with errors():
+        run_config(config, force=force, last=last.value)
+
+
+@app.command()
+def init() -> None:
+    """Print a configuration with every setting explained: `bayescg init > config.yaml`."""
+    from importlib.resources import files
+
+    typer.echo(files("bayescg").joinpath("workflow", "example.yaml").read_text(encoding="utf-8"), nl=False)
+
+
+def report(
+    directory: Annotated[Path, typer.Argument(help="Output folder of `bayescg run`.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Page to write; report.html there.")] = None,
+) -> None:
+    """Write one self-contained HTML page about a run."""
+    with errors():
+        from bayescg.report import headline, load_results, write
+
+        results = load_results(directory)
+        path = write(results, output or directory / "report.html")
+        table(headline(results), [path])
+
+
+for command in (fit, simulate, observe, export, report):
+    app.command()(command)

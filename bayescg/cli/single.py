@@ -1,0 +1,228 @@
+"""Commands for single steps, from file to file."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bayescg.cli.console import errors, run_config, table
+
+
+class Method(StrEnum):
+    """How hyperparameters are sampled."""
+
+    nuts = "nuts"
+    vi = "vi"
+    laplace = "laplace"
+
+
+class Engine(StrEnum):
+    """What simulates."""
+
+    auto = "auto"
+    jax = "jax"
+    lammps = "lammps"
+
+
+class Format(StrEnum):
+    """Whose files to write."""
+
+    lammps = "lammps"
+    openmm = "openmm"
+    gromacs = "gromacs"
+
+
+class Kind(StrEnum):
+    """Which observable."""
+
+    rdf = "rdf"
+    coordination_number = "coordination_number"
+    angle_distribution = "angle_distribution"
+    bond_distribution = "bond_distribution"
+    bonded_angle_distribution = "bonded_angle_distribution"
+    dihedral_distribution = "dihedral_distribution"
+
+
+Seed = Annotated[int, typer.Option(help="Seed of all random numbers.")]
+
+
+def fit(
+    source: Annotated[
+        Path, typer.Argument(help="Configuration (YAML: maps and fits), or force statistics of a run (statistics.nc).")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Posterior to write (from statistics).")] = Path(
+        "posterior.nc"
+    ),
+    method: Annotated[Method, typer.Option(help="How hyperparameters are sampled.")] = Method.nuts,
+    chains: Annotated[int, typer.Option(help="NUTS chains.")] = 4,
+    warmup: Annotated[int, typer.Option(help="Discarded steps of each chain.")] = 500,
+    draws: Annotated[int, typer.Option(help="Kept draws of each chain.")] = 500,
+    kernel: Annotated[list[str] | None, typer.Option(help="GPJax kernel of a term, as TERM=RBF; repeatable.")] = None,
+    seed: Seed = 0,
+) -> None:
+    """Compute the posterior of a potential from forces.
+
+    From a configuration: the steps map and fit of `bayescg run`, with all settings from the file. From statistics.nc: a
+    new fit with the options given here; the trajectory is not read again.
+    """
+    with errors():
+        _require(source)
+        if source.suffix in (".yaml", ".yml"):
+            run_config(source, force=False, last="fit")
+            return
+        import jax
+
+        import bayescg as bcg
+        from bayescg.report import Results, headline
+        from bayescg.workflow.build import kernels_of
+
+        statistics = _statistics(source)
+        posterior = bcg.force_match(
+            statistics.potential,
+            statistics,
+            kernels=kernels_of(dict(_pair(word) for word in kernel or [])),
+            method=method.value,
+            sampling=bcg.Sampling(chains, warmup, draws),
+            key=jax.random.key(seed),
+        )
+        bcg.posterior.save(posterior, output)
+        table(headline(Results(posterior=posterior)), [output])
+
+
+def simulate(
+    posterior: Annotated[Path, typer.Argument(help="Posterior (posterior.nc).")],
+    initial: Annotated[Path, typer.Option(help="Coarse-grained start (netCDF; its last frame), such as cg_last.nc.")],
+    time: Annotated[float, typer.Option(help="Sampled time of each draw, in ps.")] = 20.0,
+    draws: Annotated[int, typer.Option(help="Posterior draws, each simulated; 0: only the posterior mean.")] = 16,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Ensemble to write.")] = Path("ensemble.nc"),
+    engine: Annotated[Engine, typer.Option(help="auto: LAMMPS if importable, jax on a GPU.")] = Engine.auto,
+    temperature: Annotated[float | None, typer.Option(help="In K; that of the data if left out.")] = None,
+    timestep: Annotated[float, typer.Option(help="In ps.")] = 0.002,
+    friction: Annotated[float, typer.Option(help="In 1/ps.")] = 1.0,
+    equilibration: Annotated[float, typer.Option(help="Simulated before and thrown away, in ps.")] = 5.0,
+    interval: Annotated[float, typer.Option(help="Between frames, in ps.")] = 0.2,
+    seed: Seed = 0,
+) -> None:
+    """Simulate draws of a posterior by Langevin dynamics at constant volume and temperature.
+
+    Example: bayescg simulate posterior.nc --initial cg_last.nc --draws 16 --time 20 -o ensemble.nc
+    """
+    with errors():
+        import jax
+
+        import bayescg as bcg
+        from bayescg._runtime import write_netcdf
+        from bayescg.report import Results, headline
+
+        ensemble = bcg.simulate(
+            bcg.posterior.load(posterior),
+            _configuration(initial).isel(frame=-1),
+            time=time,
+            draws=draws or None,
+            dynamics=bcg.Langevin(timestep, friction, equilibration, interval),
+            temperature=temperature,
+            engine=engine.value,
+            key=jax.random.key(seed),
+        )
+        write_netcdf(ensemble, output)
+        table(headline(Results(ensemble=ensemble)), [output])
+
+
+def observe(
+    trajectory: Annotated[Path, typer.Argument(help="Ensemble (ensemble.nc), or a coarse-grained dataset.")],
+    observable: Annotated[Kind, typer.Argument(help="Which observable.")],
+    beads: Annotated[list[str], typer.Argument(help="Bead types, as in: W W.")],
+    cutoff: Annotated[float | None, typer.Option(help="Largest distance, in nm.")] = None,
+    group: Annotated[str | None, typer.Option(help="Only bonds, angles or dihedrals of this group.")] = None,
+    blocks: Annotated[int | None, typer.Option(help="Blocks of frames, for sampling errors.")] = None,
+    reference: Annotated[Path | None, typer.Option(help="Mapped atomistic dataset (netCDF) to compare with.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File; OBSERVABLE.nc if left out.")] = None,
+    figure: Annotated[Path | None, typer.Option(help="Figure to write (png, pdf, svg).")] = None,
+) -> None:
+    """Compute an observable with its error bars: mean, sd_posterior, sd_sampling, and an interval.
+
+    Example: bayescg observe ensemble.nc rdf W W --cutoff 0.9 --figure rdf.png
+    """
+    with errors():
+        from bayescg.workflow.single import observe as compute
+
+        target = output or Path(f"{observable.value}.nc")
+        options = {"cutoff": cutoff, "group": group}
+        compared = compute(
+            *(trajectory, observable.value, tuple(beads)),
+            **{"options": options, "blocks": blocks, "reference": reference, "output": target},
+        )
+        written = [target]
+        if figure is not None:
+            from bayescg import plots
+
+            figure.parent.mkdir(parents=True, exist_ok=True)
+            plots.observable(compared.predicted, compared.atomistic).savefig(figure)
+            written.append(figure)
+        summary = compared.predicted
+        rows = {"observable": compared.title}
+        if not summary["mean"].dims:
+            rows["mean"] = f"{float(summary['mean']):.4g}"
+        rows["largest sd over the posterior"] = f"{float(summary['sd_posterior'].max()):.3g}"
+        rows["largest sd from sampling"] = f"{float(summary['sd_sampling'].max()):.3g}"
+        if compared.atomistic is not None:
+            rows["mean |z|"] = f"{compared.mean_abs_z:.2f}"
+        table(rows, written)
+
+
+def export(
+    posterior: Annotated[Path, typer.Argument(help="Posterior (posterior.nc).")],
+    directory: Annotated[Path, typer.Argument(help="Folder to write to.")],
+    format: Annotated[Format, typer.Option("--format", "-f", help="Whose files to write.")] = Format.lammps,
+    draws: Annotated[int, typer.Option(help="This many posterior draws instead of the mean.")] = 0,
+    initial: Annotated[
+        Path | None, typer.Option(help="Configuration (netCDF; its last frame), such as cg_last.nc; OpenMM needs it.")
+    ] = None,
+    seed: Seed = 0,
+) -> None:
+    """Write the potential for LAMMPS, OpenMM or GROMACS (bonded tables), read back and compared with the fit."""
+    with errors():
+        import jax
+
+        import bayescg as bcg
+
+        files = bcg.export(
+            bcg.posterior.load(posterior),
+            directory,
+            format=format.value,
+            draws=draws or None,
+            initial=None if initial is None else _configuration(initial),
+            key=jax.random.key(seed),
+        )
+        table({"format": format.value, "files": str(len(files))}, files[:8])
+
+
+def _statistics(path: Path):
+    from bayescg import ForceStatistics
+
+    try:
+        return ForceStatistics.load(path)
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} holds no force statistics: {str(error).splitlines()[0]:.200}") from error
+
+
+def _configuration(path: Path):
+    from bayescg import load
+
+    _require(path)
+    return load(path)
+
+
+def _require(path: Path) -> None:
+    if not path.is_file():
+        raise FileNotFoundError(f"no such file: {path}")
+
+
+def _pair(word: str) -> tuple[str, str]:
+    name, sign, value = word.partition("=")
+    if not (name and sign and value):
+        raise ValueError(f"--kernel {word}: give TERM=KERNEL, as in --kernel W-W=RBF")
+    return name, value

@@ -1,0 +1,140 @@
+"""What the report says of data, potential and fit; each function returns HTML, empty where there is nothing to say."""
+
+from __future__ import annotations
+
+import json
+import math
+import warnings
+
+import numpy as np
+import xarray as xr
+from arviz_stats.summary import summary
+
+from bayescg import plots
+from bayescg import posterior as posteriors
+from bayescg.potentials import Term
+from bayescg.report import page
+from bayescg.report.results import Results
+
+
+def data(results: Results) -> str:
+    """Where the forces come from."""
+    tree = results.posterior
+    if tree is None or "n_frames" not in tree["posterior"].attrs:
+        return ""
+    rows: dict[str, object] = {
+        "temperature": f"{posteriors.temperature_of(tree):g} K",
+        "frames with forces": int(tree["posterior"].attrs["n_frames"]),
+    }
+    if "statistics" in tree.children:
+        sources = tree["statistics"]["block_source"].values.astype(str)
+        rows["sources"] = ", ".join(sorted(set(sources.tolist())))
+        rows["time blocks"] = len(sources)
+    if results.beads:
+        rows["beads"] = ", ".join(f"{count} {name}" for name, count in results.beads.items())
+    return page.pairs(rows) + _force_table(tree)
+
+
+def _force_table(tree: xr.DataTree) -> str:
+    if "constant_data" not in tree.children or "force_variance" not in tree["constant_data"]:
+        return ""
+    variance = tree["constant_data"]["force_variance"]
+    left = json.loads(tree["posterior"].attrs.get("residual_variance", "{}"))
+    rows = [
+        [str(bead), float(np.sqrt(value)), math.sqrt(left[bead]) if bead in left else float("nan")]
+        for bead, value in zip(variance["bead_type"].values.astype(str), variance.values, strict=True)
+    ]
+    head = ("bead type", "rms force component [kJ/mol/nm]", "rms residual of the mean potential [kJ/mol/nm]")
+    return page.table(head, rows)
+
+
+def potential(results: Results, pictures: dict[str, bytes]) -> str:
+    """The terms, and the figure of their curves."""
+    tree = results.posterior
+    if tree is None:
+        return ""
+    model = posteriors.potential_of(tree)
+    ranges = posteriors.ranges_of(tree)
+    rows = []
+    for term in model.terms:
+        low, high = ranges.get(term.name, (float("nan"), float("nan")))
+        rows.append([term.name, term.kind, f"{term.spline.start:g} – {term.spline.stop:g} {term.unit}"])
+        rows[-1] += [_sampled(term, low, high), term.n_basis, type(term.baseline).__name__ if term.baseline else "none"]
+    found = page.table(("term", "kind", "knots", "sampled", "coefficients", "baseline"), rows)
+    if model.exclude_bonds:
+        found += page.paragraph(f"Beads at most {model.exclude_bonds} bonds apart have no pair interaction.")
+    caption = (
+        "Energy and force of each term: posterior mean, 50 % and 90 % bands, and single draws. Gray: never sampled, "
+        "there the prior speaks; below the sampled distances every draw is repulsive."
+    )
+    return (page.image(pictures["potential"], caption) if "potential" in pictures else "") + found
+
+
+def _sampled(term: Term, low: float, high: float) -> str:
+    return "unknown" if math.isnan(low) else f"{low:.4g} – {high:.4g} {term.unit}"
+
+
+def fit(results: Results, pictures: dict[str, bytes]) -> str:
+    """Quality of the fit and of the sampling, in plain words."""
+    tree = results.posterior
+    if tree is None or "held_out_r2" not in tree["posterior"].attrs:
+        return ""
+    attrs = tree["posterior"].attrs
+    ceiling = attrs.get("noise_ceiling_r2", "unknown")
+    known = not isinstance(ceiling, str)
+    rows: dict[str, object] = {
+        "held-out R² of the forces": f"{attrs['held_out_r2']:.4f} ± {attrs['held_out_r2_se']:.4f}",
+        "noise ceiling of R²": f"{float(ceiling):.4f}" if known else "unknown",
+    }
+    if "elpd" in attrs:
+        rows["elpd, leaving out one time block"] = f"{attrs['elpd']:.1f} ± {attrs['elpd_se']:.1f}"
+        rows["largest Pareto k"] = f"{attrs['pareto_k_max']:.2f} (reliable below 0.7)"
+    rows["log evidence"] = f"{attrs['log_evidence']:.1f}"
+    words = (
+        "The share of force variance that the fit predicts on time blocks it has not seen. "
+        + ("" if known else "The rest is noise or misfit, and which of the two cannot be told from one trajectory: ")
+        + ("" if known else "the noise ceiling needs replicate forces at fixed beads, so R² is a lower bound of it.")
+    )
+    return page.pairs(rows) + page.paragraph(words, soft=True) + sampler(tree) + hyperparameters(tree, pictures)
+
+
+def sampler(tree: xr.DataTree) -> str:
+    """Convergence of the chains."""
+    attrs = tree["posterior"].attrs
+    sizes = tree["posterior"].sizes
+    method = {"nuts": "NUTS", "vi": "variational", "laplace": "Laplace"}.get(attrs["method"], attrs["method"])
+    drawn = f"{sizes['chain']} × {sizes['draw']} draws" if sizes["chain"] > 1 else f"{sizes['draw']} draws"
+    title = f"<h3>Sampler: {page.text(method)}, {drawn}</h3>"
+    if "rhat_max" not in attrs:
+        words = "Gaussian approximations have no chains to diagnose: compare with method nuts where it matters."
+        return title + page.paragraph(words, soft=True)
+    chains = int(sizes["chain"])
+    agree = "chains agree" if attrs["rhat_max"] < 1.01 else "chains disagree: run longer"
+    rows = [["largest R-hat", f"{attrs['rhat_max']:.4f}", agree]]
+    for name, key in (("bulk", "ess_bulk_min"), ("tail", "ess_tail_min")):
+        enough = "enough" if attrs[key] >= 100 * chains else "few: run longer"
+        rows.append([f"smallest {name} effective sample size", f"{attrs[key]:.0f}", enough])
+    missed = "a corner of the posterior was missed" if attrs["divergences"] else "no corner of the posterior was missed"
+    rows.append(["divergent transitions", str(attrs["divergences"]), missed])
+    return title + page.table(("diagnostic", "value", "which means"), rows)
+
+
+def hyperparameters(tree: xr.DataTree, pictures: dict[str, bytes]) -> str:
+    """Summary by arviz_stats, and the figures."""
+    chosen = plots.hyperparameters(tree)
+    if not chosen:
+        return ""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a single chain has no R-hat: shown as a dash
+        frame = summary(tree, var_names=chosen, kind="stats", ci_prob=0.9, ci_kind="eti", round_to="none")
+    rows = [[str(name), *(float(value) for value in row)] for name, row in zip(frame.index, frame.values, strict=True)]
+    named = {"eti90_lb": "5 %", "eti90_ub": "95 %"}
+    head = ("", *(named.get(str(name), str(name)) for name in frame.columns))
+    found = "<h3>Hyperparameters</h3>" + page.table(head, rows)
+    words = "Amplitudes in kJ/mol, lengthscales in units of the descriptor, noises in kJ/mol/nm, others pure numbers."
+    found += page.paragraph(words, soft=True)
+    captions = {
+        "prior_posterior": "Prior and posterior of the hyperparameters: where they differ, the data have spoken.",
+        "trace": "Densities and traces of the chains, one color for each.",
+    }
+    return found + "".join(page.image(pictures[n], caption) for n, caption in captions.items() if n in pictures)
