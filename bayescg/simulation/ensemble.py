@@ -23,7 +23,7 @@ from bayescg.potentials import Interactions
 from bayescg.simulation import lammps, langevin
 from bayescg.simulation.dynamics import Langevin, System, Trajectory
 from bayescg.simulation.layout import Finished, assemble
-from bayescg.simulation.measure import measure
+from bayescg.simulation.measure import Meter
 from bayescg.simulation.start import start_of
 
 ENGINES = ("auto", "jax", "lammps")
@@ -101,6 +101,7 @@ def simulate(
         keys = jax.random.split(run, count)
         known = posteriors.ranges_of(posterior)
         ranges = tuple(known.get(term.name, (-np.inf, np.inf)) for term in potential.terms)
+        meter = Meter(system.interactions, system.box, ranges)
         groups, workers = _groups(system, count, chosen_engine)
         steps = dynamics.equilibration_steps + frames * dynamics.stride
         label = "simulating the mean" if draws is None else f"simulating {count} draws"
@@ -116,10 +117,7 @@ def simulate(
                     if trajectories is None:
                         return None
                     return {
-                        k: Finished(
-                            each,
-                            measure(system.interactions, chosen.coefficients[k], each.positions, system.box, ranges),
-                        )
+                        k: Finished(each, meter.measure(chosen.coefficients[k], each.positions))
                         for k, each in zip(group, trajectories, strict=True)
                     }
 

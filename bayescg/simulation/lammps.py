@@ -122,8 +122,14 @@ def run(job: Path, advanced: Callable[[float], object], stopped: Callable[[], bo
     """
     step = 0
     with tempfile.TemporaryFile("w+") as errors:
+        # A session of its own: Ctrl-C reaches this process, which decides what becomes of the workers.
         process = subprocess.Popen(
-            [*_WORKER, str(job)], stdout=subprocess.PIPE, stderr=errors, text=True, env=_environment()
+            [*_WORKER, str(job)],
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env=_environment(),
+            start_new_session=True,
         )
         try:
             for line in process.stdout or ():

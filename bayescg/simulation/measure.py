@@ -40,36 +40,54 @@ class Measurement(NamedTuple):
     count: Float[np.ndarray, " term"]
 
 
-def measure(
-    interactions: Interactions,
-    coefficients: Float[np.ndarray, " basis"],
-    positions: Float[np.ndarray, "frame bead 3"],
-    box: Float[np.ndarray, "3 3"],
-    ranges: tuple[tuple[float, float], ...],
-) -> Measurement:
-    """Measure frames; frames that are not finite give NaN and count nothing. Use inside a float64 scope.
+class Meter:
+    """Measures frames of one system.
+
+    Pair lists are padded to sizes that only grow, shared by all frames and draws: each new size would compile anew.
 
     Args:
         interactions: who interacts.
-        coefficients: (basis,) [kJ/mol].
-        positions: (frame, bead, 3) [nm].
         box: (3, 3) [nm].
         ranges: sampled range of each term, in their order.
-
-    Returns:
-        Stacked over frames.
     """
-    w = jnp.asarray(coefficients)
-    bounds = jnp.asarray(ranges)
-    rows = []
-    for frame in positions:
-        if np.all(np.isfinite(frame)):
-            configuration = interactions.configuration(np.asarray(frame, float), np.asarray(box, float))
-            rows.append(jax.tree.map(np.asarray, _one(interactions.potential, configuration, w, bounds)))
-        else:
-            rows.append(None)
-    blank = _blank(interactions.potential)
-    return jax.tree.map(lambda *leaves: np.stack(leaves), *(blank if row is None else row for row in rows))
+
+    def __init__(
+        self, interactions: Interactions, box: Float[np.ndarray, "3 3"], ranges: tuple[tuple[float, float], ...]
+    ):
+        self.interactions, self.box, self.ranges = interactions, np.asarray(box, float), ranges
+        self._sizes: dict[str, int] = {}
+
+    def measure(
+        self, coefficients: Float[np.ndarray, " basis"], positions: Float[np.ndarray, "frame bead 3"]
+    ) -> Measurement:
+        """Measure frames; frames that are not finite give NaN and count nothing. Use inside a float64 scope.
+
+        Args:
+            coefficients: (basis,) [kJ/mol].
+            positions: (frame, bead, 3) [nm].
+
+        Returns:
+            Stacked over frames.
+        """
+        w, bounds = jnp.asarray(coefficients), jnp.asarray(self.ranges)
+        potential = self.interactions.potential
+        rows = [
+            jax.tree.map(np.asarray, _one(potential, self._configuration(frame), w, bounds))
+            if np.all(np.isfinite(frame))
+            else _blank(potential)
+            for frame in np.asarray(positions, float)
+        ]
+        return jax.tree.map(lambda *leaves: np.stack(leaves), *rows)
+
+    def _configuration(self, positions: Float[np.ndarray, "bead 3"]) -> Configuration:
+        tuples = dict(self.interactions.bonded)
+        for name, found in self.interactions.pairs(positions, self.box).items():
+            size = self._sizes.get(name, 64)
+            if len(found) > size:
+                size = self._sizes[name] = 64 + int(1.15 * len(found))
+            tuples[name] = np.zeros((size, 2), np.int32)
+            tuples[name][: len(found)] = found
+        return Configuration(positions, self.box, tuples)
 
 
 def configurational_temperature(measurement: Measurement) -> float:

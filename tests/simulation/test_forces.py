@@ -6,13 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from .systems import LATTICE, chains, everything, liquid, system
 
 from bayescg._runtime import double_precision
 from bayescg.potentials import Interactions, Pair, Potential
 from bayescg.simulation import forces as engine
 from bayescg.simulation.lists import Lists, block_terms
-from bayescg.simulation.measure import configurational_temperature, measure
+from bayescg.simulation.measure import Meter, configurational_temperature
+
+from .systems import LATTICE, chains, everything, liquid, system
 
 
 @pytest.fixture(autouse=True)
@@ -110,7 +111,7 @@ def test_measurements_equal_the_potentials(box):
     frame = chains(8, box=box, beads="ABAB")
     interactions = Interactions.of(potential, frame)
     positions = frame["positions"].values
-    got = measure(interactions, w, positions[None], box, ((0.0, 0.31),) * len(potential.terms))
+    got = Meter(interactions, box, ((0.0, 0.31),) * len(potential.terms)).measure(w, positions[None])
     configuration = jax.tree.map(jnp.asarray, interactions.configuration(positions, box))
     energy, basis, virial, forces = _direct(potential, configuration, jnp.asarray(w))
     np.testing.assert_allclose(got.energy[0], energy, rtol=1e-12)
@@ -137,7 +138,7 @@ def test_frames_that_are_not_finite_measure_as_nan():
     broken = np.full((2, *frame["positions"].shape), np.nan)
     broken[0] = frame["positions"].values
     interactions = Interactions.of(potential, frame)
-    got = measure(interactions, w, broken, LATTICE, ((-np.inf, np.inf),) * len(potential.terms))
+    got = Meter(interactions, LATTICE, ((-np.inf, np.inf),) * len(potential.terms)).measure(w, broken)
     assert np.isfinite(got.energy[0])
     assert np.isnan(got.energy[1])
     assert np.isfinite(configurational_temperature(got))

@@ -3,7 +3,6 @@
 import jax
 import numpy as np
 import pytest
-from .systems import bond_statistics, chains, liquid, system, z_score
 
 import bayescg
 from bayescg import posterior as posteriors
@@ -12,6 +11,8 @@ from bayescg.data import from_arrays
 from bayescg.data.topology import Topology
 from bayescg.potentials import WCA, Angle, Bond, Harmonic, LennardJones, Pair, Potential
 from bayescg.simulation.langevin import Batch
+
+from .systems import bond_statistics, chains, liquid, system, z_score
 
 
 def _given(potential, *coefficients, **ranges):
