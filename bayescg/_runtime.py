@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import jax
@@ -43,6 +44,29 @@ def progress(description: str, total: float | None) -> Iterator[Callable[[float]
     with Progress(*columns, console=console) as bar:
         task = bar.add_task(description, total=total)
         yield lambda n=1: bar.advance(task, n)
+
+
+def cpu_count() -> int:
+    """Processors that this process may use (fewer than the machine has under a scheduler or in a container)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def map_threads(function: Callable, items: Sequence, description: str | None = None) -> list:
+    """Apply a compiled function to each item on as many threads as there are processors, in double precision.
+
+    Compiled code releases Python's lock, so threads serve; the precision flag is thread-local and set in each. The
+    first item runs alone: threads would otherwise each compile the same function.
+    """
+
+    def one(item):
+        with jax.enable_x64(True):
+            result = jax.block_until_ready(function(item))
+        advance(1)
+        return result
+
+    bar = progress(description, len(items)) if description else contextlib.nullcontext(lambda n: None)
+    with bar as advance, ThreadPoolExecutor(max_workers=min(cpu_count(), len(items))) as pool:
+        return [one(items[0]), *pool.map(one, items[1:])]
 
 
 @contextlib.contextmanager

@@ -36,7 +36,8 @@ METHODS = ("nuts", "vi", "laplace")
 _STORED_COEFFICIENTS = 300
 """Above this many coefficients the sums are not copied into the posterior: tens of MB that their own file holds."""
 
-_SCORED_DRAWS = 400
+_SCORE_BUDGET = 2e11
+"""Multiplications spent on leave-block-out scores, some ten seconds."""
 
 _MISFIT = (
     "Error bars cover the best potential of this form under independent Gaussian force noise (calibration 'none'). "
@@ -176,7 +177,7 @@ def build_prior(statistics: ForceStatistics, kernels: Mapping[str, object]) -> P
         for name, d in first.distributions().items()
     }
     reduced = marginal.reduce(first, total)
-    mean, _ = marginal.mean_and_spread(marginal.solve(reduced, first.factor(medians), first.noises(medians)))
+    mean, _ = marginal.mean_and_spread(marginal.solve(reduced, first.factors(medians), first.noises(medians)))
     w = first.mean + first.lift @ np.asarray(mean)
     walls = {}
     for term in learning:
@@ -208,8 +209,8 @@ def draw_coefficients(
     def every(flat, keys):
         def one(item):
             value, draw_key = item
-            mean, spread = marginal.mean_and_spread(marginal.solve(data, prior.factor(value), prior.noises(value)))
-            return mean + spread @ jax.random.normal(draw_key, mean.shape)
+            solution = marginal.solve(data, prior.factors(value), prior.noises(value))
+            return marginal.draw(solution, jax.random.normal(draw_key, solution.whitened.shape))
 
         return jax.lax.map(one, (flat, keys))
 
@@ -229,7 +230,8 @@ def _groups(prior: Prior, statistics, blocks, total: Sums, found: sampler.Sample
     chains, draws = next(iter(found.values.values())).shape[:2]
     if len(blocks) > 1:
         # A few hundred draws of a handful of hyperparameters are plenty for PSIS: each costs a solve for every block.
-        chosen = np.arange(0, draws, max(1, chains * draws // _SCORED_DRAWS))
+        wanted = int(np.clip(_SCORE_BUDGET / (len(blocks) * prior.lift.shape[1] ** 3), 100, 400))
+        chosen = np.arange(0, draws, max(1, chains * draws // wanted))
         flat = {n: v[:, chosen].reshape(chains * len(chosen), *v.shape[2:]) for n, v in found.values.items()}
         pointwise = scores.block_log_likelihood(prior, blocks, total, flat).reshape(chains, len(chosen), -1)
         groups["log_likelihood"] = xr.Dataset(

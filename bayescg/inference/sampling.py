@@ -8,7 +8,6 @@ initialization finds no valid start).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import jax
@@ -21,7 +20,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 from numpyro.infer.util import initialize_model
 
-from bayescg._runtime import double_precision, progress
+from bayescg._runtime import double_precision, map_threads, progress
 
 _CHUNK = 50
 _FIELDS = ("energy", "num_steps", "accept_prob", "diverging", "potential_energy")
@@ -170,23 +169,21 @@ def nuts(target: Density, mode: Mode, *, chains: int, warmup: int, draws: int, k
 
         return jax.lax.scan(step, state, None, length=_CHUNK)
 
-    def run(state, advance):
+    def run(state):
         kept = []
-        with jax.enable_x64(True):
-            for done in range(0, warmup + draws, _CHUNK):
-                state, out = advance_chain(state)
-                out = jax.tree.map(np.asarray, out)
-                if done + _CHUNK > warmup:
-                    skip = max(warmup - done, 0)
-                    kept.append(jax.tree.map(lambda x, skip=skip: x[skip:], out))
-                advance(_CHUNK)
+        for done in range(0, warmup + draws, _CHUNK):
+            state, out = advance_chain(state)
+            out = jax.tree.map(np.asarray, out)
+            if done + _CHUNK > warmup:
+                skip = max(warmup - done, 0)
+                kept.append(jax.tree.map(lambda x, skip=skip: x[skip:], out))
+            advance(_CHUNK)
         z, stats = jax.tree.map(lambda *parts: np.concatenate(parts)[:draws], *kept)
         return z, stats
 
     with progress("NUTS", chains * _CHUNK * -(-(warmup + draws) // _CHUNK)) as advance:
         jax.block_until_ready(advance_chain(states[0]))  # compiled once, before threads would each try
-        with ThreadPoolExecutor(max_workers=_threads(chains)) as pool:
-            results = list(pool.map(lambda state: run(state, advance), states))
+        results = map_threads(run, states)
     positions = np.stack([z for z, _ in results])
     stats = {
         _ARVIZ.get(field, field): np.stack([s[field] for _, s in results]) for field in _FIELDS if field != "potential_energy"
@@ -225,12 +222,6 @@ def diagnose(values: Mapping[str, np.ndarray], stats: Mapping[str, np.ndarray]) 
     if divergences:
         warnings.append(f"{divergences} divergent transitions: the sampler missed a corner of the posterior")
     return numbers, warnings
-
-
-def _threads(tasks: int) -> int:
-    import os
-
-    return max(1, min(tasks, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1))
 
 
 def _constrain(target: Density, positions: Float[np.ndarray, "chain draw site"]) -> dict[str, np.ndarray]:

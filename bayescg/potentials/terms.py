@@ -232,7 +232,7 @@ class Bond(SplineTerm):
     group: str | None = None
     start: float | None = None
     stop: float | None = None
-    knot_spacing: float = 0.005
+    knot_spacing: float = 0.0025
     baseline: Baseline | None = None
     learn: bool = True
 
@@ -290,7 +290,7 @@ class Angle(SplineTerm):
     b: str
     c: str
     group: str | None = None
-    knot_spacing: float = math.pi / 60
+    knot_spacing: float = math.pi / 90
     baseline: Baseline | None = None
     learn: bool = True
 
