@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,9 +15,14 @@ state = {"debug": False}
 
 @contextlib.contextmanager
 def errors() -> Iterator[None]:
-    """Expected errors as one message and exit code 2; interrupts as 130."""
+    """Expected errors as one message and exit code 2, warnings as one line each, interrupts as exit code 130."""
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("default")
+            for category in (DeprecationWarning, PendingDeprecationWarning, FutureWarning):
+                warnings.simplefilter("ignore", category)  # for programmers, not for users of a command
+            warnings.showwarning = lambda message, *_, **__: say(f"warning: {message}")
+            yield
     except KeyboardInterrupt:
         _print("[bold]Interrupted.[/bold] Finished parts remain; the same command goes on from there.")
         raise typer.Exit(130) from None
@@ -46,14 +52,18 @@ def say(text: str) -> None:
 def table(rows: dict[str, str], files: list[Path]) -> None:
     """Results and written files on stdout."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    grid = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    grid.add_column(style="bold", no_wrap=True)
+    grid.add_column(overflow="fold")
     for name, value in rows.items():
-        table.add_row(f"[bold]{name}[/bold]", value)
-    for number, path in enumerate(files):
-        table.add_row("[bold]written[/bold]" if number == 0 else "", str(path))
-    Console(file=sys.stdout).print(table)
+        grid.add_row(escape(name), escape(value))
+    for folder in sorted({path.parent for path in files}):
+        names = ", ".join(path.name for path in sorted(files) if path.parent == folder)
+        grid.add_row("written", escape(f"{folder}: {names}"))
+    Console(file=sys.stdout).print(grid, highlight=False)
 
 
 def run_config(path: Path, *, force: bool, last: str) -> None:
