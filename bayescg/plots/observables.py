@@ -77,7 +77,7 @@ def _curve(axes: Axes, predicted: xr.Dataset, reference: xr.Dataset | None) -> N
     if predicted.attrs.get("n_draws", 0) > 1:
         inner = np.maximum(mean - quantile * sd, lower), np.minimum(mean + quantile * sd, upper)
         axes.fill_between(x, *inner, color=look.INNER, lw=0, label=f"{ci_prob * 100:.0f} % posterior alone")
-    axes.plot(x, mean, color=look.MODEL, label="coarse-grained", lw=1.4)
+    axes.plot(x, mean, color=look.MODEL, label="coarse-grained", lw=1.1)
     shown = [lower, upper]
     if reference is not None:
         at = reference[dimension].values

@@ -29,7 +29,7 @@ dl.cards dt { font-size: .85rem; color: var(--soft); } dl.cards dd { margin: 0; 
 .scroll { overflow-x: auto; margin: .6rem 0; }
 table { border-collapse: collapse; font-size: .92rem; min-width: 50%; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: .32rem .9rem .32rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
-thead th { color: var(--soft); font-weight: 600; white-space: nowrap; }
+thead th { color: var(--soft); font-weight: 600; white-space: nowrap; } td:first-child { min-width: 7rem; }
 td.number { text-align: right; white-space: nowrap; } th.number { text-align: right; }
 figure { margin: 1rem 0; } figure img { max-width: 100%; height: auto; background: #fff; border-radius: .4rem;
   padding: .4rem; border: 1px solid var(--line); }
