@@ -16,8 +16,6 @@ from bayescg.potentials import Configuration, Interactions, Pair, Potential, Spl
 from bayescg.potentials.baselines import value_and_slope
 from bayescg.simulation.lists import block_terms, blocks_of
 
-_TURN = 2.0**32
-
 
 class Layout(NamedTuple):
     """Arrays that say which bead gets which force; the same for all draws.
@@ -115,22 +113,14 @@ def _pair_slope(term: Pair, rows, r):
     return slope
 
 
-def _fixed_point(positions, inverse):
-    """Fractional coordinates as 32-bit integers, whose differences wrap around: the minimum image for free.
-
-    The resolution, a box edge / 2^32, is below 1e-8 nm for boxes up to 40 nm: forces change by less than 1e-5 of
-    themselves even on the steepest wall. Positions themselves stay in float64.
-    """
-    fraction = positions @ inverse
-    fraction = fraction - jnp.floor(fraction)
-    return (fraction * _TURN - _TURN / 2).astype(jnp.int64).astype(jnp.int32)
-
-
-def _block_forces(term: Pair, rows, centers, box, orthorhombic: bool, fixed, neighbors):
+def _block_forces(term: Pair, rows, centers, box, orthorhombic: bool, fraction, neighbors):
     """(row, 3) forces on the centers of one block."""
-    apart = (fixed[neighbors] - fixed[centers][:, None, :]).astype(box.dtype)
+    # Nearest image by floor(x + 1/2), on a CPU a fifth faster than rounding; a bead's distance from itself (padding) is
+    # exactly zero. Float64: float32 would save a tenth of a step's time and cost half of the digits.
+    apart = fraction[neighbors] - fraction[centers][:, None, :]
+    apart = apart - jnp.floor(apart + 0.5)
     # A product with a diagonal matrix is three multiplications; XLA would call a matrix product for it.
-    vector = apart * (jnp.diagonal(box) / _TURN) if orthorhombic else apart @ (box / _TURN)
+    vector = apart * jnp.diagonal(box) if orthorhombic else apart @ box
     squared = jnp.sum(vector**2, -1)
     near = (squared > 0) & (squared < term.cutoff**2)
     r = jnp.sqrt(jnp.where(near, squared, term.cutoff**2))
@@ -157,9 +147,9 @@ def forces(
         positions: (bead, 3) [nm].
     """
     rows = []
-    fixed = _fixed_point(positions, arrays.inverse)
+    fraction = positions @ arrays.inverse
     for term, centers, neighbors in zip(block_terms(potential), arrays.centers, lists, strict=True):
-        rows.append(_block_forces(term, draw.pair[term.name], centers, arrays.box, orthorhombic, fixed, neighbors))
+        rows.append(_block_forces(term, draw.pair[term.name], centers, arrays.box, orthorhombic, fraction, neighbors))
     if len(rows) == 1 and not arrays.bonded and rows[0].shape == positions.shape:
         return rows[0]
     configuration = Configuration(positions, arrays.box, arrays.bonded)
