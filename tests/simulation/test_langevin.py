@@ -94,7 +94,7 @@ def test_lennard_jones_has_the_configurational_temperature():
         engine="jax",
         key=jax.random.key(0),
     )
-    # Runs of this length scatter by 3.4 K; thirteen of them gave 300.6 +- 0.9 K.
+    # Runs of about this length scatter by 3.3 K (one standard deviation); ten of them gave 300.6 +- 1.0 K.
     assert float(ensemble["configurational_temperature"][0]) == pytest.approx(300, abs=9)
     assert abs(z_score(ensemble["temperature"].values[0], 300)) < 4
 
