@@ -166,6 +166,20 @@ def test_interrupt(monkeypatch, tmp_path):
     assert "Finished parts remain" in result.stderr
 
 
+def test_full_disk_is_one_message(monkeypatch, tmp_path):
+    from bayescg.workflow import store
+
+    def full(data, path):
+        raise OSError(28, "No space left on device", str(path))
+
+    path = write_inputs(tmp_path)
+    monkeypatch.setattr(store, "write_netcdf", full)
+    result = call("run", path, "--last", "map")
+    assert result.exit_code == 2
+    assert "No space left on device" in result.stderr
+    assert not list((tmp_path / "results").glob("*.nc"))
+
+
 def test_demo_is_a_run_of_its_own_configuration(monkeypatch, tmp_path):
     from bayescg import report, workflow
 

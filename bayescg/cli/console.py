@@ -26,7 +26,7 @@ def errors() -> Iterator[None]:
     except KeyboardInterrupt:
         _print("[bold]Interrupted.[/bold] Finished parts remain; the same command goes on from there.")
         raise typer.Exit(130) from None
-    except (ValueError, FileNotFoundError, NotADirectoryError, PermissionError, ImportError) as error:
+    except (ValueError, OSError, ImportError) as error:
         if state["debug"]:
             raise
         from rich.markup import escape

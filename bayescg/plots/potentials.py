@@ -52,12 +52,12 @@ def potential(
         raise ValueError(f"reference names unknown terms {sorted(unknown)}; terms: {names}")
     with look.style():
         figure, axes = look.new_figure(len(names), 2, width=2 * look.COLUMN, height=2.6 * len(names))
-        for row, name in zip(axes, names, strict=True):
-            _draw_term(row, posterior, name, references.get(name))
+        for number, (row, name) in enumerate(zip(axes, names, strict=True)):
+            _draw_term(row, posterior, name, references.get(name), explain=number == 0 or name in references)
     return figure
 
 
-def _draw_term(row, posterior: xr.DataTree, name: str, reference: xr.Dataset | None) -> None:
+def _draw_term(row, posterior: xr.DataTree, name: str, reference: xr.Dataset | None, explain: bool) -> None:
     model = posteriors.potential_of(posterior)
     term = model.term(name)
     sampled = posteriors.ranges_of(posterior).get(name)
@@ -75,7 +75,7 @@ def _draw_term(row, posterior: xr.DataTree, name: str, reference: xr.Dataset | N
     for axes, values, lines, kind in zip(row, bands, shown, ("energy", "force"), strict=True):
         quantiles = _bands(axes, x, values, lines, sampled)
         window, above = _window(x, energy if kind == "energy" else quantiles[2], energy, sampled, kT, term.kind)
-        _limits(axes, quantiles[:, window], above)
+        _limits(axes, quantiles[:, window], above, least=kT if kind == "energy" else 0.0)
         if term.kind == "pair" and sampled is not None:
             first = max(x[0], sampled[0] - 0.06 * (x[-1] - sampled[0]))
         axes.set_xlim(first, x[-1])
@@ -88,9 +88,8 @@ def _draw_term(row, posterior: xr.DataTree, name: str, reference: xr.Dataset | N
         if kind == "energy":
             kinds = "" if term.kind == "pair" else f"{term.kind} "
             axes.set_title(f"{kinds}{name.removeprefix(term.kind + '_')}")
-            if reference is not None and "energy" not in reference:
-                continue
-        look.legend(axes, quantiles, x)
+        if explain and kind == "force":
+            look.legend(axes, quantiles, x)
 
 
 def _bands(axes: Axes, x, values: Float[np.ndarray, "sample x"], lines, sampled) -> Float[np.ndarray, "3 x"]:
@@ -125,14 +124,19 @@ def _window(x, curve, energy, sampled, kT: float, kind: str) -> tuple[np.ndarray
     if kind == "pair":
         prominence = 0.1 * kT if curve is energy else 2.0 * kT
         minima, _ = find_peaks(-np.where(inside, curve, np.inf), prominence=prominence)
+        # A ripple near the cutoff is no well: what comes before it would be cut off.
+        minima = minima[x[minima] < 0.5 * (x[inside][0] + x[-1])]
         if len(minima):
             return inside & (x >= x[minima[0]]), 0.5
-    window = inside & (energy <= energy[inside].min() + (5 if kind == "pair" else 8) * kT)
+    window = inside & (energy <= energy[inside].min() + (2 if kind == "pair" else 8) * kT)
     return (window if window.sum() > 3 else inside), 0.1
 
 
-def _limits(axes: Axes, values: np.ndarray, above: float) -> None:
+def _limits(axes: Axes, values: np.ndarray, above: float, least: float) -> None:
+    """Vertical range: all values with a margin, and no less than `least` in total."""
     low, high = float(np.min(values)), float(np.max(values))
+    missing = max(0.0, least - (high - low)) / 2
+    low, high = low - missing, high + missing
     span = (high - low) or 1.0
     axes.set_ylim(low - 0.1 * span, high + above * span)
 

@@ -16,7 +16,10 @@ from bayescg.workflow.items import Observable
 
 
 class Frames:
-    """Mapped frames, read anew by every iteration and never held together.
+    """Mapped frames, read anew by every iteration; those of a trajectory are never held together.
+
+    Args:
+        config: the settings. A coarse-grained dataset is read as a whole, a trajectory chunk by chunk.
 
     Attributes:
         count: how many frames there are.
