@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from bayescg.data import from_arrays as from_arrays
     from bayescg.data import load as load
     from bayescg.data import stream as stream
-    from bayescg.export import export as export
+    from bayescg.exports import export as export
     from bayescg.inference import ForceStatistics as ForceStatistics
     from bayescg.inference import Sampling as Sampling
     from bayescg.inference import force_match as force_match
@@ -54,7 +54,7 @@ _HOME = {
     ),
     "inference": ("ForceStatistics", "Sampling", "force_match", "force_statistics"),
     "simulation": ("Langevin", "simulate"),
-    "export": ("export",),
+    "exports": ("export",),
 }
 _ROOMS = ("observables", "plots", "posterior")
 

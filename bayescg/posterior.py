@@ -165,7 +165,7 @@ def draw_coefficients(posterior: xr.DataTree, draws: int | None, *, key: Array) 
     if not 1 <= draws <= chains * length:
         raise ValueError(f"draws must lie between 1 and the posterior's {chains * length}; got {draws}")
     chosen = np.sort(np.asarray(jax.random.permutation(key, chains * length))[:draws])
-    return Draws(values.reshape(-1, size)[chosen], chosen // length, chosen % length)
+    return Draws(values.reshape(chains * length, size)[chosen], chosen // length, chosen % length)
 
 
 def curve_grid(

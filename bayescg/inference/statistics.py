@@ -224,16 +224,16 @@ def _pass(potential: Potential, cg: xr.Dataset, advance) -> ForceStatistics:
     interactions = Interactions.of(potential, cg)
     types = potential.bead_types
     rows = [np.flatnonzero(interactions.type_index == k).astype(np.int32) for k in range(len(types))]
-    learned = [term for term in potential.terms]
     source = str(cg.attrs.get("source", "data"))
     numbers = np.asarray(cg["frame"].values, np.int64) if "frame" in cg.coords else np.arange(cg.sizes["frame"])
     level = 0
     sums: dict[tuple[str, int], Sums] = {}
-    counts = {term.name: np.zeros(term.spline.intervals) for term in learned}
+    counts = {term.name: np.zeros(term.spline.intervals) for term in potential.terms}
     low = dict.fromkeys(counts, np.inf)
     high = dict.fromkeys(counts, -np.inf)
     positions, forces = np.asarray(cg["positions"].values), np.asarray(cg["forces"].values)
     boxes = np.broadcast_to(np.asarray(cg["box"].values, float), (len(numbers), 3, 3))
+    sizes: dict[str, int] = {}
     with double_precision():
         columns = potential.n_basis + sum(term.baseline is not None for term in potential.terms)
         open_key, open_sums = None, None
@@ -249,7 +249,7 @@ def _pass(potential: Potential, cg: xr.Dataset, advance) -> ForceStatistics:
                             sums = merge_to_level(sums, level - 1, level)
                         key = (source, number >> level)
                 open_key, open_sums = key, _zeros(len(rows), columns)
-            configuration = interactions.configuration(positions[k].astype(float), boxes[k])
+            configuration = interactions.configuration(positions[k].astype(float), boxes[k], sizes=sizes)
             open_sums, found = _accumulate(potential, open_sums, configuration, forces[k].astype(float), everything)
             for name, (histogram, lowest, highest) in found.items():
                 counts[name] += np.asarray(histogram)

@@ -137,15 +137,26 @@ class Interactions:
         return result
 
     def configuration(
-        self, positions: Float[np.ndarray, "bead 3"], box: Float[np.ndarray, "3 3"], skin: float = 0.0
+        self,
+        positions: Float[np.ndarray, "bead 3"],
+        box: Float[np.ndarray, "3 3"],
+        skin: float = 0.0,
+        sizes: dict[str, int] | None = None,
     ) -> Configuration:
         """One frame with its interacting tuples, pair lists padded to a few fixed sizes.
 
-        Sizes grow in steps of about a tenth, so that a compiled function meets few different shapes.
+        Args:
+            positions: (bead, 3) [nm].
+            box: (3, 3) [nm].
+            skin: added to every cutoff [nm].
+            sizes: padded length of each pair list so far, updated in place. A loop over frames hands in the same
+                (at first empty) dict: lists then only ever grow, and a compiled function meets few different shapes.
         """
+        sizes = {} if sizes is None else sizes
         tuples = dict(self.bonded)
         for name, found in self.pairs(positions, box, skin).items():
-            padded = np.zeros((_capacity(len(found)), 2), np.int32)
+            sizes[name] = max(_capacity(len(found)), sizes.get(name, 0))
+            padded = np.zeros((sizes[name], 2), np.int32)
             padded[: len(found)] = found
             tuples[name] = padded
         return Configuration(positions, box, tuples)

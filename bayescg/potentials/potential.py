@@ -14,7 +14,6 @@ import xarray as xr
 from jaxtyping import Array, Float
 
 from bayescg.potentials import baselines
-from bayescg.potentials.baselines import value_and_slope
 from bayescg.potentials.terms import Angle, Bond, Configuration, Dihedral, Pair, Term
 
 _FORMAT = 1
@@ -158,7 +157,7 @@ class Potential:
                 continue
             x, gradient = term.descriptor(configuration)
             tuples = configuration.tuples[term.name]
-            slope = jnp.where(tuples[:, 0] != tuples[:, 1], value_and_slope(term.baseline, x)[1], 0.0)
+            slope = jnp.where(tuples[:, 0] != tuples[:, 1], term.baseline_curve(x)[1], 0.0)
             force = jnp.zeros_like(configuration.positions).at[tuples].add(-slope[:, None, None] * gradient)
             columns.append(force)
         if not columns:

@@ -88,10 +88,14 @@ class SplineTerm(abc.ABC):
         """Energy [kJ/mol] and slope du/dx of the whole term, baseline included, at x."""
         x = jnp.asarray(x)
         energy, slope = spline_energy(self.spline, self.expand(coefficients), x)
-        if self.baseline is not None:
-            base, base_slope = value_and_slope(self.baseline, x)
-            energy, slope = energy + base, slope + base_slope
-        return energy, slope
+        base, base_slope = self.baseline_curve(x)
+        return energy + base, slope + base_slope
+
+    def baseline_curve(self, x: Float[Array, "*point"]) -> tuple[Float[Array, "*point"], Float[Array, "*point"]]:
+        """Energy [kJ/mol] and slope of the baseline alone; zero where there is none."""
+        if self.baseline is None:
+            return jnp.zeros_like(x), jnp.zeros_like(x)
+        return value_and_slope(self.baseline, x)
 
     def energy(self, configuration: Configuration, coefficients: Float[Array, " basis"]) -> Float[Array, ""]:
         """Energy of all interactions of this term [kJ/mol]."""
@@ -204,6 +208,11 @@ class Pair(SplineTerm):
     def n_basis(self):
         # The last three functions alone carry u, u' and u'' at the cutoff: all three vanish there.
         return self.spline.size - 3 if self.learn else 0
+
+    def baseline_curve(self, x):
+        # A longer-ranged term's pairs may lie beyond this one's cutoff.
+        energy, slope = super().baseline_curve(x)
+        return jnp.where(x < self.cutoff, energy, 0.0), jnp.where(x < self.cutoff, slope, 0.0)
 
     def descriptor(self, configuration):
         tuples = configuration.tuples[self.name]

@@ -17,8 +17,8 @@ from jaxtyping import Array, Float
 import bayescg
 from bayescg import posterior as posteriors
 from bayescg._runtime import atomic_path, progress
-from bayescg.export import gromacs, lammps, lammps_check, lammps_data, openmm
-from bayescg.export.curves import TOLERANCE, Comparison
+from bayescg.exports import gromacs, lammps, lammps_check, lammps_data, openmm
+from bayescg.exports.curves import TOLERANCE, Comparison
 from bayescg.potentials import Interactions, Potential
 
 Format = Literal["lammps", "openmm", "gromacs"]

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from bayescg.export import export
+from bayescg.exports import export
 
 mm = pytest.importorskip("openmm", reason="needs OpenMM: pip install 'bayescg[openmm]'")
 

@@ -16,8 +16,8 @@ import numpy as np
 from jaxtyping import Float
 
 from bayescg._runtime import atomic_path
-from bayescg.export import curves
-from bayescg.export.curves import Curve, terms_of
+from bayescg.exports import curves
+from bayescg.exports.curves import Curve, terms_of
 from bayescg.potentials import Potential
 
 KCAL = 4.184  # kJ/mol, exact

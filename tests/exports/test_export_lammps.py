@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from bayescg.export import export
-from bayescg.export.configuration import reduced_box
-from bayescg.export.lammps import interaction_commands, write_tables
-from bayescg.export.lammps_data import bead_types_of, write_data_file
+from bayescg.exports import export
+from bayescg.exports.configuration import reduced_box
+from bayescg.exports.lammps import interaction_commands, write_tables
+from bayescg.exports.lammps_data import bead_types_of, write_data_file
 from bayescg.potentials import LennardJones, Pair, Potential
 
 

@@ -16,9 +16,9 @@ import xarray as xr
 from jaxtyping import Float
 
 from bayescg.data.topology import exclusions
-from bayescg.export import curves
-from bayescg.export.configuration import one_frame, reduced_box
-from bayescg.export.curves import Comparison, Curve, terms_of
+from bayescg.exports import curves
+from bayescg.exports.configuration import one_frame, reduced_box
+from bayescg.exports.curves import Comparison, Curve, terms_of
 from bayescg.potentials import Interactions, Potential
 
 # Zeros (or a smooth continuation) around each curve: what a cubic spline remembers of a jump falls fourfold per entry.

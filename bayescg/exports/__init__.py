@@ -1,5 +1,5 @@
 """Potentials in the formats of other programs: LAMMPS, OpenMM, GROMACS."""
 
-from bayescg.export.write import export
+from bayescg.exports.write import export
 
 __all__ = ["export"]

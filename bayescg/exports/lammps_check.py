@@ -10,10 +10,10 @@ import xarray as xr
 from jaxtyping import Float
 
 from bayescg.data.neighbors import minimum_image
-from bayescg.export import curves
-from bayescg.export.configuration import one_frame
-from bayescg.export.curves import Comparison, Curve, terms_of
-from bayescg.export.lammps import Tables, interpolation, keyword
+from bayescg.exports import curves
+from bayescg.exports.configuration import one_frame
+from bayescg.exports.curves import Comparison, Curve, terms_of
+from bayescg.exports.lammps import Tables, interpolation, keyword
 from bayescg.potentials import Potential
 
 Columns = tuple[np.ndarray, np.ndarray, np.ndarray]

@@ -11,9 +11,9 @@ import xarray as xr
 
 from bayescg._runtime import atomic_path
 from bayescg.data.neighbors import minimum_image
-from bayescg.export.configuration import one_frame, reduced_box
-from bayescg.export.curves import terms_of
-from bayescg.export.lammps import ANGSTROM
+from bayescg.exports.configuration import one_frame, reduced_box
+from bayescg.exports.curves import terms_of
+from bayescg.exports.lammps import ANGSTROM
 from bayescg.potentials import Interactions, Potential
 
 

@@ -7,10 +7,10 @@ import jax
 import numpy as np
 import pytest
 
-from bayescg.export import curves, export, gromacs, write
-from bayescg.export.curves import Curve
-from bayescg.export.lammps import Tables, write_tables
-from bayescg.export.lammps_check import compare_tables, read_tables
+from bayescg.exports import curves, export, gromacs, write
+from bayescg.exports.curves import Curve
+from bayescg.exports.lammps import Tables, write_tables
+from bayescg.exports.lammps_check import compare_tables, read_tables
 from bayescg.potentials import Potential
 
 

@@ -1,0 +1,162 @@
+"""Sufficient statistics: additive over any split, equal to dense sums, saved and loaded, refusing what does not fit."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import bayescg as bcg
+from bayescg._runtime import double_precision
+from bayescg.data import Topology
+from bayescg.inference.statistics import ForceStatistics, force_statistics
+from bayescg.potentials import WCA, Interactions
+
+POTENTIAL = bcg.Potential(
+    bcg.Pair("A", "B", cutoff=0.9, knot_spacing=0.05, baseline=WCA(0.3, 1.0)),
+    bcg.Pair("B", "B", cutoff=0.7, knot_spacing=0.05),
+    bcg.Bond("A", "B", start=0.1, stop=0.6, knot_spacing=0.05),
+    exclude_bonds=1,
+)
+
+
+def random_system(frames=130, seed=0):
+    rng = np.random.default_rng(seed)
+    ends = rng.uniform(0, 2.0, (frames, 12, 3))
+    other = ends + 0.3 * rng.normal(size=(frames, 12, 3)) / 2
+    positions = np.stack([ends, other], 2).reshape(frames, 24, 3)
+    topology = Topology.from_bonds(24, np.arange(24).reshape(12, 2))
+    data = bcg.from_arrays(
+        positions, np.eye(3) * 2.0, ["A", "B"] * 12, temperature=300.0, mass=[10.0, 12.0] * 12, topology=topology
+    )
+    return data.assign(forces=(("frame", "bead", "xyz"), rng.normal(size=positions.shape) * 100))
+
+
+@pytest.fixture(scope="module")
+def data():
+    return random_system()
+
+
+@pytest.fixture(scope="module")
+def whole(data):
+    return force_statistics(POTENTIAL, data)
+
+
+def assert_same(a: ForceStatistics, b: ForceStatistics, rtol=1e-12):
+    assert sorted(a.sums) == sorted(b.sums)
+    assert a.levels == b.levels
+    for key in a.sums:
+        for name, x, y in zip(a.sums[key]._fields, a.sums[key], b.sums[key], strict=True):
+            scale = np.abs(x).max()
+            np.testing.assert_allclose(y, x, rtol=0, atol=rtol * scale, err_msg=f"{name} of {key}")
+    for name in a.counts:
+        np.testing.assert_array_equal(a.counts[name], b.counts[name])
+    assert a.ranges == b.ranges
+
+
+@pytest.mark.parametrize("chunks", [1, 2, 7, 50])
+def test_any_split_gives_the_same_sums(data, whole, chunks):
+    edges = np.linspace(0, data.sizes["frame"], chunks + 1).astype(int)
+    parts = [data.isel(frame=slice(a, b)) for a, b in itertools.pairwise(edges)]
+    assert_same(whole, force_statistics(POTENTIAL, iter(parts)))
+    one_by_one = [force_statistics(POTENTIAL, part) for part in parts]
+    assert_same(whole, sum(one_by_one[1:], start=one_by_one[0]))
+    order = np.random.default_rng(0).permutation(chunks)
+    shuffled = [one_by_one[k] for k in order]
+    assert_same(whole, sum(shuffled[1:], start=shuffled[0]))
+
+
+def test_sums_equal_a_dense_design(data, whole):
+    interactions = Interactions.of(POTENTIAL, data)
+    types = np.asarray(data["bead_type"].values)
+    design_rows, baseline_forces = jax.jit(POTENTIAL.design_rows), jax.jit(POTENTIAL.baseline_forces)
+    gram = cross = square = 0
+    with double_precision():
+        for frame in range(data.sizes["frame"]):
+            box = data["box"].values[frame]
+            configuration = interactions.configuration(data["positions"].values[frame].astype(float), box)
+            configuration = jax.tree.map(jnp.asarray, configuration)
+            rows = design_rows(configuration)
+            base = baseline_forces(configuration)
+            j = np.concatenate([rows, base], axis=1)
+            f = data["forces"].values[frame].astype(float)
+            per_type = [(j[types == t], f[types == t]) for t in ("A", "B")]
+            gram = gram + np.stack([np.einsum("nkx,nlx->kl", a, a) for a, _ in per_type])
+            cross = cross + np.stack([np.einsum("nkx,nx->k", a, b) for a, b in per_type])
+            square = square + np.stack([np.sum(b**2) for _, b in per_type])
+    total = whole.total()
+    assert whole.bead_types == ("A", "B")
+    np.testing.assert_allclose(total.gram, gram, atol=1e-11 * np.abs(gram).max())
+    np.testing.assert_allclose(total.cross, cross, atol=1e-11 * np.abs(cross).max())
+    np.testing.assert_allclose(total.square, square, rtol=1e-12)
+    np.testing.assert_array_equal(total.components, [12 * 3 * 130] * 2)
+
+
+def test_blocks_are_bounded_and_aligned(whole):
+    assert len(whole.sums) <= 64
+    (level,) = whole.levels.values()
+    assert level == 2  # 130 frames: 65 blocks of two frames would be one too many
+    assert [number for _, number in sorted(whole.sums)] == list(range(33))
+
+
+def test_saved_and_loaded(whole, tmp_path):
+    path = whole.save(tmp_path / "statistics.nc")
+    again = ForceStatistics.load(path)
+    assert again.potential == whole.potential
+    assert_same(whole, again, rtol=0)
+    (source,) = whole.frames
+    np.testing.assert_array_equal(again.frames[source], whole.frames[source])
+
+
+def test_open_bond_ranges_come_from_the_data(data):
+    potential = bcg.Potential(bcg.Bond("A", "B"))
+    filled = force_statistics(potential, data).potential
+    low, high = force_statistics(filled, data).ranges["bond_A-B"]
+    (term,) = filled.terms
+    assert term.start <= low
+    assert high <= term.stop
+
+
+def test_addition_refuses_what_does_not_fit(data, whole):
+    with pytest.raises(ValueError, match="would count twice"):
+        whole + force_statistics(POTENTIAL, data.isel(frame=[3]))
+    other = bcg.Potential(bcg.Pair("A", "B", cutoff=0.9))
+    with pytest.raises(ValueError, match="different potentials"):
+        whole + force_statistics(other, data.isel(frame=[3]))
+    warmer = data.isel(frame=[3]).assign_attrs(temperature=310.0, source="other")
+    with pytest.raises(ValueError, match="temperatures differ"):
+        whole + force_statistics(POTENTIAL, warmer)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d: d.drop_vars("forces"), "hold no forces"),
+        (lambda d: d.isel(frame=slice(0, 0)), "no frames"),
+        (lambda d: d.assign_attrs({k: v for k, v in d.attrs.items() if k != "temperature"}), "no temperature"),
+        (lambda d: d.assign(box=d["box"] * 0.5), "exceeds half the shortest box height"),
+        (lambda d: d.assign_coords(charge=("bead", np.ones(24))), "net charge"),
+        (lambda d: d.assign_coords(bead_type=("bead", ["A", "C"] * 12)), "names bead type 'B'; the data have A, C"),
+        (lambda d: d.drop_vars("bonds"), "no bond between A-B"),
+    ],
+)
+def test_bad_data_is_refused(data, change, message):
+    attrs = dict(data.attrs)
+    changed = change(data)
+    if "temperature" in message:
+        attrs.pop("temperature")
+        changed = data.copy()
+        changed.attrs = attrs
+    with pytest.raises(ValueError, match=message):
+        force_statistics(POTENTIAL, changed)
+
+
+def test_an_empty_stream_is_refused():
+    with pytest.raises(ValueError, match="trajectory is empty"):
+        force_statistics(POTENTIAL, iter([]))
+
+
+def test_foreign_file_is_refused(data):
+    with pytest.raises(ValueError, match="not force statistics"):
+        ForceStatistics.from_dataset(data)
