@@ -15,12 +15,12 @@ app = typer.Typer(
     name="bayescg",
     no_args_is_help=True,
     add_completion=False,
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     help="Coarse-grained molecular models as Bayesian posteriors: from an atomistic trajectory with forces to a "
     "potential, an ensemble and observables, all with error bars.\n\n"
-    "Start with [bold]bayescg demo[/bold], then [bold]bayescg init > config.yaml[/bold] and "
-    "[bold]bayescg run config.yaml[/bold] for your own system.",
+    "Start with `bayescg demo`, then `bayescg init > config.yaml` and "
+    "`bayescg run config.yaml` for your own system.",
 )
 
 
@@ -61,7 +61,7 @@ def demo(
 ) -> None:
     """Run the main job on bundled SPC/E water: fit, simulate, g(r) with error bars, exports, report.
 
-    Takes two to four minutes on two cores. The configuration and the trajectory are put into the folder: change
+    Takes one to three minutes on two cores. The configuration and the trajectory are put into the folder: change
     config.yaml there and run it with `bayescg run`.
     """
     with errors():

@@ -98,7 +98,7 @@ def simulate(
     time: Annotated[float, typer.Option(help="Sampled time of each draw, in ps.")] = 20.0,
     draws: Annotated[int, typer.Option(help="Posterior draws, each simulated; 0: only the posterior mean.")] = 16,
     output: Annotated[Path, typer.Option("--output", "-o", help="Ensemble to write.")] = Path("ensemble.nc"),
-    engine: Annotated[Engine, typer.Option(help="auto: LAMMPS if importable, jax on a GPU.")] = Engine.auto,
+    engine: Annotated[Engine, typer.Option(help="auto: jax on a GPU, else LAMMPS or jax.")] = Engine.auto,
     temperature: Annotated[float | None, typer.Option(help="In K; that of the data if left out.")] = None,
     timestep: Annotated[float, typer.Option(help="In ps.")] = 0.002,
     friction: Annotated[float, typer.Option(help="In 1/ps.")] = 1.0,
