@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import equinox as eqx
 import gpjax
@@ -56,6 +57,11 @@ class Wall:
     power: float
 
 
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=("inputs", "warp", "transform", "lift", "mean", "lengthscale", "amplitude"),
+    meta_fields=("name",),
+)
 @dataclass(frozen=True, eq=False)
 class TermPrior:
     """Constants of one term's prior; the kernel's hyperparameters are the only unknowns left.
@@ -104,12 +110,17 @@ def term_prior(
     spread = _force_spread(term, sampled, slope, 3 * kT / scale)
     # Coefficients that no free difference touches carry no freedom: leaving them out is the marginal.
     moving = np.any(spread != 0, axis=0)
-    kept = np.flatnonzero((np.append(moving, False) | np.append(False, moving))[free])
+    kept = _rounded(np.flatnonzero((np.append(moving, False) | np.append(False, moving))[free]), len(free))
     transform = np.vstack([conditions, np.eye(spline.size)[free[kept]]]) @ np.linalg.inv(spline.matrix(spline.sites))
     lift = _integrate(term, spread @ np.diff(embedding[:, kept], axis=0))
     mean = _integrate(term, spline.spacing * slope[:, None])[:, 0]
     warp = _warp(term, wall)
     return TermPrior(term.name, _inputs(term), warp, transform, lift, mean, scale, 3 * kT)
+
+
+def _rounded(kept: np.ndarray, count: int) -> np.ndarray:
+    """Round a run of kept coefficients out to multiples of eight: fits of similar data then share compiled code."""
+    return np.arange(kept[0] // 8 * 8, min(-(-(kept[-1] + 1) // 8) * 8, count))
 
 
 def default_kernel() -> gpjax.kernels.AbstractKernel:
@@ -129,9 +140,9 @@ def hyperpriors(kernel: gpjax.kernels.AbstractKernel, prior: TermPrior) -> dict[
         ones = jnp.ones(jnp.shape(value))
         site = f"{label}_{prior.name}"
         if label.startswith("lengthscale"):
-            sites[site] = dist.LogNormal(math.log(prior.lengthscale) * ones, 0.7)
+            sites[site] = dist.LogNormal(jnp.log(prior.lengthscale) * ones, 0.7)
         elif label.startswith("amplitude"):
-            sites[site] = dist.LogNormal(math.log(prior.amplitude) * ones, 1.5)
+            sites[site] = dist.LogNormal(jnp.log(prior.amplitude) * ones, 1.5)
         else:
             sites[site] = dist.LogNormal(jnp.log(value) * ones, 0.5)
     if prior.warp is not None:

@@ -131,7 +131,7 @@ def force_match(
         else:
             found = sampler.laplace(target, mode, plan.chains * plan.draws, key=fit_key)
         coefficients = draw_coefficients(prior, reduced, found.values, key=draw_key)
-        at_mode = target.constrain(target.unravel(jnp.asarray(mode.position)))
+        at_mode = target.constrain(mode.position)
         groups, attrs = _groups(prior, statistics, blocks, total, found, key=prior_key)
         attrs["log_evidence"] = _log_evidence(target, mode)
         attrs.update(_quality(prior, blocks, total, at_mode, coefficients, noise_ceiling))
@@ -205,18 +205,19 @@ def draw_coefficients(
     """One exact Gaussian draw of the coefficients for every hyperparameter draw."""
     chains, draws = next(iter(values.values())).shape[:2]
 
-    @jax.jit
-    def every(flat, keys):
-        def one(item):
-            value, draw_key = item
-            solution = marginal.solve(data, prior.factors(value), prior.noises(value))
-            return marginal.draw(solution, jax.random.normal(draw_key, solution.whitened.shape))
-
-        return jax.lax.map(one, (flat, keys))
-
     flat = {name: jnp.asarray(v).reshape(chains * draws, *v.shape[2:]) for name, v in values.items()}
-    free = np.asarray(every(flat, jax.random.split(key, chains * draws)))
+    free = np.asarray(_draw_each(prior, data, flat, jax.random.split(key, chains * draws)))
     return (prior.mean + free @ prior.lift.T).reshape(chains, draws, -1)
+
+
+@jax.jit
+def _draw_each(prior: Prior, data: marginal.Reduced, values, keys):
+    def one(item):
+        value, draw_key = item
+        solution = marginal.solve(data, prior.factors(value), prior.noises(value))
+        return marginal.draw(solution, jax.random.normal(draw_key, solution.whitened.shape))
+
+    return jax.lax.map(one, (values, keys))
 
 
 def _groups(prior: Prior, statistics, blocks, total: Sums, found: sampler.Sampled, *, key: Array):
@@ -279,7 +280,7 @@ def _elpd(log_likelihood: xr.Dataset, values, notes: list[str]) -> dict[str, flo
 def _log_evidence(target: sampler.Density, mode: sampler.Mode) -> float:
     """Laplace approximation of the evidence over hyperparameters (coefficients are integrated out exactly)."""
     _, logdet = np.linalg.slogdet(mode.covariance)
-    at_mode = -float(target.potential(jnp.asarray(mode.position)))
+    at_mode = -float(target.value_and_gradient(jnp.asarray(mode.position))[0])
     return at_mode + 0.5 * len(mode.position) * math.log(2 * math.pi) + 0.5 * float(logdet)
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -48,6 +49,9 @@ class Reduced(NamedTuple):
     components: Float[Array, " bead_type"]
 
 
+@partial(
+    jax.tree_util.register_dataclass, data_fields=("terms", "kernels", "noise"), meta_fields=("potential", "bead_types")
+)
 @dataclass(frozen=True, eq=False)
 class Prior:
     """Prior of all coefficients of a potential.
@@ -88,7 +92,7 @@ class Prior:
         for term in self.terms:
             sites.update(kernels.hyperpriors(self.kernels[term.name], term))
         for bead, scale in zip(self.bead_types, self.noise, strict=True):
-            sites[f"noise_{bead}"] = dist.LogNormal(math.log(scale), 1.0)
+            sites[f"noise_{bead}"] = dist.LogNormal(jnp.log(scale), 1.0)
         return sites
 
     def factors(self, values: Mapping[str, Array]) -> list[Float[Array, "free free"]]:

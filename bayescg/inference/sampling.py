@@ -8,6 +8,8 @@ initialization finds no valid start).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -18,9 +20,9 @@ import numpyro.distributions as dist
 import numpyro.infer
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
-from numpyro.infer.util import initialize_model
+from numpyro.infer.util import constrain_fn, initialize_model, potential_energy
 
-from bayescg._runtime import double_precision, map_threads, progress
+from bayescg._runtime import map_threads, progress
 
 _CHUNK = 50
 _FIELDS = ("energy", "num_steps", "accept_prob", "diverging", "potential_energy")
@@ -41,22 +43,60 @@ class Sampled(NamedTuple):
     attrs: dict[str, object]
 
 
-class Density(NamedTuple):
-    """A NumPyro model as a function of one unconstrained vector."""
+@dataclass(frozen=True, eq=False)
+class Density:
+    """A NumPyro model as a density of one unconstrained vector; compiled code is shared by models of equal shapes.
 
-    potential: Callable
-    unravel: Callable
-    constrain: Callable
-    start: Float[Array, " site"]
+    Attributes:
+        model: the model, a module-level function.
+        args: its arguments, a pytree.
+        start: prior medians, unconstrained, by site.
+    """
+
+    model: Callable
+    args: tuple
+    start: dict[str, Float[Array, "..."]]
+
+    def value_and_gradient(self, position: Float[Array, " site"]) -> tuple[Float[Array, ""], Float[Array, " site"]]:
+        """Minus log density and its gradient."""
+        return _value_and_gradient(self.model, self.args, self.start, position)
+
+    def minus_log(self, position: Float[Array, " site"]) -> Float[Array, ""]:
+        """Minus log density, to be traced."""
+        return _minus_log(self.model, self.args, self.start, position)
+
+    def constrain(self, positions: Float[Array, "*draw site"]) -> dict[str, np.ndarray]:
+        """Values of the sites at each position."""
+        flat = jnp.asarray(positions).reshape(-1, positions.shape[-1])
+        values = _constrain(self.model, self.args, self.start, flat)
+        return {name: np.asarray(v).reshape(positions.shape[:-1] + v.shape[1:]) for name, v in values.items()}
+
+    @property
+    def center(self) -> Float[np.ndarray, " site"]:
+        """`start` as one vector."""
+        return np.asarray(ravel_pytree(self.start)[0])
 
 
 def density(model: Callable, args: tuple, *, key: Array) -> Density:
     """Minus log joint density of a NumPyro model on unconstrained space."""
-    info = initialize_model(
-        key, model, model_args=args, init_strategy=numpyro.infer.init_to_median(num_samples=1), validate_grad=False
-    )
-    start, unravel = ravel_pytree(info.param_info.z)
-    return Density(lambda z: info.potential_fn(unravel(z)), unravel, info.postprocess_fn, start)
+    strategy = numpyro.infer.init_to_median(num_samples=1)
+    info = initialize_model(key, model, model_args=args, init_strategy=strategy, validate_grad=False)
+    return Density(model, args, dict(info.param_info.z))
+
+
+def _minus_log(model, args, start, position):
+    return potential_energy(model, args, {}, ravel_pytree(start)[1](position))
+
+
+@partial(jax.jit, static_argnums=0)
+def _value_and_gradient(model, args, start, position):
+    return jax.value_and_grad(lambda z: _minus_log(model, args, start, z))(position)
+
+
+@partial(jax.jit, static_argnums=0)
+def _constrain(model, args, start, positions):
+    unravel = ravel_pytree(start)[1]
+    return jax.vmap(lambda z: constrain_fn(model, args, {}, unravel(z)))(positions)
 
 
 def find_mode(target: Density) -> Mode:
@@ -67,10 +107,8 @@ def find_mode(target: Density) -> Mode:
     """
     from scipy.optimize import minimize
 
-    value_and_grad = jax.jit(jax.value_and_grad(target.potential))
-
     def objective(z):
-        value, gradient = value_and_grad(jnp.asarray(z))
+        value, gradient = target.value_and_gradient(jnp.asarray(z))
         if not np.isfinite(value) or not np.all(np.isfinite(gradient)):
             return np.inf, np.zeros_like(z)
         return float(value), np.asarray(gradient)
@@ -79,7 +117,7 @@ def find_mode(target: Density) -> Mode:
         rows = [(objective(z + step * e)[1] - objective(z - step * e)[1]) / (2 * step) for e in np.eye(len(z))]
         return 0.5 * (np.stack(rows) + np.stack(rows).T)
 
-    start = np.asarray(target.start)
+    start = target.center
     best = minimize(
         objective,
         start,
@@ -103,7 +141,7 @@ def laplace(target: Density, mode: Mode, draws: int, *, key: Array) -> Sampled:
     """Draws of the Gaussian at the mode, as one chain."""
     noise = jax.random.normal(key, (draws, len(mode.position)))
     positions = mode.position + noise @ np.linalg.cholesky(mode.covariance).T
-    return Sampled(_constrain(target, positions[None]), {}, {})
+    return Sampled(target.constrain(positions[None]), {}, {})
 
 
 def variational(target: Density, mode: Mode, draws: int, *, key: Array) -> Sampled:
@@ -123,7 +161,7 @@ def variational(target: Density, mode: Mode, draws: int, *, key: Array) -> Sampl
         flat = dist.ImproperUniform(dist.constraints.real_vector, (), event_shape=center.shape)
         epsilon = numpyro.sample("epsilon", flat)
         with numpyro.handlers.block():  # the density is a NumPyro model itself: its sites are not ours
-            log_density = -target.potential(center + spread @ epsilon)
+            log_density = -target.minus_log(center + spread @ epsilon)
         numpyro.factor("density", log_density)
 
     start = numpyro.infer.init_to_value(values={"epsilon": jnp.zeros_like(center)})
@@ -143,7 +181,7 @@ def variational(target: Density, mode: Mode, draws: int, *, key: Array) -> Sampl
     drift = abs(losses[-300:].mean() - losses[-600:-300].mean())
     positions = mode.position + np.asarray(epsilon) @ np.asarray(spread).T
     attrs = {"elbo": float(-losses[-300:].mean()), "converged": bool(drift < 0.5)}
-    return Sampled(_constrain(target, positions[None]), {}, attrs)
+    return Sampled(target.constrain(positions[None]), {}, attrs)
 
 
 def nuts(target: Density, mode: Mode, *, chains: int, warmup: int, draws: int, key: Array) -> Sampled:
@@ -154,7 +192,7 @@ def nuts(target: Density, mode: Mode, *, chains: int, warmup: int, draws: int, k
     """
     dimension = len(mode.position)
     kernel = numpyro.infer.NUTS(
-        potential_fn=target.potential, dense_mass=True, inverse_mass_matrix=jnp.asarray(mode.covariance)
+        potential_fn=target.minus_log, dense_mass=True, inverse_mass_matrix=jnp.asarray(mode.covariance)
     )
     keys = jax.random.split(key, chains + 1)
     spread = np.linalg.cholesky(mode.covariance)
@@ -189,7 +227,7 @@ def nuts(target: Density, mode: Mode, *, chains: int, warmup: int, draws: int, k
         _ARVIZ.get(field, field): np.stack([s[field] for _, s in results]) for field in _FIELDS if field != "potential_energy"
     }
     stats["lp"] = -np.stack([s["potential_energy"] for _, s in results])
-    return Sampled(_constrain(target, positions), stats, {})
+    return Sampled(target.constrain(positions), stats, {})
 
 
 _ARVIZ = {"num_steps": "n_steps", "accept_prob": "acceptance_rate"}
@@ -222,9 +260,3 @@ def diagnose(values: Mapping[str, np.ndarray], stats: Mapping[str, np.ndarray]) 
     if divergences:
         warnings.append(f"{divergences} divergent transitions: the sampler missed a corner of the posterior")
     return numbers, warnings
-
-
-def _constrain(target: Density, positions: Float[np.ndarray, "chain draw site"]) -> dict[str, np.ndarray]:
-    with double_precision():
-        mapped = jax.jit(jax.vmap(jax.vmap(lambda z: target.constrain(target.unravel(z)))))(jnp.asarray(positions))
-        return {name: np.asarray(value) for name, value in mapped.items()}

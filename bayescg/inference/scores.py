@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.linalg import cho_solve, solve_triangular
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
 from bayescg.inference.blocks import Sums, add
 from bayescg._runtime import map_threads
@@ -44,23 +45,24 @@ def block_log_likelihood(
     parts = [whiten(reduce(prior, block)) for block in blocks]
     parts = jax.tree.map(lambda *x: jnp.stack(x), *parts)
 
-    @jax.jit
-    def scores(value):
-        relative = [solve_triangular(u, f, lower=True) for u, f in zip(unit, prior.factors(value), strict=True)]
-        inverse = jax.scipy.linalg.block_diag(*[cho_solve((r, True), jnp.eye(r.shape[0])) for r in relative])
-        precision = prior.noises(value) ** -2
-
-        def log_z(data: Reduced):
-            cholesky = jnp.linalg.cholesky(inverse + jnp.einsum("t,tfg->fg", precision, data.gram))
-            whitened = solve_triangular(cholesky, precision @ data.cross, lower=True)
-            fit = jnp.sum(data.components * jnp.log(2 * math.pi / precision) + data.square * precision)
-            return 0.5 * whitened @ whitened - jnp.sum(jnp.log(jnp.diagonal(cholesky))) - 0.5 * fit
-
-        return log_z(whole) - jax.lax.map(lambda part: log_z(jax.tree.map(jnp.subtract, whole, part)), parts)
-
     count = next(iter(values.values())).shape[0]
     one_by_one = [{name: jnp.asarray(v[k]) for name, v in values.items()} for k in range(count)]
-    return np.stack(map_threads(scores, one_by_one, "Leave-block-out scores"))
+    return np.stack(map_threads(partial(_scores, prior, unit, whole, parts), one_by_one, "Leave-block-out scores"))
+
+
+@jax.jit
+def _scores(prior: Prior, unit, whole: Reduced, parts: Reduced, value) -> Float[Array, " block"]:
+    relative = [solve_triangular(u, f, lower=True) for u, f in zip(unit, prior.factors(value), strict=True)]
+    inverse = jax.scipy.linalg.block_diag(*[cho_solve((r, True), jnp.eye(r.shape[0])) for r in relative])
+    precision = prior.noises(value) ** -2
+
+    def log_z(data: Reduced):
+        cholesky = jnp.linalg.cholesky(inverse + jnp.einsum("t,tfg->fg", precision, data.gram))
+        whitened = solve_triangular(cholesky, precision @ data.cross, lower=True)
+        fit = jnp.sum(data.components * jnp.log(2 * math.pi / precision) + data.square * precision)
+        return 0.5 * whitened @ whitened - jnp.sum(jnp.log(jnp.diagonal(cholesky))) - 0.5 * fit
+
+    return log_z(whole) - jax.lax.map(lambda part: log_z(jax.tree.map(jnp.subtract, whole, part)), parts)
 
 
 def held_out_r2(

@@ -1,0 +1,1 @@
+"""Slow statistical studies: `make study`. Results are recorded in docs/studies.md."""

@@ -1,0 +1,11 @@
+"""Run all studies, or those named: `python -m tests.studies never_sampled`."""
+
+import importlib
+import sys
+
+STUDIES = ("never_sampled", "known_truth", "engines")
+
+if __name__ == "__main__":
+    for name in sys.argv[1:] or STUDIES:
+        print(f"## {name}", flush=True)
+        importlib.import_module(f"tests.studies.{name}").main()
