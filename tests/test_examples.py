@@ -1,0 +1,84 @@
+"""The examples in their fast mode, the ten lines of the README, and the numbers that the documentation quotes."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bayescg.data import datasets
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def run(code, folder, **environment):
+    """Run Python code or a script in a process of its own; returns what it printed."""
+    arguments = [str(code)] if isinstance(code, Path) else ["-c", code]
+    environment = {**os.environ, "BAYESCG_FAST": "1", "BAYESCG_PROGRESS": "0", "MPLBACKEND": "Agg", **environment}
+    done = subprocess.run(
+        [sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=600
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    return done.stdout
+
+
+def pictures(folder):
+    return {path.name for path in folder.glob("*.png") if path.read_bytes().startswith(b"\x89PNG")}
+
+
+def test_water(tmp_path):
+    printed = run(ROOT / "examples" / "water.py", tmp_path)
+    assert "first peak of g(r)" in printed
+    assert pictures(tmp_path / "water") == {"water.png", "water_rdf.png", "water_potential.png"}
+    assert (tmp_path / "water" / "lammps" / "potential.in").is_file()
+
+
+def test_priors(tmp_path):
+    printed = run(ROOT / "examples" / "priors.py", tmp_path)
+    assert len(re.findall(r"^(?:Matern52|RBF|Matern32) +elpd", printed, re.MULTILINE)) == 3
+    assert pictures(tmp_path / "priors") == {"priors_learnt.png", "priors_wca.png"}
+
+
+def test_hexane(tmp_path, shared):
+    printed = run(ROOT / "examples" / "hexane.py", tmp_path, BAYESCG_DATA=str(shared))
+    assert "failed draws: 0 of 2" in printed
+    names = {f"hexane_{name}.png" for name in ("bond", "angle", "AA", "AB", "BB", "potential")}
+    assert pictures(tmp_path / "hexane") == names
+
+
+def test_hexane_says_what_is_missing(tmp_path):
+    environment = {**os.environ, "BAYESCG_DATA": str(tmp_path)}
+    script = ROOT / "examples" / "hexane.py"
+    done = subprocess.run([sys.executable, str(script)], env=environment, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "not bundled" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_ten_lines_of_the_readme(tmp_path):
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    found = re.search(r"```python\n(import MDAnalysis.*?)```", text, re.DOTALL)
+    assert found is not None
+    code = found[1]
+    assert len([line for line in code.splitlines() if line and not line.startswith("import")]) == 9
+    # As written, but for how long it simulates.
+    short = code.replace("draws=16, time=20.0", "draws=2, time=1.0")
+    assert short != code
+    datasets.water(tmp_path)
+    run(short + "\nassert rdf.dims == ('draw', 'block', 'r')\n", tmp_path)
+    assert (tmp_path / "lammps" / "potential.in").is_file()
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").rglob("*.md")), ids=lambda path: path.stem)
+def test_documented_names_exist(page):
+    import bayescg as bcg
+    from bayescg import observables, plots, posterior
+
+    rooms = {"bcg": bcg, "obs": observables, "bcg.observables": observables, "bcg.plots": plots}
+    rooms["bcg.posterior"] = posterior
+    for code in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
+        compile(code, str(page), "exec")
+        for room, name in re.findall(r"\b(bcg\.observables|bcg\.plots|bcg\.posterior|bcg|obs)\.(\w+)", code):
+            assert hasattr(rooms[room], name), f"{page.name}: {room}.{name}"
