@@ -1,4 +1,4 @@
-"""The examples in their fast mode, the ten lines of the README, and the numbers that the documentation quotes."""
+"""The examples in their fast mode, the ten lines of the README, and the names that the documentation uses."""
 
 import os
 import re
