@@ -1,4 +1,4 @@
-"""What every room of the house needs from the machine: precision scopes, thread scopes, progress bars, atomic writes."""
+"""What every room needs from the machine: precision and thread scopes, progress bars, atomic writes."""
 
 from __future__ import annotations
 

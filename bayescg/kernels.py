@@ -9,8 +9,8 @@ A liquid's pair force falls from thousands at contact to tens in the tail, which
 prior mean therefore has a repulsive power law fitted at contact, and the prior's *force* standard deviation is raised
 in proportion to it: both act on coefficient differences, which are the coefficients of the slope.
 
-Outside the sampled range data say nothing. Below it pairs continue the draw's own force at the edge by the power law;
-bonds and angles return to their harmonic mean within two knots on both sides. Every draw confines.
+Outside the sampled range data say nothing. There every draw follows the prior mean, which confines: pairs a repulsive
+power law, bonds and angles their harmonic mean on both sides.
 """
 
 from __future__ import annotations
@@ -107,6 +107,8 @@ def term_prior(
     conditions, embedding, free = _edges(term)
     slope = _mean_slope(term, counts, kT=kT, wall=wall)
     scale = _lengthscale(term, sampled)
+    # Effective pair potentials of liquids vary by about kT around the wall; bonded ones are stiffer.
+    amplitude = (1.5 if term.kind == "pair" else 4.0) * kT
     spread = _force_spread(term, sampled, slope, 3 * kT / scale)
     # Coefficients that no free difference touches carry no freedom: leaving them out is the marginal.
     moving = np.any(spread != 0, axis=0)
@@ -115,7 +117,7 @@ def term_prior(
     lift = _integrate(term, spread @ np.diff(embedding[:, kept], axis=0))
     mean = _integrate(term, spline.spacing * slope[:, None])[:, 0]
     warp = _warp(term, wall)
-    return TermPrior(term.name, _inputs(term), warp, transform, lift, mean, scale, 3 * kT)
+    return TermPrior(term.name, _inputs(term), warp, transform, lift, mean, scale, amplitude)
 
 
 def _rounded(kept: np.ndarray, count: int) -> np.ndarray:
@@ -142,7 +144,7 @@ def hyperpriors(kernel: gpjax.kernels.AbstractKernel, prior: TermPrior) -> dict[
         if label.startswith("lengthscale"):
             sites[site] = dist.LogNormal(jnp.log(prior.lengthscale) * ones, 0.7)
         elif label.startswith("amplitude"):
-            sites[site] = dist.LogNormal(jnp.log(prior.amplitude) * ones, 1.5)
+            sites[site] = dist.LogNormal(jnp.log(prior.amplitude) * ones, 0.7)
         else:
             sites[site] = dist.LogNormal(jnp.log(value) * ones, 0.5)
     if prior.warp is not None:
@@ -261,16 +263,17 @@ def _force_spread(term: Term, sampled, slope, typical: float) -> Float[np.ndarra
     x = _midpoints(term)
     if term.kind == "dihedral":
         return np.eye(len(x))
-    below = np.clip(sampled[0] - x, 0, None)
-    above = np.clip(x - sampled[1], 0, None) if term.kind != "pair" else 0.0
+    # The slope at a sampled point depends on the differences up to one and a half knots away: all of these are free.
+    reach = 1.5 * term.spline.spacing
+    below = np.clip(sampled[0] - reach - x, 0, None)
+    above = np.clip(x - sampled[1] - reach, 0, None) if term.kind != "pair" else 0.0
     damping = np.exp(-0.5 * ((below + above) / term.spline.spacing) ** 2)
     damping[damping < 1e-3] = 0
     if term.kind != "pair" or not np.any(slope):
         return np.diag(damping)
     spread = np.diag(1 + _WALL_DOUBT * np.abs(slope) / typical)
-    edge = min(int(np.searchsorted(x, sampled[0])), len(x) - 4)
+    edge = min(int(np.searchsorted(x, sampled[0] - reach)), len(x) - 4)
     spread[:edge] = 0
-    spread[:edge, edge] = slope[:edge] / slope[edge] * spread[edge, edge]
     return spread
 
 

@@ -300,7 +300,9 @@ def _same(asked: Potential, stored: Potential) -> Potential:
     """The statistics' potential, if it is the one asked for (ranges left open are filled from the statistics)."""
     if len(asked.terms) == len(stored.terms):
         filled = [
-            dataclasses.replace(a, start=s.start if a.start is None else a.start, stop=s.stop if a.stop is None else a.stop)
+            dataclasses.replace(
+                a, start=s.start if a.start is None else a.start, stop=s.stop if a.stop is None else a.stop
+            )
             if isinstance(a, Bond) and isinstance(s, Bond)
             else a
             for a, s in zip(asked.terms, stored.terms, strict=True)

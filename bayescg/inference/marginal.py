@@ -170,7 +170,7 @@ _gaussian_integral.defvjp(_integral_forward, _integral_backward)
 
 
 def log_evidence(data: Reduced, factors: list[Array], noise: Float[Array, " bead_type"]) -> Float[Array, ""]:
-    """log Z of the forces at given hyperparameters: the equation at the head of this file."""
+    """Log Z of the forces at given hyperparameters: the equation at the head of this file."""
     fit = -0.5 * jnp.sum(data.components * jnp.log(2 * math.pi * noise**2) + data.square * noise**-2)
     return fit + _gaussian_integral(*_system(data, factors, noise))
 

@@ -224,7 +224,9 @@ def nuts(target: Density, mode: Mode, *, chains: int, warmup: int, draws: int, k
         results = map_threads(run, states)
     positions = np.stack([z for z, _ in results])
     stats = {
-        _ARVIZ.get(field, field): np.stack([s[field] for _, s in results]) for field in _FIELDS if field != "potential_energy"
+        _ARVIZ.get(field, field): np.stack([s[field] for _, s in results])
+        for field in _FIELDS
+        if field != "potential_energy"
     }
     stats["lp"] = -np.stack([s["potential_energy"] for _, s in results])
     return Sampled(target.constrain(positions), stats, {})
@@ -241,9 +243,7 @@ def diagnose(values: Mapping[str, np.ndarray], stats: Mapping[str, np.ndarray]) 
     import arviz_stats
     import xarray as xr
 
-    data = xr.Dataset(
-        {n: (("chain", "draw", *(f"{n}_{k}" for k in range(v.ndim - 2))), v) for n, v in values.items()}
-    )
+    data = xr.Dataset({n: (("chain", "draw", *(f"{n}_{k}" for k in range(v.ndim - 2))), v) for n, v in values.items()})
     chains = next(iter(values.values())).shape[0]
     rhat = max(float(v.max()) for v in arviz_stats.rhat(data).data_vars.values())
     bulk = min(float(v.min()) for v in arviz_stats.ess(data, method="bulk").data_vars.values())

@@ -12,15 +12,15 @@ import numpy as np
 from jax.scipy.linalg import cho_solve, solve_triangular
 from jaxtyping import Array, Float
 
-from bayescg.inference.blocks import Sums, add
 from bayescg._runtime import map_threads
+from bayescg.inference.blocks import Sums, add
 from bayescg.inference.marginal import Prior, Reduced, mean_and_spread, reduce, solve
 
 
 def block_log_likelihood(
     prior: Prior, blocks: Sequence[Sums], total: Sums, values: Mapping[str, np.ndarray]
 ) -> Float[np.ndarray, "draw block"]:
-    """log p(block b | all other blocks, hyperparameters) = log Z(S) - log Z(S - S_b), coefficients integrated out.
+    """Log p(block b | all other blocks, hyperparameters) = log Z(S) - log Z(S - S_b), coefficients integrated out.
 
     PSIS leave-one-out then runs over the few hyperparameters only, where it is reliable; with coefficients in the
     draws, a block's own forces would move them too far.
@@ -106,5 +106,3 @@ def _sum(blocks: Sequence[Sums]) -> Sums:
     for block in blocks[1:]:
         result = add(result, block)
     return result
-
-

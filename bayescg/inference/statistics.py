@@ -176,8 +176,8 @@ class ForceStatistics:
 
     def __repr__(self) -> str:
         return (
-            f"ForceStatistics({self.n_frames} frames in {len(self.sums)} blocks, {self.potential.n_basis} coefficients, "
-            f"bead types {', '.join(self.bead_types)}, {self.temperature:g} K)"
+            f"ForceStatistics({self.n_frames} frames in {len(self.sums)} blocks, "
+            f"{self.potential.n_basis} coefficients, bead types {', '.join(self.bead_types)}, {self.temperature:g} K)"
         )
 
 
@@ -277,9 +277,7 @@ def _pass(potential: Potential, cg: xr.Dataset, advance) -> ForceStatistics:
 
 
 def _zeros(types: int, columns: int) -> Sums:
-    return Sums(
-        jnp.zeros((types, columns, columns)), jnp.zeros((types, columns)), jnp.zeros(types), jnp.zeros(types)
-    )
+    return Sums(jnp.zeros((types, columns, columns)), jnp.zeros((types, columns)), jnp.zeros(types), jnp.zeros(types))
 
 
 def _add(sums: dict, key, block: Sums) -> None:
@@ -296,9 +294,7 @@ def _accumulate(
     rows: list[Array] | None,
 ) -> tuple[Sums, dict]:
     """Add one frame to a block's sums; also histogram each descriptor on its knot intervals."""
-    design = jnp.concatenate(
-        [potential.design_rows(configuration), potential.baseline_forces(configuration)], axis=1
-    )
+    design = jnp.concatenate([potential.design_rows(configuration), potential.baseline_forces(configuration)], axis=1)
     gram, cross, square, components = [], [], [], []
     for chosen in rows if rows is not None else [None]:
         j = design if chosen is None else design[chosen]
@@ -316,6 +312,10 @@ def _accumulate(
         interval = jnp.clip(jnp.floor((x - spline.start) / spline.spacing).astype(jnp.int32), 0, spline.intervals - 1)
         histogram = jnp.zeros(spline.intervals).at[interval].add(jnp.where(real, 1.0, 0.0))
         within = real & (x <= spline.stop) if term.kind == "pair" else real
-        found[term.name] = (histogram, jnp.min(x, where=within, initial=jnp.inf), jnp.max(x, where=within, initial=-jnp.inf))
+        found[term.name] = (
+            histogram,
+            jnp.min(x, where=within, initial=jnp.inf),
+            jnp.max(x, where=within, initial=-jnp.inf),
+        )
     added = Sums(jnp.stack(gram), jnp.stack(cross), jnp.stack(square), jnp.stack(components))
     return jax.tree.map(jnp.add, sums, added), found

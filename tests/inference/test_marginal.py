@@ -167,13 +167,12 @@ def test_edges_and_walls_of_pair_draws():
         values = {name: np.exp(d.loc) for name, d in kernel_room.hyperpriors(kernel, prior).items()}
         free = np.asarray(kernel_room.factor(kernel, prior, values))
     w = prior.mean + (prior.lift @ free @ np.random.default_rng(0).normal(size=(free.shape[1], 50))).T
-    x = np.linspace(0, 0.3, 50)
+    x = np.linspace(0.2, 0.265, 50)
     force = -w @ term.spline.matrix(x, 1)[:, : term.n_basis].T
-    edge = force[:, -1:]
-    # Below the samples every draw is its own force at the edge times the same rising power law.
-    assert np.all(force[:, :-3] / edge > 1)
-    power = np.log(force[:, 40] / force[:, 46]) / np.log(x[46] / x[40])
-    np.testing.assert_allclose(power, 13.0, rtol=0.02)
+    # Two knots below the samples every draw is the same rising power law.
+    np.testing.assert_allclose(force, np.broadcast_to(500.0 * (0.31 / x) ** 13, force.shape), rtol=0.08)
+    at_cutoff = w @ term.spline.matrix(np.array([0.9 - 1e-9]), 1)[:, : term.n_basis].T
+    np.testing.assert_allclose(at_cutoff, 0, atol=1e-6)
 
 
 def test_unknown_choices_are_refused(problem):
