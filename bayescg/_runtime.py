@@ -7,11 +7,13 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from pathlib import Path
 
 import jax
 from threadpoolctl import threadpool_limits
 
+_showing: ContextVar[bool] = ContextVar("showing", default=False)
 _quiet = os.environ.get("BAYESCG_PROGRESS", "1") == "0"
 
 
@@ -31,19 +33,25 @@ def double_precision() -> Iterator[None]:
 def progress(description: str, total: float | None) -> Iterator[Callable[[float], None]]:
     """Show a progress bar on stderr; yields `advance(n)`. Silent when stderr is no terminal or BAYESCG_PROGRESS=0.
 
-    Without a terminal (a log file, CI) one line per finished task is printed instead of a bar that overwrites itself.
+    A bar inside a bar stays hidden: one for the whole of a job is what people want to see.
+
+    Without a terminal (a log file, CI) nothing is shown: bars that overwrite themselves make logs unreadable.
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True, quiet=_quiet)
-    if not console.is_terminal:
+    if not console.is_terminal or _showing.get():
         yield lambda n=1: None
         return
+    token = _showing.set(True)
     columns = (TextColumn("{task.description:<34}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task(description, total=total)
-        yield lambda n=1: bar.advance(task, n)
+    try:
+        with Progress(*columns, console=console) as bar:
+            task = bar.add_task(description, total=total)
+            yield lambda n=1: bar.advance(task, n)
+    finally:
+        _showing.reset(token)
 
 
 def cpu_count() -> int:

@@ -20,7 +20,7 @@ from numpyro.infer import Predictive
 from bayescg import kernels as kernel_room
 from bayescg import posterior as posterior_room
 from bayescg._runtime import double_precision
-from bayescg.inference import marginal, scores
+from bayescg.inference import diagnostics, marginal, scores
 from bayescg.inference import sampling as sampler
 from bayescg.inference.blocks import Sums
 from bayescg.inference.marginal import Prior
@@ -132,10 +132,9 @@ def force_match(
             found = sampler.laplace(target, mode, plan.chains * plan.draws, key=fit_key)
         coefficients = draw_coefficients(prior, reduced, found.values, key=draw_key)
         at_mode = target.constrain(mode.position)
-        groups, attrs = _groups(prior, statistics, blocks, total, found, key=prior_key)
+        groups, attrs, notes = _groups(prior, statistics, blocks, total, found, key=prior_key)
         attrs["log_evidence"] = _log_evidence(target, mode)
         attrs.update(_quality(prior, blocks, total, at_mode, coefficients, noise_ceiling))
-    notes = attrs.pop("_warnings")
     if method == "vi" and not found.attrs.get("converged", True):
         notes.append("variational inference has not converged: compare with method='nuts'")
     for note in notes:
@@ -221,12 +220,13 @@ def _draw_each(prior: Prior, data: marginal.Reduced, values, keys):
 
 
 def _groups(prior: Prior, statistics, blocks, total: Sums, found: sampler.Sampled, *, key: Array):
-    attrs: dict[str, object] = {"_warnings": []}
+    attrs: dict[str, object] = {}
+    notes: list[str] = []
     groups: dict[str, xr.Dataset] = {}
     if found.stats:
-        numbers, notes = sampler.diagnose(found.values, found.stats)
+        numbers, words = diagnostics.convergence(found.values, found.stats)
         attrs.update(numbers)
-        attrs["_warnings"] = notes
+        notes += words
         groups["sample_stats"] = xr.Dataset({n: (("chain", "draw"), v) for n, v in found.stats.items()})
     chains, draws = next(iter(found.values.values())).shape[:2]
     if len(blocks) > 1:
@@ -240,7 +240,7 @@ def _groups(prior: Prior, statistics, blocks, total: Sums, found: sampler.Sample
             {"block": np.arange(len(blocks)), "chain": np.arange(chains), "draw": chosen},
             {"kind": "predictive: log p(block | other blocks, hyperparameters), coefficients integrated out"},
         )
-        attrs.update(_elpd(groups["log_likelihood"], found.values, attrs["_warnings"]))
+        attrs.update(diagnostics.predictive_score(groups["log_likelihood"], found.values, notes))
     sites = Predictive(partial(_prior_model, prior), num_samples=500)(key)
     groups["prior"] = xr.Dataset({name: (("chain", "draw"), np.asarray(v)[None]) for name, v in sites.items()})
     constants: dict = {
@@ -252,7 +252,7 @@ def _groups(prior: Prior, statistics, blocks, total: Sums, found: sampler.Sample
     groups["constant_data"] = xr.Dataset(constants, {"bead_type": np.asarray(statistics.bead_types, str)})
     if statistics.potential.n_basis <= _STORED_COEFFICIENTS:
         groups["statistics"] = statistics.to_dataset()
-    return groups, attrs
+    return groups, attrs, notes
 
 
 def _prior_model(prior: Prior) -> None:
@@ -260,21 +260,6 @@ def _prior_model(prior: Prior) -> None:
 
     for name, distribution in prior.distributions().items():
         numpyro.sample(name, distribution)
-
-
-def _elpd(log_likelihood: xr.Dataset, values, notes: list[str]) -> dict[str, float]:
-    """Leave-one-block-out elpd by PSIS, with a plain warning where its weights fail."""
-    import arviz_stats
-
-    posterior = xr.Dataset({n: (("chain", "draw"), v) for n, v in values.items() if v.ndim == 2})
-    tree = xr.DataTree.from_dict({"posterior": posterior, "log_likelihood": log_likelihood})
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # said below, in terms of time blocks
-        loo = arviz_stats.loo(tree, pointwise=True, var_name="forces")
-    worst = float(np.max(loo.pareto_k))
-    if worst > 0.7:
-        notes.append(f"Pareto k of a time block is {worst:.2f} (should be below 0.7): elpd rests on few draws")
-    return {"elpd": float(loo.elpd), "elpd_se": float(loo.se), "pareto_k_max": worst}
 
 
 def _log_evidence(target: sampler.Density, mode: sampler.Mode) -> float:

@@ -7,7 +7,7 @@ initialization finds no valid start).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -85,7 +85,7 @@ def density(model: Callable, args: tuple, *, key: Array) -> Density:
 
 
 def _minus_log(model, args, start, position):
-    return potential_energy(model, args, {}, ravel_pytree(start)[1](position))
+    return jnp.asarray(potential_energy(model, args, {}, ravel_pytree(start)[1](position)))
 
 
 @partial(jax.jit, static_argnums=0)
@@ -233,30 +233,3 @@ def nuts(target: Density, mode: Mode, *, chains: int, warmup: int, draws: int, k
 
 
 _ARVIZ = {"num_steps": "n_steps", "accept_prob": "acceptance_rate"}
-
-
-def diagnose(values: Mapping[str, np.ndarray], stats: Mapping[str, np.ndarray]) -> tuple[dict[str, float], list[str]]:
-    """R-hat, effective sample sizes and divergences of sampled hyperparameters; plain words for what is bad.
-
-    Thresholds of Vehtari et al. (doi:10.1214/20-BA1221): R-hat below 1.01, 100 effective draws a chain.
-    """
-    import arviz_stats
-    import xarray as xr
-
-    data = xr.Dataset({n: (("chain", "draw", *(f"{n}_{k}" for k in range(v.ndim - 2))), v) for n, v in values.items()})
-    chains = next(iter(values.values())).shape[0]
-    rhat = max(float(v.max()) for v in arviz_stats.rhat(data).data_vars.values())
-    bulk = min(float(v.min()) for v in arviz_stats.ess(data, method="bulk").data_vars.values())
-    tail = min(float(v.min()) for v in arviz_stats.ess(data, method="tail").data_vars.values())
-    divergences = int(np.sum(stats.get("diverging", 0)))
-    numbers = {"rhat_max": rhat, "ess_bulk_min": bulk, "ess_tail_min": tail, "divergences": divergences}
-    warnings = []
-    if not rhat < 1.01:
-        warnings.append(f"R-hat is {rhat:.3f} (should be below 1.01): chains disagree; run longer chains")
-    if not min(bulk, tail) >= 100 * chains:
-        warnings.append(
-            f"only {min(bulk, tail):.0f} effective draws of some hyperparameter (should be {100 * chains}): run longer"
-        )
-    if divergences:
-        warnings.append(f"{divergences} divergent transitions: the sampler missed a corner of the posterior")
-    return numbers, warnings

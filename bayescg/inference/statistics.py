@@ -11,19 +11,16 @@ import json
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import xarray as xr
-from jaxtyping import Array, Float
 
 from bayescg import __version__
 from bayescg._runtime import double_precision, progress, write_netcdf
 from bayescg.inference.blocks import MAX_BLOCKS, Sums, combine, merge_to_level
-from bayescg.potentials import Configuration, Interactions, Potential
+from bayescg.inference.frames import accumulate, zeros
+from bayescg.potentials import Interactions, Potential
 
 _FORMAT = 1
 
@@ -248,9 +245,9 @@ def _pass(potential: Potential, cg: xr.Dataset, advance) -> ForceStatistics:
                             level += 1
                             sums = merge_to_level(sums, level - 1, level)
                         key = (source, number >> level)
-                open_key, open_sums = key, _zeros(len(rows), columns)
+                open_key, open_sums = key, zeros(len(rows), columns)
             configuration = interactions.configuration(positions[k].astype(float), boxes[k], sizes=sizes)
-            open_sums, found = _accumulate(potential, open_sums, configuration, forces[k].astype(float), everything)
+            open_sums, found = accumulate(potential, open_sums, configuration, forces[k].astype(float), everything)
             for name, (histogram, lowest, highest) in found.items():
                 counts[name] += np.asarray(histogram)
                 low[name], high[name] = min(low[name], float(lowest)), max(high[name], float(highest))
@@ -276,46 +273,6 @@ def _pass(potential: Potential, cg: xr.Dataset, advance) -> ForceStatistics:
     )
 
 
-def _zeros(types: int, columns: int) -> Sums:
-    return Sums(jnp.zeros((types, columns, columns)), jnp.zeros((types, columns)), jnp.zeros(types), jnp.zeros(types))
-
-
 def _add(sums: dict, key, block: Sums) -> None:
     block = Sums(*(np.asarray(part) for part in block))
     sums[key] = block if key not in sums else Sums(*(a + b for a, b in zip(sums[key], block, strict=True)))
-
-
-@partial(jax.jit, static_argnums=0, donate_argnums=1)
-def _accumulate(
-    potential: Potential,
-    sums: Sums,
-    configuration: Configuration,
-    forces: Float[Array, "bead 3"],
-    rows: list[Array] | None,
-) -> tuple[Sums, dict]:
-    """Add one frame to a block's sums; also histogram each descriptor on its knot intervals."""
-    design = jnp.concatenate([potential.design_rows(configuration), potential.baseline_forces(configuration)], axis=1)
-    gram, cross, square, components = [], [], [], []
-    for chosen in rows if rows is not None else [None]:
-        j = design if chosen is None else design[chosen]
-        f = forces if chosen is None else forces[chosen]
-        gram.append(jnp.einsum("nkx,nlx->kl", j, j))
-        cross.append(jnp.einsum("nkx,nx->k", j, f))
-        square.append(jnp.sum(f**2))
-        components.append(jnp.asarray(float(f.size)))
-    found = {}
-    for term in potential.terms:
-        x, _ = term.descriptor(configuration)
-        tuples = configuration.tuples[term.name]
-        real = tuples[:, 0] != tuples[:, 1]
-        spline = term.spline
-        interval = jnp.clip(jnp.floor((x - spline.start) / spline.spacing).astype(jnp.int32), 0, spline.intervals - 1)
-        histogram = jnp.zeros(spline.intervals).at[interval].add(jnp.where(real, 1.0, 0.0))
-        within = real & (x <= spline.stop) if term.kind == "pair" else real
-        found[term.name] = (
-            histogram,
-            jnp.min(x, where=within, initial=jnp.inf),
-            jnp.max(x, where=within, initial=-jnp.inf),
-        )
-    added = Sums(jnp.stack(gram), jnp.stack(cross), jnp.stack(square), jnp.stack(components))
-    return jax.tree.map(jnp.add, sums, added), found

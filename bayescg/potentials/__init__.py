@@ -3,8 +3,9 @@
 from bayescg.potentials.baselines import WCA, Baseline, Harmonic, LennardJones, Spline, table
 from bayescg.potentials.interactions import Interactions
 from bayescg.potentials.potential import Potential, fixed
+from bayescg.potentials.spline_term import Configuration
 from bayescg.potentials.splines import UniformSpline
-from bayescg.potentials.terms import Angle, Bond, Configuration, Dihedral, Pair, Term
+from bayescg.potentials.terms import Angle, Bond, Dihedral, Pair, Term
 
 __all__ = [
     "WCA",

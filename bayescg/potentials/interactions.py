@@ -12,7 +12,8 @@ from jaxtyping import Float, Int
 from bayescg.data import neighbors
 from bayescg.data.topology import exclusions
 from bayescg.potentials.potential import Potential
-from bayescg.potentials.terms import Configuration, Pair, Term
+from bayescg.potentials.spline_term import Configuration
+from bayescg.potentials.terms import Pair, Term
 
 _LISTS = {"bond": "bonds", "angle": "angles", "dihedral": "dihedrals"}
 

@@ -14,7 +14,8 @@ import xarray as xr
 from jaxtyping import Array, Float
 
 from bayescg.potentials import baselines
-from bayescg.potentials.terms import Angle, Bond, Configuration, Dihedral, Pair, Term
+from bayescg.potentials.spline_term import Configuration
+from bayescg.potentials.terms import Angle, Bond, Dihedral, Pair, Term
 
 _FORMAT = 1
 _CLASSES = {

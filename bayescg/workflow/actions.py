@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 from collections.abc import Iterator
@@ -45,7 +44,7 @@ def map_trajectory(config: Config, stamps: dict[str, str], record: Record) -> No
             yield chunk
             advance(chunk.sizes["frame"])
 
-    with _runtime.progress("One pass over the trajectory", frames.count) as advance, _inner_bars_hidden():
+    with _runtime.progress("One pass over the trajectory", frames.count) as advance:
         if names.STATISTICS in stale:
             sums = force_statistics(config.potential, passing(advance))
         else:
@@ -62,17 +61,6 @@ def map_trajectory(config: Config, stamps: dict[str, str], record: Record) -> No
         save(last.assign_attrs(record.attrs), out / names.LAST_FRAME)
     if sums is not None:
         write_stamped(sums.to_dataset(), out / names.STATISTICS, record)
-
-
-@contextlib.contextmanager
-def _inner_bars_hidden() -> Iterator[None]:
-    """One bar for the whole pass, not one for every observable of every chunk."""
-    before = _runtime._quiet
-    _runtime._quiet = True
-    try:
-        yield
-    finally:
-        _runtime._quiet = before
 
 
 def fit(config: Config, record: Record) -> None:

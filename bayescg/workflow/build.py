@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator
 
 import xarray as xr
 
-from bayescg import kernels as kernel_room
 from bayescg import observables as observable_room
 from bayescg.data import Mapping, load, stream
 from bayescg.data.universe import open_universe
+from bayescg.kernels import by_name
 from bayescg.workflow.config import Config
 from bayescg.workflow.items import Observable
 
@@ -77,19 +76,12 @@ def kernels_of(names: dict[str, str]) -> dict[str, object]:
     Raises:
         ValueError: for a class that GPJax does not have.
     """
-    room = kernel_room.gpjax.kernels
-    known = [
-        name
-        for name in dir(room)
-        if isinstance(getattr(room, name), type) and issubclass(getattr(room, name), room.AbstractKernel)
-    ]
     found = {}
     for term, name in names.items():
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
-            raise ValueError(f"kernel of {term}: GPJax has no kernel {name!r}; {hint}")
-        found[term] = getattr(room, name)()
+        try:
+            found[term] = by_name(name)
+        except ValueError as error:
+            raise ValueError(f"kernel of {term}: {error}") from None
     return found
 
 

@@ -8,7 +8,7 @@ import pytest
 
 import bayescg as bcg
 from bayescg.inference import Sampling
-from bayescg.inference.sampling import diagnose
+from bayescg.inference.diagnostics import convergence
 from bayescg.posterior import curves, load, save
 from tests.inference import systems
 
@@ -90,11 +90,11 @@ def test_evidence_prefers_the_smoother_kernel(nuts, statistics):
 def test_bad_chains_are_named():
     rng = np.random.default_rng(0)
     apart = {"a": rng.normal(size=(4, 500)) + np.arange(4)[:, None]}
-    _, words = diagnose(apart, {"diverging": np.eye(4, 500, dtype=bool)})
+    _, words = convergence(apart, {"diverging": np.eye(4, 500, dtype=bool)})
     assert any("chains disagree" in word for word in words)
     assert any("effective draws" in word for word in words)
     assert any("4 divergent" in word for word in words)
-    numbers, words = diagnose({"a": rng.normal(size=(4, 500))}, {"diverging": np.zeros((4, 500), bool)})
+    numbers, words = convergence({"a": rng.normal(size=(4, 500))}, {"diverging": np.zeros((4, 500), bool)})
     assert words == []
     assert numbers["ess_bulk_min"] > 1000
 

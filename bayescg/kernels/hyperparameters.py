@@ -1,0 +1,110 @@
+"""GPJax kernels: hyperpriors of their parameters, and the prior's factor at given values of them."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+
+import equinox as eqx
+import gpjax
+import jax
+import jax.numpy as jnp
+import numpyro.distributions as dist
+from gpjax.parameters import AbstractUnwrappable
+from jaxtyping import Array, Float
+from numpyro.distributions import Distribution
+
+from bayescg.kernels.shapes import TermPrior
+
+_JITTER = 1e-9
+"""Relative to the kernel's variance: a smooth kernel on a fine grid is singular in float64."""
+
+
+def default_kernel() -> gpjax.kernels.AbstractKernel:
+    """Matern-5/2: twice differentiable energies, continuous forces, no more smoothness than physics promises."""
+    return gpjax.kernels.Matern52()
+
+
+def by_name(name: str) -> gpjax.kernels.AbstractKernel:
+    """A GPJax kernel by the name of its class, such as "RBF".
+
+    Raises:
+        ValueError: for a class that GPJax does not have, with the nearest that it has.
+    """
+    room = vars(gpjax.kernels)
+    base = gpjax.kernels.AbstractKernel
+    known = [key for key, value in room.items() if isinstance(value, type) and issubclass(value, base)]
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(known))}"
+        raise ValueError(f"GPJax has no kernel {name!r}; {hint}")
+    return room[name]()
+
+
+def hyperpriors(kernel: gpjax.kernels.AbstractKernel, prior: TermPrior) -> dict[str, Distribution]:
+    """Weakly informative priors of a kernel's parameters, one entry a NumPyro site.
+
+    Lengthscales and amplitudes (square roots of variances) are log-normal about the term's own scales: what the
+    kernel object holds for them is ignored, so that `Matern52()` is the whole specification. Other parameters
+    (the `alpha` of RationalQuadratic, a period) are log-normal about the value they were given.
+    """
+    sites: dict[str, Distribution] = {}
+    for label, _, value in _parameters(kernel):
+        ones = jnp.ones(jnp.shape(value))
+        site = f"{label}_{prior.name}"
+        if label.startswith("lengthscale"):
+            sites[site] = dist.LogNormal(jnp.log(prior.lengthscale) * ones, 0.7)
+        elif label.startswith("amplitude"):
+            sites[site] = dist.LogNormal(jnp.log(prior.amplitude) * ones, 0.7)
+        else:
+            sites[site] = dist.LogNormal(jnp.log(value) * ones, 0.5)
+    if prior.warp is not None:
+        sites[f"warp_{prior.name}"] = dist.LogNormal(jnp.log(5.0), 0.7)
+    return sites
+
+
+def factor(
+    kernel: gpjax.kernels.AbstractKernel, prior: TermPrior, values: Mapping[str, Array]
+) -> Float[Array, "free free"]:
+    """Cholesky factor of the free coefficients' prior covariance, edge conditions imposed (traced values work)."""
+    for label, where, _ in _parameters(kernel):
+        value = values[f"{label}_{prior.name}"]
+        kernel = eqx.tree_at(where, kernel, value**2 if label.startswith("amplitude") else value)
+    inputs = jnp.asarray(prior.inputs)
+    if prior.warp is not None:
+        inputs = inputs + values[f"warp_{prior.name}"] * jnp.asarray(prior.warp)
+    gram = kernel.cross_covariance(inputs, inputs)
+    gram = gram + _JITTER * jnp.trace(gram) / len(inputs) * jnp.eye(len(inputs))
+    transform = jnp.asarray(prior.transform)
+    joint = jnp.linalg.cholesky(transform @ gram @ transform.T)
+    free = prior.lift.shape[1]
+    return joint[-free:, -free:]
+
+
+def _parameters(kernel) -> list[tuple[str, object, Array]]:
+    """(label, selector, value) of every parameter; labels are numbered if a kernel has several parts."""
+    leaves = jax.tree_util.tree_flatten_with_path(kernel, is_leaf=lambda x: isinstance(x, AbstractUnwrappable))[0]
+    names = [_field(path) for path, _ in leaves]
+    found = []
+    for number, (path, leaf) in enumerate(leaves):
+        name = "amplitude" if names[number] == "variance" else names[number]
+        if names.count(names[number]) > 1:
+            name += str(names[:number].count(names[number]) + 1)
+        value = leaf.unwrap() if isinstance(leaf, AbstractUnwrappable) else leaf
+        found.append((name, _selector(path), jnp.asarray(value)))
+    if not found:
+        raise ValueError(f"kernel {type(kernel).__name__} has no parameters to learn")
+    return found
+
+
+def _field(path) -> str:
+    return [str(entry.name) for entry in path if isinstance(entry, jax.tree_util.GetAttrKey)][-1]
+
+
+def _selector(path):
+    def select(tree):
+        for entry in path:
+            tree = getattr(tree, entry.name) if isinstance(entry, jax.tree_util.GetAttrKey) else tree[entry.idx]
+        return tree
+
+    return select
