@@ -87,7 +87,7 @@ def force_match(
         kernels: GPJax kernel of each term by name, e.g. `{"W-W": gpjax.kernels.RBF()}`; Matern-5/2 where absent. Their
             lengthscales and variances are learnt, not read from the object.
         method: how hyperparameters are sampled: "nuts" (exact), "vi" (full-rank Gaussian), "laplace" (Gaussian at the
-            mode; fastest).
+            mode, corrected by importance resampling; fastest).
         calibration: "none": the posterior under independent Gaussian noise.
         sampling: numbers of chains and draws.
         noise_ceiling: largest R^2 that any function of the beads can reach, if known from replicate forces at fixed
@@ -137,6 +137,11 @@ def force_match(
         attrs.update(_quality(prior, blocks, total, at_mode, coefficients, noise_ceiling))
     if method == "vi" and not found.attrs.get("converged", True):
         notes.append("variational inference has not converged: compare with method='nuts'")
+    if found.attrs.get("laplace_pareto_k", 0.0) > 0.7:
+        k = found.attrs["laplace_pareto_k"]
+        notes.append(
+            f"the Gaussian at the mode is a poor guide (Pareto k {k:.2f}, should be below 0.7): use method='nuts'"
+        )
     for note in notes:
         warnings.warn(note, stacklevel=2)
     attrs.update(

@@ -18,13 +18,17 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 import numpyro.infer
+from arviz_stats.base import array_stats
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 from numpyro.infer.util import constrain_fn, initialize_model, potential_energy
 
-from bayescg._runtime import map_threads, progress
+from bayescg._runtime import cpu_count, map_threads, progress
 
 _CHUNK = 50
+_WIDENING = 1.15
+"""Of the proposal over the Gaussian at the mode, so that weights stay bounded where the density has longer tails."""
+
 _FIELDS = ("energy", "num_steps", "accept_prob", "diverging", "potential_energy")
 
 
@@ -138,10 +142,32 @@ def find_mode(target: Density) -> Mode:
 
 
 def laplace(target: Density, mode: Mode, draws: int, *, key: Array) -> Sampled:
-    """Draws of the Gaussian at the mode, as one chain."""
-    noise = jax.random.normal(key, (draws, len(mode.position)))
-    positions = mode.position + noise @ np.linalg.cholesky(mode.covariance).T
-    return Sampled(target.constrain(positions[None]), {}, {})
+    """Draws of the Gaussian at the mode, corrected by importance resampling, as one chain.
+
+    Twice as many draws of a slightly wider Gaussian are weighted by the true density and resampled; weights are
+    smoothed by PSIS (Vehtari et al., JMLR 25 (2024) 72), whose Pareto k says whether the Gaussian was near enough.
+    """
+    propose, resample = jax.random.split(key)
+    noise = np.asarray(jax.random.normal(propose, (2 * draws, len(mode.position))))
+    positions = mode.position + _WIDENING * noise @ np.linalg.cholesky(mode.covariance).T
+    pieces = np.array_split(positions, 4 * cpu_count())
+    density_at = np.concatenate(map_threads(lambda piece: _minus_log_each(target, jnp.asarray(piece)), pieces))
+    log_weights = -np.nan_to_num(density_at, nan=np.inf) + 0.5 * np.sum(noise**2, axis=1)
+    smooth, pareto_k = array_stats.psislw(-log_weights)
+    weights = np.exp(smooth - smooth.max())
+    # Systematic resampling: one uniform number, evenly spaced quantiles of the weights.
+    grid = (np.arange(draws) + float(jax.random.uniform(resample))) / draws
+    chosen = np.minimum(np.searchsorted(np.cumsum(weights) / weights.sum(), grid), 2 * draws - 1)
+    return Sampled(target.constrain(positions[chosen][None]), {}, {"laplace_pareto_k": float(pareto_k)})
+
+
+def _minus_log_each(target: Density, positions: Float[Array, "draw site"]) -> np.ndarray:
+    return np.asarray(_minus_log_all(target.model, target.args, target.start, positions))
+
+
+@partial(jax.jit, static_argnums=0)
+def _minus_log_all(model, args, start, positions):
+    return jax.lax.map(lambda z: _minus_log(model, args, start, z), positions)
 
 
 def variational(target: Density, mode: Mode, draws: int, *, key: Array) -> Sampled:

@@ -66,6 +66,7 @@ def test_same_key_same_posterior(nuts, statistics):
     np.testing.assert_array_equal(again["posterior"]["coefficients"], nuts["posterior"]["coefficients"])
 
 
+@pytest.mark.filterwarnings("ignore:the Gaussian at the mode")  # the rough kernel's lengthscale is barely known
 @pytest.mark.filterwarnings("ignore:The inplace keyword")  # pandas, about arviz_stats
 def test_arviz_takes_the_result_and_its_file(nuts, statistics, tmp_path):
     tree = load(save(nuts, tmp_path / "posterior.nc"))
@@ -80,6 +81,7 @@ def test_arviz_takes_the_result_and_its_file(nuts, statistics, tmp_path):
     assert list(ranking.index) == ["smooth", "rough"]
 
 
+@pytest.mark.filterwarnings("ignore:the Gaussian at the mode")
 def test_evidence_prefers_the_smoother_kernel(nuts, statistics):
     rough = bcg.force_match(
         POTENTIAL, statistics, kernels={"A-A": gpjax.kernels.Matern12()}, method="laplace", key=jax.random.key(0)

@@ -39,7 +39,7 @@ def test_never_sampled_distances_repel_in_every_draw():
     below = np.linspace(0, statistics.ranges["W-W"][0], 300)
     assert np.all(curves(potential, "W-W", drawn, below)[1] > 0)
     # Two beads that start there are pushed apart, and nothing blows up.
-    apart = np.array([[[0.0, 0, 0], [below[-1] - 0.02, 0, 0]]])
+    apart = np.array([[[0.0, 0, 0], [below[-1] - 0.005, 0, 0]]])
     close = bcg.from_arrays(apart, np.eye(3) * 2.0, ["W", "W"], temperature=300.0, mass=[18.0, 18.0])
     tree = from_coefficients(potential, drawn[:2], temperature=300.0)
     run = bcg.simulate(
