@@ -234,10 +234,20 @@ def _check(tree: xr.DataTree, what: str) -> None:
             f"{what} is not a bayescg posterior: its group 'posterior' lacks the attribute 'potential' or the "
             "variable 'coefficients'"
         )
-    if int(attrs.get("format", -1)) != FORMAT:
+    if str(attrs.get("format")) != str(FORMAT):
         raise ValueError(
             f"{what} was written in format {attrs.get('format')} (bayescg {attrs.get('bayescg_version', '?')}); this "
             f"version reads format {FORMAT}: run the fit again"
+        )
+    try:
+        potential = Potential.from_json(attrs["potential"])
+    except ValueError as error:
+        raise ValueError(f"{what} is damaged: {error}") from error
+    coefficients = tree["posterior"]["coefficients"]
+    if coefficients.sizes.get("basis") != potential.n_basis or not bool(np.all(np.isfinite(coefficients))):
+        raise ValueError(
+            f"{what} is damaged: its potential has {potential.n_basis} coefficients, the file {dict(coefficients.sizes)}"
+            ", all of which must be finite"
         )
 
 

@@ -84,7 +84,7 @@ def force_match(
     Args:
         potential: terms to learn.
         data: a CG dataset with forces, chunks of one (`bayescg.stream`), or `ForceStatistics` made earlier.
-        kernels: GPJax kernel of each term by name, e.g. `{"W-W": gpjax.kernels.RBF()}`; Matern-5/2 where absent. Their
+        kernels: GPJax kernel of each term by the term's name (an object or the name of its class), e.g. `{"W-W": gpjax.kernels.RBF()}`; Matern-5/2 where absent. Their
             lengthscales and variances are learnt, not read from the object.
         method: how hyperparameters are sampled: "nuts" (exact), "vi" (full-rank Gaussian), "laplace" (Gaussian at the
             mode, corrected by importance resampling; fastest).
@@ -116,11 +116,12 @@ def force_match(
     if potential.n_basis == 0:
         raise ValueError("no term of this potential learns anything: every term has learn=False")
     fit_key, prior_key, draw_key = jax.random.split(key, 3)
+    chosen = {name: _kernel(kernel) for name, kernel in (kernels or {}).items()}
     with double_precision():
         total, blocks = statistics.total(), statistics.blocks
-        prior = build_prior(statistics, kernels or {})
+        prior = build_prior(statistics, chosen)
         reduced = marginal.reduce(prior, total)
-        target = sampler.density(marginal.model, (prior, reduced), key=fit_key)
+        target = sampler.density(marginal.model, (prior, reduced), prior.medians())
         mode = sampler.find_mode(target)
         plan = sampling
         if method == "nuts":
@@ -154,6 +155,10 @@ def force_match(
         **{name: value for name, value in found.attrs.items() if name != "converged"},
     )
     return posterior_room.build(potential, coefficients, found.values, groups, ranges=statistics.ranges, attrs=attrs)
+
+
+def _kernel(kernel: object) -> object:
+    return kernel_room.by_name(kernel) if isinstance(kernel, str) else kernel
 
 
 def build_prior(statistics: ForceStatistics, kernels: Mapping[str, object]) -> Prior:
@@ -247,7 +252,12 @@ def _groups(prior: Prior, statistics, blocks, total: Sums, found: sampler.Sample
         )
         attrs.update(diagnostics.predictive_score(groups["log_likelihood"], found.values, notes))
     sites = Predictive(partial(_prior_model, prior), num_samples=500)(key)
-    groups["prior"] = xr.Dataset({name: (("chain", "draw"), np.asarray(v)[None]) for name, v in sites.items()})
+    groups["prior"] = xr.Dataset(
+        {
+            name: (("chain", "draw", *(f"{name}_dim_{k}" for k in range(v.ndim - 1))), np.asarray(v)[None])
+            for name, v in sites.items()
+        }
+    )
     constants: dict = {
         "components": ("bead_type", total.components),
         "force_variance": ("bead_type", total.square / np.maximum(total.components, 1)),

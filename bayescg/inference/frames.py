@@ -42,8 +42,8 @@ def accumulate(
         real = tuples[:, 0] != tuples[:, 1]
         spline = term.spline
         interval = jnp.clip(jnp.floor((x - spline.start) / spline.spacing).astype(jnp.int32), 0, spline.intervals - 1)
-        histogram = jnp.zeros(spline.intervals).at[interval].add(jnp.where(real, 1.0, 0.0))
         within = real & (x <= spline.stop) if term.kind == "pair" else real
+        histogram = jnp.zeros(spline.intervals).at[interval].add(jnp.where(within, 1.0, 0.0))
         found[term.name] = (
             histogram,
             jnp.min(x, where=within, initial=jnp.inf),

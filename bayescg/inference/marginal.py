@@ -95,6 +95,10 @@ class Prior:
             sites[f"noise_{bead}"] = dist.LogNormal(jnp.log(scale), 1.0)
         return sites
 
+    def medians(self) -> dict[str, Array]:
+        """Prior median of every site, on the unconstrained (logarithmic) scale."""
+        return {name: jnp.asarray(distribution.loc) for name, distribution in self.distributions().items()}
+
     def factors(self, values: Mapping[str, Array]) -> list[Float[Array, "free free"]]:
         """Factor of each term's covariance of free coordinates at given hyperparameters."""
         return [kernels.factor(self.kernels[term.name], term, values) for term in self.terms]

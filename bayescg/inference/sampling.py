@@ -21,7 +21,7 @@ import numpyro.infer
 from arviz_stats.base import array_stats
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
-from numpyro.infer.util import constrain_fn, initialize_model, potential_energy
+from numpyro.infer.util import constrain_fn, potential_energy
 
 from bayescg._runtime import cpu_count, map_threads, progress
 
@@ -81,11 +81,9 @@ class Density:
         return np.asarray(ravel_pytree(self.start)[0])
 
 
-def density(model: Callable, args: tuple, *, key: Array) -> Density:
-    """Minus log joint density of a NumPyro model on unconstrained space."""
-    strategy = numpyro.infer.init_to_median(num_samples=1)
-    info = initialize_model(key, model, model_args=args, init_strategy=strategy, validate_grad=False)
-    return Density(model, args, dict(info.param_info.z))
+def density(model: Callable, args: tuple, start: dict[str, Array]) -> Density:
+    """A model with a point to start from, unconstrained."""
+    return Density(model, args, start)
 
 
 def _minus_log(model, args, start, position):

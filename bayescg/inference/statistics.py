@@ -18,6 +18,7 @@ import xarray as xr
 
 from bayescg import __version__
 from bayescg._runtime import double_precision, progress, write_netcdf
+from bayescg.data.dataset import check_temperature
 from bayescg.inference.blocks import MAX_BLOCKS, Sums, combine, merge_to_level
 from bayescg.inference.frames import accumulate, zeros
 from bayescg.potentials import Interactions, Potential
@@ -168,8 +169,19 @@ class ForceStatistics:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> ForceStatistics:
-        """Read from netCDF."""
-        return cls.from_dataset(xr.load_dataset(path, engine="h5netcdf"))
+        """Read from netCDF.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            ValueError: if it is not netCDF or holds no statistics of this format.
+        """
+        if not Path(path).exists():
+            raise FileNotFoundError(f"no statistics at {path}")
+        try:
+            data = xr.load_dataset(path, engine="h5netcdf")
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{path} is not a readable netCDF file: {error}") from error
+        return cls.from_dataset(data)
 
     def __repr__(self) -> str:
         return (
@@ -217,18 +229,25 @@ def _pass(potential: Potential, cg: xr.Dataset, advance) -> ForceStatistics:
         )
     if "temperature" not in cg.attrs:
         raise ValueError("the data have no temperature: give temperature= [K] when mapping")
+    temperature = check_temperature(cg.attrs["temperature"])
     potential = potential.with_ranges(cg)
     interactions = Interactions.of(potential, cg)
     types = potential.bead_types
     rows = [np.flatnonzero(interactions.type_index == k).astype(np.int32) for k in range(len(types))]
     source = str(cg.attrs.get("source", "data"))
     numbers = np.asarray(cg["frame"].values, np.int64) if "frame" in cg.coords else np.arange(cg.sizes["frame"])
+    if len(np.unique(numbers)) < len(numbers):
+        raise ValueError("some frame numbers appear twice in the data: the same frames would count twice")
     level = 0
     sums: dict[tuple[str, int], Sums] = {}
     counts = {term.name: np.zeros(term.spline.intervals) for term in potential.terms}
     low = dict.fromkeys(counts, np.inf)
     high = dict.fromkeys(counts, -np.inf)
     positions, forces = np.asarray(cg["positions"].values), np.asarray(cg["forces"].values)
+    for name, values in (("positions", positions), ("forces", forces)):
+        if not np.all(np.isfinite(values)):
+            frame, bead = np.argwhere(~np.isfinite(values))[0][:2]
+            raise ValueError(f"{name} of bead {bead} in frame {numbers[frame]} are not finite: leave that frame out")
     boxes = np.broadcast_to(np.asarray(cg["box"].values, float), (len(numbers), 3, 3))
     sizes: dict[str, int] = {}
     with double_precision():
@@ -263,7 +282,7 @@ def _pass(potential: Potential, cg: xr.Dataset, advance) -> ForceStatistics:
             )
     return ForceStatistics(
         potential,
-        float(cg.attrs["temperature"]),
+        temperature,
         types,
         sums,
         {source: level},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 from collections.abc import Mapping
 
@@ -33,12 +34,16 @@ def by_name(name: str) -> gpjax.kernels.AbstractKernel:
     """
     room = vars(gpjax.kernels)
     base = gpjax.kernels.AbstractKernel
-    known = [key for key, value in room.items() if isinstance(value, type) and issubclass(value, base)]
+    kinds = {key: value for key, value in room.items() if isinstance(value, type) and issubclass(value, base)}
+    known = {}
+    for key, kind in kinds.items():
+        with contextlib.suppress(TypeError):  # abstract classes, and kernels of kernels
+            known[key] = kind()
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
         hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(known))}"
         raise ValueError(f"GPJax has no kernel {name!r}; {hint}")
-    return room[name]()
+    return known[name]
 
 
 def hyperpriors(kernel: gpjax.kernels.AbstractKernel, prior: TermPrior) -> dict[str, Distribution]:
@@ -83,6 +88,8 @@ def factor(
 
 def _parameters(kernel) -> list[tuple[str, object, Array]]:
     """(label, selector, value) of every parameter; labels are numbered if a kernel has several parts."""
+    if not isinstance(kernel, gpjax.kernels.AbstractKernel):
+        raise ValueError(f"a kernel must be a GPJax kernel such as gpjax.kernels.Matern52(); got {kernel!r}")
     leaves = jax.tree_util.tree_flatten_with_path(kernel, is_leaf=lambda x: isinstance(x, AbstractUnwrappable))[0]
     names = [_field(path) for path, _ in leaves]
     found = []

@@ -184,6 +184,8 @@ def _force_spread(term: Term, sampled, slope, typical: float) -> Float[np.ndarra
     below = np.clip(sampled[0] - reach - x, 0, None)
     above = np.clip(x - sampled[1] - reach, 0, None) if term.kind != "pair" else 0.0
     damping = np.exp(-0.5 * ((below + above) / term.spline.spacing) ** 2)
+    if term.kind == "angle":
+        damping[0], damping[-1] = damping[1], damping[-2]  # mirrored about 0 and pi: the slope there stays zero
     damping[damping < 1e-3] = 0
     if term.kind != "pair" or not np.any(slope):
         return np.diag(damping)
@@ -216,7 +218,7 @@ def _mean_slope(term: Term, counts, *, kT: float, wall: Wall | None) -> Float[np
     variance = np.average((values - mean) ** 2, weights=counts)
     stiffness = kT / max(variance, spline.spacing**2 / 12)
     if term.kind == "angle":
-        return -stiffness * (np.cos(x) - mean) * np.sin(x) * ((x > 0) & (x < math.pi))
+        return -stiffness * (np.cos(x) - mean) * np.sin(x)
     return stiffness * (x - mean)
 
 

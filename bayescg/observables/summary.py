@@ -26,7 +26,8 @@ def summarize(array: xr.DataArray, *, ci_prob: float = 0.9) -> xr.Dataset:
     - `sd_posterior`: how far the coefficients, known only up to their posterior, leave the observable open. For
       independent runs sqrt(var_d O_d - mean_d v_d), the scatter between draws less what sampling alone makes; for draws
       reweighted from shared frames (attr `shared_reference`) the error that is taken off is that of O_d - mean_d O_d
-      over the common blocks. Not below zero; zero without draws or with a single one.
+      over the common blocks. Not below zero; zero for data
+      without draws, nan (unknown) for a single draw, whose interval then covers sampling only.
     - `sd_sampling`: standard error of `mean` from runs of finite length; for independent draws
       sqrt(mean_d v_d / n_draws). Longer runs make it smaller, more data for the fit do not.
     - `sd`: sqrt(sd_posterior^2 + sd_sampling^2), the half width of the shown band in units of a standard deviation.
@@ -82,12 +83,15 @@ def summarize(array: xr.DataArray, *, ci_prob: float = 0.9) -> xr.Dataset:
             UserWarning,
             stacklevel=2,
         )
+    # One draw says nothing of the spread over the posterior: unknown is not zero. Data without draws have none.
+    single = "draw" in array.dims and n_draws == 1
+    known = np.full_like(mean, np.nan) if single else np.sqrt(posterior)
     label = str(array.attrs.get("long_name", array.name or "observable"))
     units = {"units": array.attrs["units"]} if "units" in array.attrs else {}
     dims = [d for d in array.dims if d not in ("draw", "block")]
     fields = {
         "mean": (mean, label),
-        "sd_posterior": (np.sqrt(posterior), "standard deviation over the posterior"),
+        "sd_posterior": (known, "standard deviation over the posterior"),
         "sd_sampling": (np.sqrt(sampling), "standard error of the mean from finite sampling"),
         "sd": (np.sqrt(posterior + sampling), "posterior and sampling standard deviations together"),
         "lower": (mean - half, f"lower end of the {ci_prob:.0%} interval"),
@@ -97,6 +101,7 @@ def summarize(array: xr.DataArray, *, ci_prob: float = 0.9) -> xr.Dataset:
     attrs = {k: v for k, v in array.attrs.items() if k not in ("units", "shared_reference")}
     attrs |= {"observable": str(array.name or ""), "ci_prob": ci_prob, "ci_kind": "eti", "ci_method": "student_t"}
     attrs |= {"n_draws": n_draws if "draw" in array.dims else 0, "n_blocks": n_blocks}
+    attrs |= {"interval_covers": "sampling" if single or "draw" not in array.dims else "posterior and sampling"}
     attrs |= {"block_correlation": correlation, "sampling_reliable": int(not suspicious)}
     return xr.Dataset(
         {name: (dims, value, {"long_name": text, **units}) for name, (value, text) in fields.items()}, coords, attrs

@@ -68,7 +68,7 @@ def _curve(axes: Axes, predicted: xr.Dataset, reference: xr.Dataset | None) -> N
     x = predicted[dimension].values
     ci_prob = float(predicted.attrs.get("ci_prob", 0.9))
     quantile = stats.norm.ppf((1 + ci_prob) / 2)
-    mean, sd = predicted["mean"].values, predicted["sd_posterior"].values
+    mean, sd = predicted["mean"].values, np.nan_to_num(predicted["sd_posterior"].values)
     lower, upper = predicted["lower"].values, predicted["upper"].values
     name = str(predicted.attrs.get("observable", ""))
     if name == "rdf":
@@ -142,7 +142,7 @@ def _scalar(predicted: xr.Dataset, reference: xr.Dataset | None) -> Figure:
     for height, (_, summary, color) in enumerate(rows):
         mean, low, high = (float(summary[name]) for name in ("mean", "lower", "upper"))
         panel.plot([low, high], [height, height], color=color, lw=1.2)
-        sd = float(summary["sd_posterior"]) * quantile
+        sd = np.nan_to_num(float(summary["sd_posterior"])) * quantile
         if sd > 0:
             panel.plot([max(mean - sd, low), min(mean + sd, high)], [height, height], color=color, lw=5, alpha=0.45)
         panel.plot([mean], [height], "o", color=color, ms=4)

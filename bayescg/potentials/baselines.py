@@ -39,6 +39,9 @@ class WCA:
     sigma: float
     epsilon: float
 
+    def __post_init__(self):
+        _positive(self, "sigma", "epsilon")
+
     def energy(self, x):
         """Energy [kJ/mol] at distances x [nm]."""
         edge = 2 ** (1 / 6) * self.sigma
@@ -61,6 +64,9 @@ class LennardJones:
     sigma: float
     epsilon: float
     cutoff: float
+
+    def __post_init__(self):
+        _positive(self, "sigma", "epsilon", "cutoff")
 
     def energy(self, x):
         """Energy [kJ/mol] at distances x [nm]."""
@@ -86,6 +92,9 @@ class Harmonic:
 
     center: float
     stiffness: float
+
+    def __post_init__(self):
+        _positive(self, "stiffness")
 
     def energy(self, x):
         """Energy [kJ/mol]."""
@@ -117,6 +126,13 @@ class Spline:
     def energy(self, x):
         """Energy [kJ/mol]."""
         return spline_energy(self.spline, jnp.asarray(self.coefficients), x)[0]
+
+
+def _positive(baseline, *fields: str) -> None:
+    for field in fields:
+        value = getattr(baseline, field)
+        if not (np.isfinite(value) and value > 0):
+            raise ValueError(f"{type(baseline).__name__}: {field} must be positive and finite; got {value!r}")
 
 
 def table(x, energy, *, intervals: int | None = None, periodic: bool = False) -> Spline:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,6 +87,7 @@ class Interactions:
                 f"bead type {worst} carries net charge: a short-ranged potential cannot describe it, and this version "
                 "has no Coulomb baseline. Choose a mapping with neutral beads."
             )
+        _warn_of_missing_pairs(potential, known)
         if potential.cutoff > 0:
             shortest = min(
                 neighbors.shortest_height(box) for box in np.unique(cg["box"].values.reshape(-1, 3, 3), axis=0)
@@ -161,6 +163,20 @@ class Interactions:
             padded[: len(found)] = found
             tuples[name] = padded
         return Configuration(positions, box, tuples)
+
+
+def _warn_of_missing_pairs(potential: Potential, present: list[str]) -> None:
+    """Bead types that both have pair terms, but none with each other, would pass through one another."""
+    pairs = {frozenset(term.types) for term in potential.terms if isinstance(term, Pair)}
+    types = sorted({bead for pair in pairs for bead in pair} & set(present))
+    missing = [f"{a}-{b}" for k, a in enumerate(types) for b in types[k:] if frozenset((a, b)) not in pairs]
+    if missing:
+        warnings.warn(
+            f"no pair term for {', '.join(missing)}: these beads do not interact in the model, and their forces count "
+            "as noise in the fit",
+            UserWarning,
+            stacklevel=4,
+        )
 
 
 def _capacity(count: int) -> int:

@@ -14,7 +14,7 @@ import xarray as xr
 from jaxtyping import Array, Float
 
 from bayescg.potentials import baselines
-from bayescg.potentials.spline_term import Configuration
+from bayescg.potentials.spline_term import Configuration, SplineTerm
 from bayescg.potentials.terms import Angle, Bond, Dihedral, Pair, Term
 
 _FORMAT = 1
@@ -54,6 +54,9 @@ class Potential:
     def __init__(self, *terms: Term, exclude_bonds: int = 0):
         if not terms:
             raise ValueError("a potential needs at least one term, such as Pair('W', 'W', cutoff=0.9)")
+        for term in terms:
+            if not isinstance(term, SplineTerm):
+                raise ValueError(f"a potential takes terms such as Pair('W', 'W', cutoff=0.9); got {term!r}")
         if exclude_bonds not in (0, 1, 2, 3):
             raise ValueError(f"exclude_bonds counts bonds between beads: 0, 1, 2 or 3; got {exclude_bonds!r}")
         seen = {}
@@ -66,6 +69,12 @@ class Potential:
                     "bead types are told apart by group="
                 )
             seen[key] = term.name
+        for kind, types, group in seen:
+            if group is not None and (kind, types, None) in seen:
+                raise ValueError(
+                    f"{seen[kind, types, group]} would count twice: {seen[kind, types, None]} has no group and takes "
+                    "every group of these bead types"
+                )
         names = [term.name for term in terms]
         if len(set(names)) < len(names):
             raise ValueError(f"terms need different names; got {names}")

@@ -7,10 +7,11 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
+import jax
 import jax.numpy as jnp
 
 from bayescg.potentials import geometry
-from bayescg.potentials.baselines import Baseline
+from bayescg.potentials.baselines import Baseline, value_and_slope
 from bayescg.potentials.spline_term import SplineTerm, real_tuples
 from bayescg.potentials.splines import UniformSpline
 
@@ -19,8 +20,23 @@ def _checked(term: SplineTerm, **numbers: float | None):
     for field, value in numbers.items():
         if value is not None and not (math.isfinite(value) and value > 0):
             raise ValueError(f"{term.kind} {'-'.join(term.types)}: {field} must be positive and finite; got {value}")
+    for bead in term.types:
+        if not isinstance(bead, str) or not bead:
+            raise ValueError(f"{term.kind}: bead types are names such as 'W'; got {bead!r}")
     if not term.learn and term.baseline is None:
         raise ValueError(f"{term.kind} {'-'.join(term.types)}: a term with learn=False needs a baseline")
+
+
+def _vanishing(term: Pair) -> None:
+    """A baseline that is cut off where it still acts would make energy and force jump."""
+    with jax.enable_x64(True):
+        edge = jnp.asarray(term.cutoff * (1 - 1e-9))
+        energy, slope = (abs(float(part)) for part in value_and_slope(term.baseline, edge))
+    if energy > 1e-3 or slope > 1e-2:
+        raise ValueError(
+            f"pair {term.name}: the baseline does not vanish at the cutoff {term.cutoff:g} nm (energy {energy:.3g} "
+            f"kJ/mol, force {slope:.3g} kJ/mol/nm): shift it, or give both the same cutoff"
+        )
 
 
 def _label(kind: str, types: tuple[str, ...], group: str | None) -> str:
@@ -57,6 +73,8 @@ class Pair(SplineTerm):
         _checked(self, cutoff=self.cutoff, knot_spacing=self.knot_spacing)
         if not 0 <= self.start < self.cutoff:
             raise ValueError(f"pair {self.name}: start must lie in [0, cutoff); got {self.start} with {self.cutoff}")
+        if self.baseline is not None:
+            _vanishing(self)
 
     @property
     def types(self):
@@ -118,6 +136,8 @@ class Bond(SplineTerm):
 
     def __post_init__(self):
         _checked(self, stop=self.stop, knot_spacing=self.knot_spacing)
+        if self.start is not None and not 0 <= self.start < (self.stop or math.inf):
+            raise ValueError(f"{self.name}: start must lie in [0, stop); got {self.start} with stop {self.stop}")
 
     @property
     def types(self):

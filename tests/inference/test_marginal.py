@@ -17,6 +17,8 @@ from bayescg.inference.statistics import force_statistics
 from bayescg.potentials import Interactions
 from tests.inference.test_statistics import random_system
 
+pytestmark = pytest.mark.filterwarnings("ignore:no pair term")
+
 POTENTIAL = bcg.Potential(
     bcg.Pair("A", "B", cutoff=0.9, start=0.2, knot_spacing=0.06),
     bcg.Bond("A", "B", start=0.05, stop=0.8, knot_spacing=0.1),
@@ -86,7 +88,7 @@ def test_closed_form_gradient_of_the_evidence(problem):
     prior, statistics, *_ = problem
     with double_precision():
         data = marginal.reduce(prior, statistics.total())
-        target = density(marginal.model, (prior, data), key=jax.random.key(0))
+        target = density(marginal.model, (prior, data), prior.medians())
         z = jnp.asarray(target.center + 0.1)
         gradient = np.asarray(target.value_and_gradient(z)[1])
 
@@ -175,6 +177,31 @@ def test_edges_and_walls_of_pair_draws():
     np.testing.assert_allclose(at_cutoff, 0, atol=1e-6)
 
 
+@pytest.mark.parametrize("sampled", [(2.2, np.pi), (1.2, np.pi - 0.07), (0.05, 2.0)])
+def test_angle_prior_is_flat_at_both_ends(sampled):
+    term = bcg.Angle("A", "A", "A")
+    middle = 0.5 * (term.spline.knots[1:] + term.spline.knots[:-1])
+    counts = np.where((middle > sampled[0]) & (middle < sampled[1]), 50, 0)
+    with double_precision():
+        prior = kernel_room.term_prior(term, counts, sampled, kT=2.5, wall=None)
+        kernel = kernel_room.default_kernel()
+        values = {name: np.exp(d.loc) for name, d in kernel_room.hyperpriors(kernel, prior).items()}
+        factor = prior.lift @ np.asarray(kernel_room.factor(kernel, prior, values))
+    ends = term.spline.matrix(np.array([0.0, np.pi]), 1)
+    typical = np.abs(term.spline.matrix(middle, 1) @ factor).max()
+    np.testing.assert_allclose(ends @ prior.mean, 0, atol=1e-9)
+    np.testing.assert_allclose(ends @ factor, 0, atol=1e-9 * typical)
+
+
+@pytest.mark.filterwarnings("ignore:the Gaussian at the mode", "ignore:Pareto k")
+def test_vector_lengthscales_are_learnt(problem):
+    _, statistics, *_ = problem
+    kernels = {"A-B": gpjax.kernels.RBF(lengthscale=jnp.array([0.1])), "bond_A-B": "Matern32"}
+    plan = bcg.Sampling(1, 1, 50)
+    tree = force_match(POTENTIAL, statistics, kernels=kernels, method="laplace", sampling=plan, key=jax.random.key(0))
+    assert tree["posterior"]["lengthscale_A-B"].shape == (1, 50, 1)
+
+
 def test_unknown_choices_are_refused(problem):
     _, statistics, *_ = problem
     key = jax.random.key(0)
@@ -186,5 +213,9 @@ def test_unknown_choices_are_refused(problem):
         force_match(bcg.Potential(bcg.Pair("A", "B", 0.8)), statistics, key=key)
     with pytest.raises(ValueError, match="noise_ceiling"):
         force_match(POTENTIAL, statistics, noise_ceiling=2.0, key=key)
+    with pytest.raises(ValueError, match="did you mean 'RBF'"):
+        force_match(POTENTIAL, statistics, kernels={"A-B": "RFB"}, key=key)
+    with pytest.raises(ValueError, match="must be a GPJax kernel"):
+        force_match(POTENTIAL, statistics, kernels={"A-B": 3}, key=key)
     with pytest.raises(ValueError, match="calibration"):
         force_match(POTENTIAL, statistics, calibration="godambe", key=key)

@@ -13,6 +13,8 @@ from bayescg.data import Topology
 from bayescg.inference.statistics import ForceStatistics, force_statistics
 from bayescg.potentials import WCA, Interactions
 
+pytestmark = pytest.mark.filterwarnings("ignore:no pair term for A-A")
+
 POTENTIAL = bcg.Potential(
     bcg.Pair("A", "B", cutoff=0.9, knot_spacing=0.05, baseline=WCA(0.3, 1.0)),
     bcg.Pair("B", "B", cutoff=0.7, knot_spacing=0.05),
@@ -139,6 +141,9 @@ def test_addition_refuses_what_does_not_fit(data, whole):
         (lambda d: d.assign_coords(charge=("bead", np.ones(24))), "net charge"),
         (lambda d: d.assign_coords(bead_type=("bead", ["A", "C"] * 12)), "names bead type 'B'; the data have A, C"),
         (lambda d: d.drop_vars("bonds"), "no bond between A-B"),
+        (lambda d: d.assign(forces=d["forces"].where(d["frame"] != 7)), "forces of bead 0 in frame 7 are not finite"),
+        (lambda d: d.assign_coords(frame=np.arange(130) // 2), "appear twice"),
+        (lambda d: d.assign_attrs(temperature=-5.0), "must be positive"),
     ],
 )
 def test_bad_data_is_refused(data, change, message):
@@ -150,6 +155,17 @@ def test_bad_data_is_refused(data, change, message):
         changed.attrs = attrs
     with pytest.raises(ValueError, match=message):
         force_statistics(POTENTIAL, changed)
+
+
+def test_missing_pair_terms_are_said(data):
+    with pytest.warns(UserWarning, match="no pair term for A-A"):
+        force_statistics(POTENTIAL, data.isel(frame=[0]))
+
+
+def test_damaged_file_is_refused(tmp_path):
+    (tmp_path / "statistics.nc").write_bytes(b"not netCDF")
+    with pytest.raises(ValueError, match="not a readable netCDF"):
+        ForceStatistics.load(tmp_path / "statistics.nc")
 
 
 def test_an_empty_stream_is_refused():

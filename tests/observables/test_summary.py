@@ -123,8 +123,12 @@ def test_one_draw_is_no_posterior():
     array = hierarchy(1, 10, 0.0, 1.0, bins=5)
     summary = obs.summarize(array)
     plain = obs.summarize(array.isel(draw=0))
-    for name in ("mean", "sd", "lower", "upper", "sd_posterior"):
+    for name in ("mean", "sd", "lower", "upper"):
         np.testing.assert_allclose(summary[name], plain[name])
+    # Unknown with one draw, absent where there are no draws.
+    assert np.all(np.isnan(summary["sd_posterior"]))
+    assert np.all(plain["sd_posterior"] == 0)
+    assert summary.attrs["interval_covers"] == plain.attrs["interval_covers"] == "sampling"
 
 
 def test_scalar_observables_and_labels():

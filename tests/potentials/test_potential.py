@@ -105,7 +105,7 @@ def test_virial_matches_a_finite_strain(chain):
     virial = jax.jit(potential.virial)(jax.tree.map(jnp.asarray, configuration), w)
 
     def energy(scale):
-        stretch = np.diag([1.0, scale, 1.0])
+        stretch = jnp.diag(jnp.array([1.0, scale, 1.0]))
         return potential.energy(
             configuration._replace(positions=configuration.positions @ stretch, box=BOX @ stretch), w
         )
@@ -214,6 +214,12 @@ def test_fixed_term_is_the_same_curve():
         (lambda: Pair("A", "B", 1.0, learn=False), "needs a baseline"),
         (lambda: Bond("A", "B").spline, "no range yet"),
         (lambda: Pair("A", "B", 1.0, knot_spacing=0.5).spline, "at least 4"),
+        (lambda: Pair("A", "B", 0.9, baseline=LennardJones(0.3, 1.0, 1.2)), "does not vanish at the cutoff"),
+        (lambda: Pair(1, 2, 1.0), "bead types are names"),
+        (lambda: WCA(-1.0, 1.0), "sigma must be positive"),
+        (lambda: Bond("A", "B", start=0.5, stop=0.3), "start must lie in"),
+        (lambda: Potential("W-W"), "takes terms such as"),
+        (lambda: Potential(Bond("A", "B"), Bond("A", "B", group="x")), "would count twice"),
         (lambda: Potential.from_json('{"format": 99}'), "not the JSON"),
         (lambda: Potential.from_json("hello"), "not the JSON"),
         (lambda: table([0, 1, 1, 2], [1, 2, 3, 4]), "increasing"),
