@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
+import secrets
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
@@ -15,6 +16,35 @@ from threadpoolctl import threadpool_limits
 
 _showing: ContextVar[bool] = ContextVar("showing", default=False)
 _quiet = os.environ.get("BAYESCG_PROGRESS", "1") == "0"
+_IN_MEMORY = 1 << 30
+"""Files up to this size [bytes] are put together in memory before they are written."""
+
+
+class _OneBlasThread:
+    """One BLAS thread from the first scope that begins to the last that ends.
+
+    The limit belongs to the process: scopes of several threads overlap without being nested, and one that restored
+    what it had found would restore another scope's limit.
+    """
+
+    def __init__(self):
+        self._lock, self._depth, self._limits = threading.Lock(), 0, None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._limits is None:
+                self._limits = threadpool_limits(1, "blas")
+            self._depth += 1
+
+    def __exit__(self, *error) -> None:
+        with self._lock:
+            self._depth -= 1
+            if self._depth == 0 and self._limits is not None:
+                self._limits.restore_original_limits()
+                self._limits = None
+
+
+_one_blas_thread = _OneBlasThread()
 
 
 @contextlib.contextmanager
@@ -25,7 +55,7 @@ def double_precision() -> Iterator[None]:
     thread, because the matrices of inference are small (a hundred rows) and jaxlib's OpenBLAS threads spin: on a
     machine with any other load a 66 x 66 Cholesky factor takes 20 ms instead of 0.1.
     """
-    with jax.enable_x64(True), threadpool_limits(1, "blas"):
+    with jax.enable_x64(True), _one_blas_thread:
         yield
 
 
@@ -59,12 +89,33 @@ def cpu_count() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def map_threads(function: Callable, items: Sequence, description: str | None = None) -> list:
+def map_threads(
+    function: Callable,
+    items: Sequence,
+    description: str | None = None,
+    compiled: bool = False,
+    stop: threading.Event | None = None,
+) -> list:
     """Apply a compiled function to each item on as many threads as there are processors, in double precision.
 
-    Compiled code releases Python's lock, so threads serve; the precision flag is thread-local and set in each. The
-    first item runs alone: threads would otherwise each compile the same function.
+    Compiled code releases Python's lock, so threads serve; the precision flag is thread-local and set in each.
+
+    An interrupt, or an error in one item, comes out at once: items that wait are dropped, and those that run end by
+    themselves, as soon as they look at `stop`.
+
+    Args:
+        function: of one item.
+        items: what it is applied to.
+        description: of a progress bar; None for none.
+        compiled: all items may start together. If not, the first one runs alone: threads would otherwise each compile
+            the same function, and tracing by several threads at a time is not safe.
+        stop: set when the results are no longer wanted, for `function` to look at.
+
+    Returns:
+        The results, in the order of the items.
     """
+    if not items:
+        return []
 
     def one(item):
         with jax.enable_x64(True):
@@ -73,8 +124,20 @@ def map_threads(function: Callable, items: Sequence, description: str | None = N
         return result
 
     bar = progress(description, len(items)) if description else contextlib.nullcontext(lambda n: None)
-    with bar as advance, ThreadPoolExecutor(max_workers=min(cpu_count(), len(items))) as pool:
-        return [one(items[0]), *pool.map(one, items[1:])]
+    pool = ThreadPoolExecutor(max_workers=min(cpu_count(), len(items)))
+    with bar as advance:
+        try:
+            first = [] if compiled else [pool.submit(one, items[0])]
+            head = [future.result() for future in first]
+            rest = [pool.submit(one, item) for item in items[len(head) :]]
+            results = head + [future.result() for future in rest]
+        except BaseException:
+            if stop is not None:
+                stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    pool.shutdown()
+    return results
 
 
 @contextlib.contextmanager
@@ -82,22 +145,54 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A temporary path beside `path` that takes its name only if the block ends without an error.
 
     An interrupt or a full disk leaves no half-written file under the final name, and an older file there survives.
+    A symbolic link stays one: the file that it points to is replaced.
+
+    Raises:
+        ValueError: if there is something at `path` that is no file, such as a folder or a device.
     """
-    final = Path(path)
+    final = Path(path).resolve()
+    if final.exists() and not final.is_file():
+        kind = "a folder" if final.is_dir() else "no regular file"
+        raise ValueError(f"{path} is {kind}: give the name of a file to write")
     final.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=final.parent, prefix=f".{final.name}.", suffix=".part")
-    os.close(handle)
-    temporary = Path(name)
+    temporary = final.with_name(f".{final.name}.{secrets.token_hex(4)}.part")
+    # Made here, so that the user's umask says who may read it, whatever writes to it.
+    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     try:
         yield temporary
-        temporary.chmod(0o644)
         temporary.replace(final)
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def write_netcdf(data, path: str | os.PathLike[str]) -> Path:
-    """Write an `xarray.Dataset`, `DataArray` or `DataTree` to netCDF, atomically. Returns the path."""
+    """Write an `xarray.Dataset`, `DataArray` or `DataTree` to netCDF, atomically. Returns the path.
+
+    HDF5 itself never meets a full disk: it cannot close a file that it could not write, and ends the process when it
+    tries. The bytes are put together in memory and written by Python; for large data, which may not fit twice, room
+    is reserved on the disk first.
+
+    Raises:
+        OSError: if the disk is full; what was at `path` is still there.
+        ValueError: if there is something at `path` that is no file.
+    """
     with atomic_path(path) as temporary:
-        data.to_netcdf(temporary, engine="h5netcdf")
+        if data.nbytes <= _IN_MEMORY:
+            content = data.to_netcdf(engine="h5netcdf")
+            with temporary.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        else:
+            _check_room(temporary, data.nbytes + (1 << 20))
+            data.to_netcdf(temporary, engine="h5netcdf")
     return Path(path)
+
+
+def _check_room(path: Path, size: int) -> None:
+    """Raise OSError if a file cannot grow to `size` bytes: disk, quota and the process's limit."""
+    if not hasattr(os, "posix_fallocate"):
+        return
+    with path.open("r+b") as file:
+        os.posix_fallocate(file.fileno(), 0, size)
+        file.truncate(0)
