@@ -1,0 +1,201 @@
+"""Threads and scopes, and files that are written whole or not at all."""
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+import threading
+import time
+
+import jax
+import numpy as np
+import pytest
+import xarray as xr
+from threadpoolctl import threadpool_info
+
+from bayescg import _runtime
+from bayescg._runtime import atomic_path, double_precision, map_threads, write_netcdf
+
+# Not one byte more than `room` goes to a file: what a full disk does, without filling one.
+_FULL_DISK = """
+import resource, signal, sys
+import numpy as np, xarray as xr
+from bayescg import _runtime
+
+kind, path, in_memory = sys.argv[1], sys.argv[2], int(sys.argv[3])
+data = xr.Dataset({"a": ("x", np.arange(200_000.0))})
+if kind == "tree":
+    data = xr.DataTree.from_dict({"/": xr.Dataset(), "/deep": data})
+_runtime._IN_MEMORY = in_memory
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, resource.RLIM_INFINITY))
+try:
+    _runtime.write_netcdf(data, path)
+except OSError as error:
+    print("OSError", error.errno)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs RLIMIT_FSIZE")
+@pytest.mark.parametrize("kind", ["dataset", "tree"])
+@pytest.mark.parametrize("in_memory", [1 << 30, 0], ids=["small", "large"])
+def test_a_full_disk_is_an_error_and_not_the_end_of_the_process(tmp_path, kind, in_memory):
+    path = tmp_path / "results.nc"
+    path.write_bytes(b"older")
+    done = subprocess.run(
+        [sys.executable, "-c", _FULL_DISK, kind, str(path), str(in_memory)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("OSError")
+    assert done.stderr == ""
+    assert path.read_bytes() == b"older"
+    assert os.listdir(tmp_path) == ["results.nc"]
+
+
+@pytest.mark.parametrize("in_memory", [1 << 30, 0], ids=["small", "large"])
+def test_what_is_written_is_read_back(tmp_path, monkeypatch, in_memory):
+    monkeypatch.setattr(_runtime, "_IN_MEMORY", in_memory)
+    data = xr.Dataset({"a": ("x", np.arange(5.0)), "word": ("x", list("abcde"))}, attrs={"t": 1.5})
+    read = xr.load_dataset(write_netcdf(data, tmp_path / "a.nc"), engine="h5netcdf")
+    xr.testing.assert_identical(read.assign(word=read["word"].astype("U1")), data)
+    tree = xr.DataTree.from_dict({"/": data[["a"]], "/deep": data[["a"]] + 1})
+    xr.testing.assert_equal(xr.load_datatree(write_netcdf(tree, tmp_path / "tree.nc"), engine="h5netcdf"), tree)
+    array = xr.DataArray(np.arange(3.0), dims="x", name="a")
+    xr.testing.assert_equal(xr.load_dataarray(write_netcdf(array, tmp_path / "b.nc"), engine="h5netcdf"), array)
+
+
+def _write(path, text):
+    with atomic_path(path) as temporary:
+        temporary.write_text(text)
+
+
+def test_a_symbolic_link_stays_one(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    target, link = tmp_path / "elsewhere" / "target.txt", tmp_path / "link.txt"
+    target.write_text("old")
+    link.symlink_to(target)
+    _write(link, "new")
+    assert link.is_symlink()
+    assert target.read_text() == "new"
+    assert sorted(os.listdir(tmp_path)) == ["elsewhere", "link.txt"]
+    assert os.listdir(tmp_path / "elsewhere") == ["target.txt"]
+
+
+def test_only_files_are_replaced(tmp_path):
+    with pytest.raises(ValueError, match="is a folder: give the name of a file"):
+        _write(tmp_path, "new")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValueError, match="pipe is no regular file"):
+        _write(tmp_path / "pipe", "new")
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+
+
+@pytest.mark.parametrize("mask", [0o002, 0o077])
+def test_the_umask_is_respected(tmp_path, mask):
+    old = os.umask(mask)
+    try:
+        _write(tmp_path / "a.txt", "x")
+        write_netcdf(xr.Dataset({"a": 1.0}), tmp_path / "a.nc")
+    finally:
+        os.umask(old)
+    for name in ("a.txt", "a.nc"):
+        assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o666 & ~mask
+
+
+def _blas_threads():
+    return [each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"]
+
+
+def test_overlapping_scopes_give_the_blas_threads_back():
+    before = _blas_threads()
+    if max(before, default=1) == 1:
+        pytest.skip("needs a BLAS library with more than one thread")
+    first_in, second_in, first_out = threading.Event(), threading.Event(), threading.Event()
+
+    def first():
+        with double_precision():
+            first_in.set()
+            second_in.wait(10)
+        first_out.set()
+
+    inside = []
+
+    def second():
+        first_in.wait(10)
+        with double_precision():
+            second_in.set()
+            first_out.wait(10)
+            inside.append(_blas_threads())
+
+    threads = [threading.Thread(target=each) for each in (first, second)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert set(inside[0]) == {1}
+    assert _blas_threads() == before
+
+
+def _together(compiled, monkeypatch):
+    """How many items ran at the same time as the first."""
+    monkeypatch.setattr(_runtime, "cpu_count", lambda: 2)
+    running, seen = set(), {}
+    lock = threading.Lock()
+
+    def one(item):
+        with lock:
+            running.add(item)
+        time.sleep(0.2)
+        with lock:
+            seen[item] = set(running)
+            running.remove(item)
+        return 2 * item
+
+    assert map_threads(one, [1, 2, 3], compiled=compiled) == [2, 4, 6]
+    return len(seen[1])
+
+
+def test_the_first_item_runs_alone_unless_all_is_compiled(monkeypatch):
+    assert _together(False, monkeypatch) == 1
+    assert _together(True, monkeypatch) == 2
+
+
+def test_threads_have_double_precision_and_nothing_is_nothing():
+    dtypes = map_threads(lambda x: jax.numpy.asarray(x).dtype, [np.float64(1.0)] * 3)
+    assert {str(each) for each in dtypes} == {"float64"}
+    assert map_threads(lambda x: x, []) == []
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_an_interrupt_stops_what_waits_and_what_runs(monkeypatch, compiled):
+    monkeypatch.setattr(_runtime, "cpu_count", lambda: 2)
+    stop, began, ended = threading.Event(), [], []
+
+    def one(item):
+        began.append(item)
+        if item == 0:
+            os.kill(os.getpid(), signal.SIGINT)
+        ended.append(stop.wait(10))
+
+    begin = time.perf_counter()
+    with pytest.raises(KeyboardInterrupt):
+        map_threads(one, range(8), compiled=compiled, stop=stop)
+    assert time.perf_counter() - begin < 5
+    assert stop.is_set()
+    time.sleep(0.2)
+    assert len(began) <= 2
+    assert ended == [True] * len(began)
+
+
+def test_an_error_drops_the_items_that_wait(monkeypatch):
+    monkeypatch.setattr(_runtime, "cpu_count", lambda: 1)
+    began = []
+
+    def one(item):
+        began.append(item)
+        raise ValueError("bad item")
+
+    with pytest.raises(ValueError, match="bad item"):
+        map_threads(one, range(5))
+    assert began == [0]
