@@ -23,7 +23,12 @@ def minimum_image(vector: Float[Array, "*tuple 3"], box: Float[Array, "3 3"]) ->
     Rounding fractional coordinates is exact for every vector shorter than half the smallest box height, in any
     triclinic box: such a vector has |fraction| < 1/2 along each axis.
     """
-    return vector - jnp.round(vector @ inverse_box(box)) @ box
+    return vector - _times(jnp.round(_times(vector, inverse_box(box))), box)
+
+
+def _times(vector: Float[Array, "*tuple 3"], matrix: Float[Array, "3 3"]) -> Float[Array, "*tuple 3"]:
+    # Written out, the product fuses with what stands around it; as a matrix product it is a pass over memory of its own.
+    return vector[..., 0:1] * matrix[0] + vector[..., 1:2] * matrix[1] + vector[..., 2:3] * matrix[2]
 
 
 def distance(tuples: Float[Array, "tuple 2 3"], box, padding=None):

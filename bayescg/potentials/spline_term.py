@@ -119,7 +119,8 @@ class SplineTerm(abc.ABC):
     def design_rows(self, configuration: Configuration) -> Float[Array, "bead basis 3"]:
         """dF/dw for every bead: forces are baseline forces + design_rows . w."""
         spline = self.spline
-        x, gradient = self.descriptor(configuration)
+        # Kept apart from the scatters below, into each of which the compiler would otherwise copy the whole geometry.
+        x, gradient = jax.lax.optimization_barrier(self.descriptor(configuration))
         tuples = configuration.tuples[self.name]
         first, _, slopes = spline.windows(x)
         slopes = jnp.where(real_tuples(tuples)[:, None], slopes, 0.0)
