@@ -7,9 +7,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from bayescg.data.neighbors import minimum_image, pairs, shortest_height
-
-BOLTZMANN = 0.00831446261815324
-"""Boltzmann's constant [kJ/mol/K]."""
+from bayescg.data.units import BOLTZMANN
 
 # What a number becomes when a force of 1 kJ/mol/nm is written in another unit.
 _UNITS = {
@@ -44,7 +42,10 @@ def check_force_magnitude(dataset: xr.Dataset) -> None:
     """
     thermal = BOLTZMANN * float(dataset.attrs["temperature"])
     size = float(np.sqrt(np.mean(np.square(dataset["forces"].values, dtype=np.float64))))
-    escape = "nothing is converted for you; if they are meant, give them by with_forces(dataset, forces, check=False)"
+    escape = (
+        'nothing is converted for you; if they are meant, give forces="unchecked" to coarse_grain or stream, or arrays '
+        "by bayescg.data.with_forces(dataset, forces, check=False)"
+    )
     if size == 0.0:
         raise ValueError("all forces are zero: the trajectory has no forces; leave them out or write them (nstfout)")
     unit = _recognized_unit(dataset)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from bayescg._runtime import progress
+from bayescg._runtime import cpu_count, progress
 
 FrameFunction = Callable[[NDArray, NDArray], tuple[NDArray, float]]
 
@@ -81,7 +80,7 @@ def block_averages(
     numerator = np.zeros((n_draws, n_blocks, *shape))
     denominator = np.zeros((n_draws, n_blocks))
 
-    workers = min(4, os.cpu_count() or 1)
+    workers = min(4, cpu_count())
     with (
         ThreadPoolExecutor(workers) as pool,
         progress(description, n_stored * frames) as advance,

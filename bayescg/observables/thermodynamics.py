@@ -9,9 +9,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
+from bayescg.data.units import BOLTZMANN
 from bayescg.observables._blocks import block_averages, to_array
-
-_BOLTZMANN = 0.00831446261815324
 
 
 def kinetic_temperature(
@@ -46,7 +45,7 @@ def kinetic_temperature(
         raise ValueError(f"degrees_of_freedom={degrees_of_freedom}: give a positive number")
 
     def frame_function(velocities: NDArray, box: NDArray) -> tuple[NDArray, float]:
-        return np.array((mass[:, None] * velocities**2).sum() / (_BOLTZMANN * degrees)), 1.0
+        return np.array((mass[:, None] * velocities**2).sum() / (BOLTZMANN * degrees)), 1.0
 
     averages = block_averages(
         dataset,

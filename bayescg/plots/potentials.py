@@ -13,12 +13,12 @@ from matplotlib.figure import Figure
 from scipy.signal import find_peaks
 
 from bayescg import posterior as posteriors
+from bayescg.data.units import BOLTZMANN
 from bayescg.plots import style as look
 
 _SHOWN_DRAWS = 5
 _POINTS = 400
 _SYMBOL = {"pair": "r", "bond": "r", "angle": "θ", "dihedral": "φ"}
-_BOLTZMANN = 0.00831446261815324
 
 
 def potential(
@@ -68,7 +68,7 @@ def _draw_term(row, posterior: xr.DataTree, name: str, reference: xr.Dataset | N
     chosen = posteriors.draw_coefficients(posterior, min(_SHOWN_DRAWS, len(coefficients)), key=jax.random.key(0))
     shown = posteriors.curves(model, name, chosen.coefficients, x)
     bands = posteriors.curves(model, name, coefficients, x)
-    kT = _BOLTZMANN * posteriors.temperature_of(posterior)
+    kT = BOLTZMANN * posteriors.temperature_of(posterior)
     energy = bands[0].mean(axis=0)
     first = x[0]
     symbol = _SYMBOL[term.kind]

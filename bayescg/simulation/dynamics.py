@@ -9,10 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from bayescg.data.units import BOLTZMANN
 from bayescg.potentials import Interactions
-
-BOLTZMANN = 8.31446261815324e-3
-"""[kJ/mol/K]"""
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
 from pathlib import Path
 
 import jax
@@ -17,7 +17,7 @@ import xarray as xr
 from jaxtyping import Array
 
 from bayescg import posterior as posteriors
-from bayescg._runtime import double_precision, progress
+from bayescg._runtime import cpu_count, double_precision, progress
 from bayescg.data.dataset import check_temperature
 from bayescg.potentials import Interactions
 from bayescg.simulation import lammps, langevin
@@ -70,14 +70,40 @@ def simulate(
         basis) = dU/dw for reweighting; `potential_energy` [kJ/mol], kinetic `temperature` [K] and `pressure` [bar]
         (draw, frame), `virial` [kJ/mol], `configurational_temperature` (draw) [K]; diagnostics `out_of_range`
         (draw, term, side), the share of interactions below and above the sampled range, `rebuilds`, `list_growth`
-        and `failed` (draw). Frames of a draw that blew up are NaN from there on, and a warning names the draw. The
+        and `failed` (draw). Frames of a draw that blew up, or that LAMMPS refused, are NaN from there on, and a warning
+        names the draw. The
         attributes hold the potential, the engine and the dynamics.
 
     Raises:
         ValueError: for a start that is no finite single frame or does not fit the potential, a time, timestep or
             temperature that is not positive, an unknown engine or LAMMPS where it is not installed, more draws than
-            the posterior has, and if every draw blew up.
+            the posterior has, and if every draw failed.
     """
+    planned = plan(
+        posterior,
+        initial,
+        time=time,
+        draws=draws,
+        dynamics=dynamics,
+        temperature=temperature,
+        engine=engine,
+        key=key,
+    )
+    return planned.run()
+
+
+def plan(
+    posterior: xr.DataTree,
+    initial: xr.Dataset,
+    *,
+    time: float,
+    draws: int | None = None,
+    dynamics: Langevin = _DEFAULT,
+    temperature: float | None = None,
+    engine: str = "auto",
+    key: Array,
+) -> Plan:
+    """Check and prepare simulations; arguments and errors as of `simulate`."""
     potential = posteriors.potential_of(posterior)
     if temperature is None:
         temperature = posterior["posterior"].attrs.get("temperature")
@@ -97,18 +123,80 @@ def simulate(
         )
         pick, run = jax.random.split(key)
         chosen = posteriors.draw_coefficients(posterior, draws, key=pick)
-        count = len(chosen.coefficients)
-        keys = jax.random.split(run, count)
-        known = posteriors.ranges_of(posterior)
-        ranges = tuple(known.get(term.name, (-np.inf, np.inf)) for term in potential.terms)
-        meter = Meter(system.interactions, system.box, ranges)
-        groups, workers = _groups(system, count, chosen_engine)
-        steps = dynamics.equilibration_steps + frames * dynamics.stride
-        label = "simulating the mean" if draws is None else f"simulating {count} draws"
-        runner = _jax_runner if chosen_engine == "jax" else _lammps_runner
+        keys = jax.random.split(run, len(chosen.coefficients))
+    known = posteriors.ranges_of(posterior)
+    ranges = tuple(known.get(term.name, (-np.inf, np.inf)) for term in potential.terms)
+    return Plan(system, start, chosen, keys, chosen_engine, ranges)
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Simulations of draws that are chosen already, each with a random key of its own.
+
+    Attributes:
+        system: what is simulated.
+        start: the initial configuration.
+        chosen: the coefficients and where in the posterior they stand.
+        keys: (draw,) random keys.
+        engine: "jax" or "lammps".
+        ranges: (term,) the sampled range of each term.
+    """
+
+    system: System
+    start: xr.Dataset
+    chosen: posteriors.Draws
+    keys: Array
+    engine: str
+    ranges: tuple[tuple[float, float], ...]
+
+    def run(self, earlier: xr.Dataset | None = None) -> xr.Dataset:
+        """Simulate the draws that are not there yet.
+
+        Args:
+            earlier: what a run of the same plan left that was interrupted.
+
+        Returns:
+            The ensemble, see `simulate`, with the draws of `earlier` in their places.
+        """
+        count = len(self.chosen.coefficients)
+        there = {} if earlier is None else self._numbers(earlier)
+        missing = [k for k in range(count) if k not in there]
+        if not missing and earlier is not None:
+            return earlier
+        finished = self._simulate(missing, len(there))
+        ensemble = assemble(self.system, self.start, self.chosen, finished, self.engine)
+        if earlier is not None and there:
+            joined = xr.concat(
+                [earlier.isel(draw=list(there.values())), ensemble],
+                **{"dim": "draw", "data_vars": "minimal", "coords": "minimal", "compat": "override"},
+                **{"join": "override", "combine_attrs": "override"},
+            )
+            order = np.argsort([*there, *sorted(finished)])
+            ensemble = joined.isel(draw=order).assign_coords(draw=np.arange(len(order))).assign_attrs(ensemble.attrs)
+        _report_failures(ensemble)
+        return ensemble
+
+    def _numbers(self, earlier: xr.Dataset) -> dict[int, int]:
+        """Where the draws stand that an earlier run has finished: number of the draw -> place in its ensemble."""
+        if earlier.attrs.get("engine") != self.engine:
+            return {}
+        names = zip(self.chosen.chain.tolist(), self.chosen.draw.tolist(), strict=True)
+        number = {name: k for k, name in enumerate(names)}
+        places = zip(earlier["posterior_chain"].values.tolist(), earlier["posterior_draw"].values.tolist(), strict=True)
+        return {number[name]: place for place, name in enumerate(places) if name in number}
+
+    def _simulate(self, numbers: list[int], before: int) -> dict[int, Finished]:
+        system, coefficients = self.system, self.chosen.coefficients
+        meter = Meter(system.interactions, system.box, self.ranges)
+        groups, workers = _groups(system, numbers, self.engine)
+        steps = system.dynamics.equilibration_steps + system.frames * system.dynamics.stride
+        mean = bool(np.all(self.chosen.draw < 0))
+        label = "simulating the mean" if mean else f"simulating {len(numbers)} draws"
+        runner = _jax_runner if self.engine == "jax" else _lammps_runner
         with (
-            runner(system, start, chosen.coefficients, keys) as go,
-            progress(f"{label} ({chosen_engine})", count * steps) as advanced,
+            double_precision(),
+            runner(system, self.start, coefficients, self.keys) as go,
+            progress(f"{label} ({self.engine})", len(numbers) * steps) as advanced,
         ):
 
             def finish(group: list[int], stopped: Callable[[], bool]) -> dict[int, Finished] | None:
@@ -117,14 +205,11 @@ def simulate(
                     if trajectories is None:
                         return None
                     return {
-                        k: Finished(each, meter.measure(chosen.coefficients[k], each.positions))
+                        k: Finished(each, meter.measure(coefficients[k], each.positions))
                         for k, each in zip(group, trajectories, strict=True)
                     }
 
-            finished = _in_parallel(finish, groups, workers, count)
-    ensemble = assemble(system, start, chosen, finished, chosen_engine)
-    _report_failures(ensemble)
-    return ensemble
+            return _in_parallel(finish, groups, workers, before)
 
 
 def _engine(engine: str) -> str:
@@ -140,17 +225,16 @@ def _engine(engine: str) -> str:
     return "jax"
 
 
-def _groups(system: System, count: int, engine: str) -> tuple[list[list[int]], int]:
+def _groups(system: System, numbers: list[int], engine: str) -> tuple[list[list[int]], int]:
     """Which draws run together, and how many groups at a time."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if engine == "lammps" or jax.default_backend() == "cpu":
         # One draw a thread: batches on a CPU are no faster, and one draw's lists need not wait for another's.
-        return [[k] for k in range(count)], min(cores, count)
+        return [[k] for k in numbers], min(cpu_count(), len(numbers))
     volume = abs(np.linalg.det(system.box))
     reach = system.interactions.potential.cutoff + langevin.SKIN
     neighbors = 2 * len(system.mass) * (4 / 3 * np.pi * reach**3 / volume) + 16
-    size = int(np.clip(_BATCH_BYTES / (100 * len(system.mass) * neighbors), 1, count))
-    return [list(range(k, min(k + size, count))) for k in range(0, count, size)], 1
+    size = int(np.clip(_BATCH_BYTES / (100 * len(system.mass) * neighbors), 1, len(numbers)))
+    return [numbers[k : k + size] for k in range(0, len(numbers), size)], 1
 
 
 @contextlib.contextmanager
@@ -173,8 +257,9 @@ def _lammps_runner(system: System, start: xr.Dataset, coefficients, keys) -> Ite
         yield go
 
 
-def _in_parallel(finish, groups: list[list[int]], workers: int, count: int) -> dict[int, Finished]:
+def _in_parallel(finish, groups: list[list[int]], workers: int, before: int) -> dict[int, Finished]:
     """Run all groups in threads (compiled code and other processes leave Python's lock alone)."""
+    count = before + sum(map(len, groups))
     stop = threading.Event()
     finished: dict[int, Finished] = {}
     with ThreadPoolExecutor(workers) as pool:
@@ -186,7 +271,9 @@ def _in_parallel(finish, groups: list[list[int]], workers: int, count: int) -> d
             if not finished:
                 raise
             warnings.warn(
-                f"interrupted: {len(finished)} of {count} draws are finished and returned", UserWarning, stacklevel=3
+                f"interrupted: {before + len(finished)} of {count} draws are finished and returned",
+                UserWarning,
+                stacklevel=5,
             )
         finally:
             stop.set()
@@ -207,12 +294,12 @@ def _report_failures(ensemble: xr.Dataset) -> None:
     text = "; ".join(named) + ("" if len(failed) <= 5 else f"; and {len(failed) - 5} more")
     if len(failed) == ensemble.sizes["draw"]:
         raise ValueError(
-            f"every simulation blew up: {text}. The start may have overlapping beads, the timestep may be too long, or "
+            f"every simulation failed: {text}. The start may have overlapping beads, the timestep may be too long, or "
             "the potential attracts beads without end"
         )
     warnings.warn(
-        f"simulations blew up: {text}. Their frames are NaN from there on; leave them out by "
+        f"simulations failed: {text}. Their frames are NaN from there on; leave them out by "
         "ensemble.sel(draw=~ensemble.failed)",
         UserWarning,
-        stacklevel=3,
+        stacklevel=4,
     )

@@ -22,6 +22,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array, Float
 
+from bayescg.data.units import BOLTZMANN
 from bayescg.exports.lammps import ANGSTROM, interaction_commands, write_tables
 from bayescg.exports.lammps_data import bead_types_of, ghost_cutoff, other_bonds_of, write_data_file
 from bayescg.simulation.dynamics import System, Trajectory
@@ -94,6 +95,7 @@ def write_jobs(
         job = {
             "commands": commands,
             "mass": system.mass.tolist(),
+            "boltzmann": BOLTZMANN,
             "frames": system.frames,
             "stride": dynamics.stride,
             "equilibration": dynamics.equilibration_steps,
@@ -115,12 +117,10 @@ def run(job: Path, advanced: Callable[[float], object], stopped: Callable[[], bo
         stopped: True ends the run.
 
     Returns:
-        The trajectory, or None if stopped.
-
-    Raises:
-        RuntimeError: if LAMMPS refuses the input or dies.
+        The trajectory, or None if stopped. If LAMMPS refuses the input or dies, a failed one without any frame: other
+        draws go on.
     """
-    step = 0
+    step, settings = 0, json.loads(job.read_text())
     with tempfile.TemporaryFile("w+") as errors:
         # A session of its own: Ctrl-C reaches this process, which decides what becomes of the workers.
         process = subprocess.Popen(
@@ -151,7 +151,13 @@ def run(job: Path, advanced: Callable[[float], object], stopped: Callable[[], bo
         if stopped():
             return None
         last = (message.splitlines() or [f"exit status {process.returncode}"])[-1]
-        raise RuntimeError(f"LAMMPS failed: {last}")
-    with np.load(json.loads(job.read_text())["output"]) as result:
+        return _nothing(settings, f"did not run: LAMMPS says '{last}'")
+    with np.load(settings["output"]) as result:
         failure = str(result["failure"]) or None
         return Trajectory(result["positions"], result["temperature"], failure, -1, 0)
+
+
+def _nothing(settings: dict, failure: str) -> Trajectory:
+    frames = settings["frames"]
+    positions = np.full((frames, len(settings["mass"]), 3), np.nan, np.float32)
+    return Trajectory(positions, np.full(frames, np.nan), failure, -1, 0)

@@ -16,7 +16,6 @@ import numpy as np
 
 _NM = 0.1  # Angstrom
 _NM_PER_PS = 100.0  # Angstrom/fs
-_BOLTZMANN = 8.31446261815324e-3  # kJ/mol/K
 
 
 def load_lammps():
@@ -49,7 +48,7 @@ def simulate(job: dict) -> dict:
                 failure = f"stopped with '{str(error).strip().splitlines()[0]}'"
                 break
             step += chunk
-            x, heat = state(engine, mass)
+            x, heat = state(engine, mass, job["boltzmann"])
             if not np.all(np.isfinite(x)):
                 failure = "became infinite"
             elif not heat <= job["hottest"]:
@@ -62,7 +61,7 @@ def simulate(job: dict) -> dict:
     return {"positions": positions, "temperature": temperature, "failure": failure}
 
 
-def state(engine, mass) -> tuple[np.ndarray, float]:
+def state(engine, mass, boltzmann: float) -> tuple[np.ndarray, float]:
     """Unwrapped positions [nm] in the order of the beads, and the kinetic temperature [K]."""
     local = engine.extract_setting("nlocal")  # behind them stand ghosts
     order = np.argsort(engine.numpy.extract_atom("id")[:local])
@@ -74,7 +73,7 @@ def state(engine, mass) -> tuple[np.ndarray, float]:
     images = np.stack([(packed & 1023) - 512, ((packed >> 10) & 1023) - 512, (packed >> 20) - 512], axis=-1)
     x = engine.numpy.extract_atom("x")[:local] + images @ lattice
     v = engine.numpy.extract_atom("v")[:local][order] * _NM_PER_PS
-    return x[order] * _NM, float(np.sum(mass[:, None] * v**2) / (3 * len(mass) * _BOLTZMANN))
+    return x[order] * _NM, float(np.sum(mass[:, None] * v**2) / (3 * len(mass) * boltzmann))
 
 
 if __name__ == "__main__":

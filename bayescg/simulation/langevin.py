@@ -18,9 +18,10 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
+from bayescg.data.units import BOLTZMANN
 from bayescg.potentials import Potential
 from bayescg.simulation import forces as engine
-from bayescg.simulation.dynamics import BOLTZMANN, System, Trajectory
+from bayescg.simulation.dynamics import System, Trajectory
 from bayescg.simulation.lists import Lists, largest_skin
 
 SKIN = 0.18

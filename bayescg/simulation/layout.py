@@ -10,8 +10,9 @@ import numpy as np
 import xarray as xr
 
 import bayescg
+from bayescg.data.units import BOLTZMANN
 from bayescg.posterior import Draws
-from bayescg.simulation.dynamics import BOLTZMANN, System, Trajectory
+from bayescg.simulation.dynamics import System, Trajectory
 from bayescg.simulation.measure import Measurement, configurational_temperature
 
 _BAR = 16.605390671738466  # bar in a kJ/mol/nm^3

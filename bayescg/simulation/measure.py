@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from bayescg.data.units import BOLTZMANN
 from bayescg.potentials import Configuration, Interactions, Potential
 from bayescg.potentials.geometry import minimum_image
-from bayescg.simulation.dynamics import BOLTZMANN
 
 
 class Measurement(NamedTuple):

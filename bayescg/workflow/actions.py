@@ -17,7 +17,8 @@ from bayescg.data import save
 from bayescg.inference import ForceStatistics, Sampling, force_match, force_statistics
 from bayescg.observables import summarize
 from bayescg.report import results as names
-from bayescg.simulation import Langevin, simulate
+from bayescg.simulation import Langevin
+from bayescg.simulation.ensemble import plan
 from bayescg.workflow.build import Frames, kernels_of, measure
 from bayescg.workflow.config import Config
 from bayescg.workflow.reference import Reference
@@ -79,9 +80,11 @@ def fit(config: Config, record: Record) -> None:
 
 
 def simulate_draws(config: Config, record: Record) -> None:
-    """The ensemble; if interrupted, with the draws that are finished, to be done again by the next run."""
-    chosen = config.simulation
-    ensemble = simulate(
+    """The ensemble; if interrupted, with the draws that are finished, for the next run to go on from."""
+    chosen, path = config.simulation, config.output / names.ENSEMBLE
+    unfinished = f"interrupted {record.stamp}"
+    earlier = names.load_ensemble(path) if stamp_of(path) == unfinished else None
+    planned = plan(
         posteriors.load(config.output / names.POSTERIOR),
         load_dataset(config.output / names.LAST_FRAME).isel(frame=-1),
         time=chosen.time,
@@ -91,9 +94,10 @@ def simulate_draws(config: Config, record: Record) -> None:
         engine=chosen.engine,
         key=_key(config, 1),
     )
+    ensemble = planned.run(earlier)
     interrupted = ensemble.sizes["draw"] < chosen.draws
-    stamp = "interrupted" if interrupted else record.stamp
-    write_stamped(ensemble, config.output / names.ENSEMBLE, dataclasses.replace(record, stamp=stamp))
+    stamp = unfinished if interrupted else record.stamp
+    write_stamped(ensemble, path, dataclasses.replace(record, stamp=stamp))
     if interrupted:
         raise KeyboardInterrupt
 

@@ -70,6 +70,9 @@ def run(config: Config, *, force: bool = False, last: str = "report", say: _Say 
         fresh = [path.name for path in stale if not path.exists()]
         why = "asked for" if force else "settings or inputs have changed"
         say(f"{step.name}: begins" if len(fresh) == len(stale) else f"{step.name}: again ({why})")
+        if force and step.name == "simulate":
+            # What an interrupted run has left would be gone on from.
+            step.files[0].unlink(missing_ok=True)
         with recording(step.stamp, say) as record:
             step.action(record)
         say(f"{step.name}: done in {record.attrs[names.SECONDS]:.0f} s ({listed})")

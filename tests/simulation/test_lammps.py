@@ -73,8 +73,29 @@ def test_bonds_exclusions_and_a_tilted_box():
     assert np.abs(np.diff(positions, axis=0)).max() < 1.0
 
 
-def test_input_that_lammps_refuses_is_reported(monkeypatch):
-    potential = Potential(Pair("A", "A", cutoff=0.5, baseline=WCA(0.3, 1.0), learn=False))
-    monkeypatch.setattr(lammps, "interaction_commands", lambda *args, **options: ["pair_style nonsense"])
-    with pytest.raises(RuntimeError, match="nonsense"):
-        bayescg.simulate(_given(potential), liquid(64, 10.0), time=1.0, engine="lammps", key=jax.random.key(0))
+def test_a_draw_that_lammps_refuses_is_a_failed_one(monkeypatch):
+    """The others are returned; if there are none, the error says what LAMMPS said."""
+    potential = Potential(Pair("A", "A", cutoff=0.5, baseline=WCA(0.3, 1.0), knot_spacing=0.1))
+    posterior = posteriors.from_coefficients(potential, np.zeros((3, potential.n_basis)), temperature=300.0)
+    write, bad = lammps.interaction_commands, ["draw1"]
+
+    def commands(potential, tables, *args, **options):
+        wrong = any(name in str(tables) for name in bad)
+        return ["pair_style nonsense"] if wrong else write(potential, tables, *args, **options)
+
+    monkeypatch.setattr(lammps, "interaction_commands", commands)
+    settings = {
+        "time": 0.2,
+        "draws": 3,
+        "dynamics": bayescg.Langevin(equilibration=0.1),
+        "engine": "lammps",
+        "key": jax.random.key(0),
+    }
+    with pytest.warns(UserWarning, match=r"simulations failed: draw 1 .*did not run: LAMMPS says '.*nonsense"):
+        ensemble = bayescg.simulate(posterior, liquid(64, 10.0), **settings)
+    assert ensemble["failed"].values.tolist() == [False, True, False]
+    assert np.isnan(ensemble["positions"].values[1]).all()
+    assert np.isfinite(ensemble["positions"].values[[0, 2]]).all()
+    bad.append("draw")
+    with pytest.raises(ValueError, match=r"every simulation failed: .*nonsense"):
+        bayescg.simulate(posterior, liquid(64, 10.0), **settings)

@@ -214,5 +214,5 @@ def test_a_failed_draw_rests_while_its_batch_goes_on():
 
 def test_if_every_draw_blows_up_it_is_an_error():
     potential, rows = _collapsing()
-    with pytest.raises(ValueError, match="every simulation blew up"):
+    with pytest.raises(ValueError, match="every simulation failed"):
         bayescg.simulate(_given(potential, rows[1]), liquid(64, 14.0), time=1.0, engine="jax", key=jax.random.key(0))
