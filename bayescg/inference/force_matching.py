@@ -20,6 +20,7 @@ from numpyro.infer import Predictive
 from bayescg import kernels as kernel_room
 from bayescg import posterior as posterior_room
 from bayescg._runtime import double_precision
+from bayescg.data.units import BOLTZMANN
 from bayescg.inference import diagnostics, marginal, scores
 from bayescg.inference import sampling as sampler
 from bayescg.inference.blocks import Sums
@@ -27,9 +28,6 @@ from bayescg.inference.marginal import Prior
 from bayescg.inference.statistics import ForceStatistics, force_statistics
 from bayescg.kernels import Wall
 from bayescg.potentials import Bond, Potential, Term
-
-BOLTZMANN = 0.008314462618
-"""[kJ/mol/K]"""
 
 METHODS = ("nuts", "vi", "laplace")
 

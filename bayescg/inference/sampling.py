@@ -7,6 +7,7 @@ initialization finds no valid start).
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -222,6 +223,7 @@ def nuts(target: Density, mode: Mode, *, chains: int, warmup: int, draws: int, k
     spread = np.linalg.cholesky(mode.covariance)
     starts = mode.position + np.asarray(jax.random.normal(keys[-1], (chains, dimension))) @ spread.T
     states = [kernel.init(keys[c], warmup, init_params=jnp.asarray(starts[c])) for c in range(chains)]
+    stop = threading.Event()
 
     @jax.jit
     def advance_chain(state):
@@ -234,18 +236,19 @@ def nuts(target: Density, mode: Mode, *, chains: int, warmup: int, draws: int, k
     def run(state):
         kept = []
         for done in range(0, warmup + draws, _CHUNK):
+            if stop.is_set():
+                break
             state, out = advance_chain(state)
             out = jax.tree.map(np.asarray, out)
             if done + _CHUNK > warmup:
                 skip = max(warmup - done, 0)
                 kept.append(jax.tree.map(lambda x, skip=skip: x[skip:], out))
             advance(_CHUNK)
-        z, stats = jax.tree.map(lambda *parts: np.concatenate(parts)[:draws], *kept)
-        return z, stats
+        return jax.tree.map(lambda *parts: np.concatenate(parts)[:draws], *kept) if kept else None
 
     with progress("NUTS", chains * _CHUNK * -(-(warmup + draws) // _CHUNK)) as advance:
         jax.block_until_ready(advance_chain(states[0]))  # compiled once, before threads would each try
-        results = map_threads(run, states)
+        results = map_threads(run, states, compiled=True, stop=stop)
     positions = np.stack([z for z, _ in results])
     stats = {
         _ARVIZ.get(field, field): np.stack([s[field] for _, s in results])
