@@ -43,7 +43,7 @@ class RawFrames(NamedTuple):
 class FrameReader:
     """Reads, maps and converts frames."""
 
-    def __init__(self, universe, mapping: Mapping, temperature, frames: slice, partial: bool, forces: Forces):
+    def __init__(self, universe, mapping: Mapping, temperature, frames: slice, partial: bool | None, forces: Forces):
         self._mapping, self._partial, self._forces = mapping, partial, forces
         self._temperature = check_temperature(temperature)
         if forces not in (True, False, "unchecked"):
@@ -172,7 +172,11 @@ class FrameReader:
                 f"{self._path} is damaged at frame {number} ({error}): the frames before it are used", stacklevel=5
             )
             return
-        before = f"use the frames before it by stop={number} or partial=True" if number else "no frame can be used"
+        if number:
+            other = "partial=True" if self._partial is not None else f"`stop: {number}` in the input of a configuration"
+            before = f"use the frames before it by stop={number} or {other}"
+        else:
+            before = "no frame can be used"
         raise ValueError(
             f"frame {number} of {self._path} cannot be read ({error}): the file is truncated or damaged; {before}"
         ) from error

@@ -89,5 +89,5 @@ def stream(
     """
     if chunk < 1:
         raise ValueError(f"chunk={chunk}: give a positive number of frames")
-    reader = FrameReader(universe, mapping, temperature, slice(start, stop, step), False, forces)
+    reader = FrameReader(universe, mapping, temperature, slice(start, stop, step), None, forces)
     return (reader.dataset(raw) for raw in reader.chunks(chunk))

@@ -27,7 +27,7 @@ def open_universe(
 
     Raises:
         FileNotFoundError: if a file is missing.
-        ValueError: if MDAnalysis cannot read a file.
+        ValueError: if a file is empty, or MDAnalysis cannot read it.
     """
     import MDAnalysis
 
@@ -35,6 +35,9 @@ def open_universe(
     for path in (topology, *files):
         if not Path(path).is_file():
             raise FileNotFoundError(f"no such file: {path}")
+        # MDAnalysis says so too, and then breaks again where the half-made reader is deleted.
+        if Path(path).stat().st_size == 0:
+            raise ValueError(f"{path} is empty (0 bytes): the program that wrote it did not get that far")
     options = {name: value for name, value in (("units", units), ("dt", timestep)) if value is not None}
     try:
         return MDAnalysis.Universe(str(topology), [str(path) for path in files], **options)

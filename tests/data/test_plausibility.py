@@ -51,8 +51,10 @@ def test_water_is_at_300_kelvin(water):
 
 @pytest.mark.parametrize("unit", FACTORS)
 def test_unit_is_named(water, unit):
-    with pytest.raises(ValueError, match=unit):
+    with pytest.raises(ValueError, match=unit) as error:
         with_forces(water, water["forces"].values * FACTORS[unit])
+    assert 'forces="unchecked"' in str(error.value)
+    assert "bayescg.data.with_forces(" in str(error.value)
 
 
 @pytest.mark.parametrize("unit", ["eV/Angstrom", "Hartree/Bohr", "J/mol/nm"])

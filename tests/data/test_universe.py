@@ -1,5 +1,7 @@
 """Opening simulations from files."""
 
+import gc
+
 import numpy as np
 import pytest
 
@@ -17,6 +19,16 @@ def test_opens_what_mdanalysis_reads(tmp_path):
 def test_options_reach_the_universe(tmp_path):
     files = datasets.water(tmp_path)
     assert open_universe(files.topology, files.trajectory, units="real").kwargs["units"] == "real"
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
+def test_empty_files(tmp_path):
+    files = datasets.water(tmp_path)
+    empty = tmp_path / "empty.trr"
+    empty.touch()
+    with pytest.raises(ValueError, match=r"empty\.trr is empty \(0 bytes\)"):
+        open_universe(files.topology, [files.trajectory, empty])
+    gc.collect()
 
 
 def test_missing_and_foreign_files(tmp_path):
