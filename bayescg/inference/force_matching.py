@@ -82,8 +82,9 @@ def force_match(
     Args:
         potential: terms to learn.
         data: a CG dataset with forces, chunks of one (`bayescg.stream`), or `ForceStatistics` made earlier.
-        kernels: GPJax kernel of each term by the term's name (an object or the name of its class), e.g. `{"W-W": gpjax.kernels.RBF()}`; Matern-5/2 where absent. Their
-            lengthscales and variances are learnt, not read from the object.
+        kernels: GPJax kernel of each term by the term's name (an object or the name of its class), e.g.
+            `{"W-W": gpjax.kernels.RBF()}`; Matern-5/2 where absent. Their lengthscales and variances are learnt, not
+            read from the object.
         method: how hyperparameters are sampled: "nuts" (exact), "vi" (full-rank Gaussian), "laplace" (Gaussian at the
             mode, corrected by importance resampling; fastest).
         calibration: "none": the posterior under independent Gaussian noise.
