@@ -1,6 +1,7 @@
 """The steps of `run`: settings, resuming, what is redone, and what comes out."""
 
 import dataclasses
+import os
 import shutil
 
 import numpy as np
@@ -10,7 +11,8 @@ import xarray as xr
 import bayescg as bcg
 from bayescg import workflow
 from bayescg.report.results import load_observables, load_results
-from bayescg.workflow import actions
+from bayescg.simulation import ensemble
+from bayescg.workflow import actions, single, store
 from bayescg.workflow.items import Observable
 from bayescg.workflow.reference import Reference
 from tests.runs import CONFIG, write_inputs
@@ -122,16 +124,86 @@ def test_force_and_last(copied):
         again(copied, last="nothing")
 
 
-def test_interrupted_simulation_is_kept_and_done_again(copied, monkeypatch):
+def _interrupted_after(monkeypatch, done):
+    """From now on simulations are interrupted when so many draws are finished."""
+
+    def interrupting(futures):
+        for future in futures[:done]:
+            future.result()
+            yield future
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ensemble, "as_completed", interrupting)
+
+
+def _counting(monkeypatch):
+    """The draws that are simulated from now on."""
+    seen, simulate = [], ensemble.Plan._simulate
+
+    def counting(self, numbers, before):
+        seen.extend(numbers)
+        return simulate(self, numbers, before)
+
+    monkeypatch.setattr(ensemble.Plan, "_simulate", counting)
+    return seen
+
+
+def test_an_interrupted_simulation_goes_on(copied, monkeypatch):
+    path = copied.parent / "results" / "ensemble.nc"
+    edit(copied, "draws: 2\n", "draws: 4\n")
+    again(copied)
+    whole = xr.load_dataset(path, engine="h5netcdf")
+    path.unlink()
+    for done in (1, 2, 3):
+        with monkeypatch.context() as patch:
+            _interrupted_after(patch, 1)
+            with pytest.raises(KeyboardInterrupt):
+                again(copied)
+        assert xr.load_dataset(path, engine="h5netcdf").sizes["draw"] == done
+    seen = _counting(monkeypatch)
+    assert again(copied) == ["simulate"]
+    assert seen == [3]
+    resumed = xr.load_dataset(path, engine="h5netcdf")
+    kept = ("workflow_seconds", "workflow_warnings")
+    for each in (whole, resumed):
+        each.attrs = {name: value for name, value in each.attrs.items() if name not in kept}
+    xr.testing.assert_allclose(resumed, whole, rtol=1e-6)
+    assert resumed.attrs == whole.attrs
+    assert {n: v.dims for n, v in resumed.variables.items()} == {n: v.dims for n, v in whole.variables.items()}
+    assert again(copied) == []
+
+
+@pytest.mark.parametrize("change", ["settings", "force"])
+def test_finished_draws_of_other_settings_are_not_kept(copied, monkeypatch, change):
     edit(copied, "time: 0.4", "time: 0.48")
-    simulate = actions.simulate
-    monkeypatch.setattr(actions, "simulate", lambda *a, **k: simulate(*a, **k).isel(draw=[0]))
-    with pytest.raises(KeyboardInterrupt):
-        again(copied)
-    left = xr.load_dataset(copied.parent / "results" / "ensemble.nc", engine="h5netcdf")
-    assert left.sizes["draw"] == 1
-    monkeypatch.undo()
-    assert again(copied) == ["simulate", "observe", "report"]
+    with monkeypatch.context() as patch:
+        _interrupted_after(patch, 1)
+        with pytest.raises(KeyboardInterrupt):
+            again(copied)
+    if change == "settings":
+        edit(copied, "time: 0.48", "time: 0.52")
+    seen = _counting(monkeypatch)
+    again(copied, force=change == "force", last="simulate")
+    assert seen == [0, 1]
+
+
+def test_a_file_that_changes_in_the_middle_is_another(tmp_path, monkeypatch):
+    path = tmp_path / "traj.trr"
+    content = bytearray(300_000)
+    path.write_bytes(content)
+    before = store.file_fingerprint(path)
+    os.utime(path, (1, 1))
+    assert store.file_fingerprint(path) == before
+    content[150_000] = 1
+    path.write_bytes(content)
+    os.utime(path, (1, 1))
+    assert store.file_fingerprint(path) != before
+    # Of large files both ends are read; what changes between them shows in the time.
+    monkeypatch.setattr(store, "_WHOLE", 1000)
+    before = store.file_fingerprint(path)
+    content[150_000] = 2
+    path.write_bytes(content)
+    assert store.file_fingerprint(path) != before
 
 
 def test_warnings_of_a_step_are_said_and_kept(copied, monkeypatch):
@@ -293,3 +365,25 @@ def test_streamed_reference_equals_one_call(sizes):
     np.testing.assert_allclose(lengths.sel(r=expected["r"]), expected, atol=1e-12)
     assert float(lengths.sum()) == pytest.approx(float(expected.sum()))
     assert lengths["r"].attrs["units"] == "nm"
+
+
+def test_a_reference_from_a_file_leaves_out_what_the_ensemble_does(tmp_path):
+    rng = np.random.default_rng(0)
+    ends = rng.uniform(0, 3, (10, 20, 3))
+    positions = np.stack([ends, ends + 0.2], axis=2).reshape(10, 40, 3)
+    bonds = np.arange(40).reshape(-1, 2)
+    cg = bcg.from_arrays(positions, [3, 3, 3], "A", temperature=300.0, topology=bcg.data.Topology.from_bonds(40, bonds))
+    bcg.data.save(cg, tmp_path / "reference.nc")
+    bcg.data.save(cg.assign_attrs(exclude_bonds=1), tmp_path / "ensemble.nc")
+    compared = single.observe(
+        tmp_path / "ensemble.nc",
+        "coordination_number",
+        ("A", "A"),
+        options={"cutoff": 0.4},
+        blocks=5,
+        reference=tmp_path / "reference.nc",
+        output=tmp_path / "n.nc",
+    )
+    assert float(compared.atomistic["mean"]) == float(compared.predicted["mean"])
+    with_bonds = bcg.observables.coordination_number(cg, "A", "A", cutoff=0.4).mean("block")
+    assert float(with_bonds.values) - float(compared.predicted["mean"]) == pytest.approx(1.0)

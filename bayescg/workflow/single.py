@@ -50,7 +50,8 @@ def observe(
     if "cutoff" in known and "cutoff" not in given:
         raise ValueError(f"{kind} needs --cutoff [nm], such as --cutoff 0.9")
     observable = Observable(kind, beads, tuple(given.items()), blocks)
-    array = measure(observable, _open(trajectory))
+    opened = _open(trajectory)
+    array = measure(observable, opened)
     groups = {
         observable.label: xr.Dataset(attrs={"label": observable.label}),
         f"{observable.label}/blocks": array.to_dataset(name=array.name),
@@ -58,7 +59,9 @@ def observe(
     }
     atomistic = None
     if reference is not None:
-        atomistic = summarize(measure(observable, _open(reference)))
+        # The same pairs on both sides: an ensemble knows what its potential excludes, atomistic data do not.
+        excluded = {name: value for name, value in opened.attrs.items() if name == "exclude_bonds"}
+        atomistic = summarize(measure(observable, _open(reference).assign_attrs(excluded)))
         groups[f"{observable.label}/atomistic"] = atomistic
     write_netcdf(xr.DataTree.from_dict({"/": xr.Dataset(attrs={"kind": kind}), **groups}), output)
     return Compared(kind, observable.label, groups[f"{observable.label}/predicted"], atomistic)

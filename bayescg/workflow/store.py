@@ -22,7 +22,7 @@ from bayescg.report.results import SECONDS, WARNINGS
 STAMP = "workflow_fingerprint"
 # Part of every fingerprint: a change of what steps do with the same settings makes old files stale.
 _VERSION = 1
-_SAMPLE = 1 << 16
+_SAMPLE, _WHOLE = 1 << 16, 1 << 26
 
 
 def fingerprint(*parts: Any) -> str:
@@ -38,10 +38,15 @@ def fingerprint(*parts: Any) -> str:
 
 
 def file_fingerprint(path: Path) -> str:
-    """Size and both ends of a file: cheap for any size, and indifferent to copying."""
-    size = path.stat().st_size
+    """The contents of a file; of a large one size, both ends and time of the last change, which is cheap."""
+    found = path.stat()
+    size = found.st_size
     digest = hashlib.sha256(str(size).encode())
     with path.open("rb") as file:
+        if size < _WHOLE:
+            digest.update(file.read())
+            return digest.hexdigest()[:16]
+        digest.update(str(found.st_mtime_ns).encode())
         digest.update(file.read(_SAMPLE))
         file.seek(max(0, size - _SAMPLE))
         digest.update(file.read())
