@@ -43,27 +43,27 @@ OUTPUT.mkdir(parents=True, exist_ok=True)
 # %%
 universe = mda.Universe(str(data / "topol.tpr"), str(data / "traj.trr"))
 mapping = bcg.Mapping.from_votca(data / "votca" / "mapping.xml", universe)
-cg = bcg.coarse_grain(universe, mapping, temperature=300.0, stop=12 if FAST else None)
+cg = bcg.coarse_grain(universe, mapping, temperature=300.0, stop=6 if FAST else None)
 print(cg.sizes)
 
 # %% [markdown]
 # ## Fit
 #
 # `exclude_bonds=2` takes the pairs of one molecule out of the pair terms: here, in the simulations, in g(r) and in
-# exports alike. The Laplace method is a Gaussian at the mode of the hyperparameters; with a thousand coefficients it
-# takes about a minute.
+# exports alike. The Laplace method is a Gaussian at the mode of the hyperparameters, corrected by importance
+# resampling; with several hundred coefficients it takes a minute or two.
 
 # %%
-spacing = 0.04 if FAST else 0.015
+spacing = 0.06 if FAST else 0.015
 potential = bcg.Potential(
     bcg.Pair("A", "A", cutoff=1.2, knot_spacing=spacing),
     bcg.Pair("A", "B", cutoff=1.2, knot_spacing=spacing),
     bcg.Pair("B", "B", cutoff=1.2, knot_spacing=spacing),
     bcg.Bond("A", "B", **({"knot_spacing": 0.01} if FAST else {})),
-    bcg.Angle("A", "B", "A", **({"knot_spacing": np.pi / 20} if FAST else {})),
+    bcg.Angle("A", "B", "A", **({"knot_spacing": np.pi / 18} if FAST else {})),
     exclude_bonds=2,
 )
-sampling = bcg.Sampling(chains=1, draws=50) if FAST else bcg.Sampling()
+sampling = bcg.Sampling(chains=1, draws=40) if FAST else bcg.Sampling()
 posterior = bcg.force_match(potential, cg, method="laplace", sampling=sampling, key=jax.random.key(0))
 attrs = posterior["posterior"].attrs
 print(f"held-out R^2 {attrs['held_out_r2']:.3f} +- {attrs['held_out_r2_se']:.3f}")
@@ -83,7 +83,7 @@ ensemble = bcg.simulate(
     posterior,
     cg.isel(frame=-1),
     draws=2 if FAST else 8,
-    time=4.0 if FAST else 100.0,
+    time=2.0 if FAST else 100.0,
     dynamics=dynamics,
     key=jax.random.key(1),
 )

@@ -16,7 +16,9 @@ ROOT = Path(__file__).resolve().parents[1]
 def run(code, folder, **environment):
     """Run Python code or a script in a process of its own; returns what it printed."""
     arguments = [str(code)] if isinstance(code, Path) else ["-c", code]
-    environment = {**os.environ, "BAYESCG_FAST": "1", "BAYESCG_PROGRESS": "0", "MPLBACKEND": "Agg", **environment}
+    # So few data take no time: compiling does.
+    quick = {"BAYESCG_FAST": "1", "BAYESCG_PROGRESS": "0", "MPLBACKEND": "Agg", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    environment = {**os.environ, **quick, **environment}
     done = subprocess.run(
         [sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=600
     )
@@ -37,7 +39,7 @@ def test_water(tmp_path):
 
 def test_priors(tmp_path):
     printed = run(ROOT / "examples" / "priors.py", tmp_path)
-    assert len(re.findall(r"^(?:Matern52|RBF|Matern32) +elpd", printed, re.MULTILINE)) == 3
+    assert re.findall(r"^(\w+) +elpd", printed, re.MULTILINE) == ["Matern52", "RBF"]
     assert pictures(tmp_path / "priors") == {"priors_learnt.png", "priors_wca.png"}
 
 
