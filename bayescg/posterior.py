@@ -246,8 +246,8 @@ def _check(tree: xr.DataTree, what: str) -> None:
     coefficients = tree["posterior"]["coefficients"]
     if coefficients.sizes.get("basis") != potential.n_basis or not bool(np.all(np.isfinite(coefficients))):
         raise ValueError(
-            f"{what} is damaged: its potential has {potential.n_basis} coefficients, the file {dict(coefficients.sizes)}"
-            ", all of which must be finite"
+            f"{what} is damaged: its potential has {potential.n_basis} coefficients, the file "
+            f"{dict(coefficients.sizes)}, all of which must be finite"
         )
 
 

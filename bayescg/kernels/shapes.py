@@ -15,7 +15,6 @@ power law, bonds and angles their harmonic mean on both sides.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import partial
 

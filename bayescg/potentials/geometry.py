@@ -27,7 +27,7 @@ def minimum_image(vector: Float[Array, "*tuple 3"], box: Float[Array, "3 3"]) ->
 
 
 def _times(vector: Float[Array, "*tuple 3"], matrix: Float[Array, "3 3"]) -> Float[Array, "*tuple 3"]:
-    # Written out, the product fuses with what stands around it; as a matrix product it is a pass over memory of its own.
+    # Written out, the product fuses with what stands around it; a matrix product is a pass over memory of its own.
     return vector[..., 0:1] * matrix[0] + vector[..., 1:2] * matrix[1] + vector[..., 2:3] * matrix[2]
 
 
