@@ -9,6 +9,8 @@ from bayescg.exports.lammps import interaction_commands, write_tables
 from bayescg.exports.lammps_data import bead_types_of, write_data_file
 from bayescg.potentials import LennardJones, Pair, Potential
 
+pytestmark = pytest.mark.filterwarnings("ignore:no pair term for C-D")
+
 
 def run(lammps, folder, monkeypatch, commands=("run 0",), script="in.bayescg"):
     """Energy [kJ/mol] and forces [kJ/mol/nm] in bead order, after the set-up part of the exported script."""

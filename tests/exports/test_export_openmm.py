@@ -10,6 +10,8 @@ from bayescg.exports import export
 
 mm = pytest.importorskip("openmm", reason="needs OpenMM: pip install 'bayescg[openmm]'")
 
+pytestmark = pytest.mark.filterwarnings("ignore:no pair term for C-D")
+
 
 def evaluate(folder, positions, platform="Reference"):
     """Energy [kJ/mol] and forces [kJ/mol/nm] of an exported System."""
