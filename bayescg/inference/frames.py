@@ -12,6 +12,7 @@ from bayescg.inference.blocks import Sums
 from bayescg.potentials import Configuration, Potential
 
 
+@partial(jax.jit, static_argnums=(0, 1))
 def zeros(types: int, columns: int) -> Sums:
     """Empty sums."""
     return Sums(jnp.zeros((types, columns, columns)), jnp.zeros((types, columns)), jnp.zeros(types), jnp.zeros(types))
