@@ -1,6 +1,8 @@
-"""Thermodynamic observables that follow from coordinates and velocities alone.
+"""Thermodynamic observables: kinetic temperature, potential energy, virial pressure.
 
-The virial pressure and the configurational temperature need the potential: the ensemble carries them as diagnostics.
+Energy and pressure depend on the coefficients, not on the configuration alone. Ensembles carry them for the
+coefficients that they were simulated with. For frames that are reweighted (`propagate`) both are linear in the
+coefficients, so that each draw gets its own from the same frames.
 """
 
 from __future__ import annotations
@@ -10,7 +12,9 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from bayescg.data.units import BOLTZMANN
-from bayescg.observables._blocks import block_averages, to_array
+from bayescg.observables._blocks import BlockAverages, block_averages, block_of_frame, frame_weights, to_array
+from bayescg.observables._virial import basis_virials
+from bayescg.simulation.layout import BAR
 
 
 def kinetic_temperature(
@@ -58,3 +62,96 @@ def kinetic_temperature(
     )
     attrs: dict[str, object] = {"long_name": "kinetic temperature", "units": "K"}
     return to_array(averages, dataset, name="kinetic_temperature", axis=None, attrs=attrs)
+
+
+def potential_energy(
+    dataset: xr.Dataset, *, blocks: int | None = None, weights: ArrayLike | xr.DataArray | None = None
+) -> xr.DataArray:
+    """Potential energy of an ensemble, or inside `propagate` of each draw, U_d = baseline + w_d . dU/dw.
+
+    Args:
+        dataset: ensemble from `simulate`.
+        blocks: number of contiguous blocks of frames, as in `rdf`.
+        weights: (draw, frame) or (frame,), as in `rdf`. Weights alone change which frames count, not by which
+            coefficients their energy is measured: those are the ensemble's, except inside `propagate`.
+
+    Returns:
+        [kJ/mol], of the whole system, dims (draw, block) or (block,).
+
+    Raises:
+        ValueError: if the dataset has no energies, or blocks or weights do not fit.
+    """
+    values = _stored(dataset, "potential_energy")
+    if "target_coefficients" in dataset:
+        changes = dataset["target_coefficients"].values[:, None, :] - dataset["coefficients"].values
+        values = values + np.einsum("tfb,fb->tf", changes, dataset["basis_energy"].values)
+    return _series(dataset, values, blocks, weights, "potential_energy", "potential energy", "kJ/mol")
+
+
+def virial_pressure(
+    dataset: xr.Dataset, *, blocks: int | None = None, weights: ArrayLike | xr.DataArray | None = None
+) -> xr.DataArray:
+    """Pressure N k T / V + tr(virial) / 3V of an ensemble, or inside `propagate` of each draw.
+
+    The temperature in the first part is the thermostat's. The pressure of a force-matched model at the density of the
+    data is in general not that of the atoms: forces at constant volume do not know it.
+
+    Args:
+        dataset: ensemble from `simulate`.
+        blocks: number of contiguous blocks of frames, as in `rdf`.
+        weights: (draw, frame) or (frame,), as in `potential_energy`.
+
+    Returns:
+        [bar], dims (draw, block) or (block,).
+
+    Raises:
+        ValueError: if the dataset has no virials, or blocks or weights do not fit.
+    """
+    name = "pressure" if "pressure" in dataset else "virial"
+    values = _stored(dataset, name)
+    if name == "virial":
+        volume = abs(np.linalg.det(dataset["box"].values))
+        trace = np.trace(values, axis1=-2, axis2=-1)
+        if "target_coefficients" in dataset:
+            changes = dataset["target_coefficients"].values[:, None, :] - dataset["coefficients"].values
+            trace = trace + np.einsum("tfb,fb->tf", changes, basis_virials(dataset))
+        thermal = dataset.sizes["bead"] * BOLTZMANN * float(dataset.attrs["temperature"])
+        values = (thermal + trace / 3) / volume * BAR
+    return _series(dataset, values, blocks, weights, "virial_pressure", "virial pressure", "bar")
+
+
+def _stored(dataset: xr.Dataset, name: str) -> NDArray:
+    """A variable of an ensemble, (draw, frame, ...) or (frame, ...)."""
+    if name not in dataset:
+        raise ValueError(f"the dataset has no {name!r}: energies and pressures are those of ensembles from simulate")
+    if "frame" not in dataset[name].dims:
+        raise ValueError("the dataset has no dimension 'frame': select frames with isel(frame=[k]), not isel(frame=k)")
+    lead = [dim for dim in ("draw", "frame") if dim in dataset[name].dims]
+    values = dataset[name].transpose(*lead, ...).values.astype(np.float64)
+    if not np.all(np.isfinite(values)):
+        raise ValueError(f"{name} has values that are not finite: leave out what blew up with isel")
+    return values
+
+
+def _series(
+    dataset: xr.Dataset,
+    values: NDArray,
+    blocks: int | None,
+    weights: ArrayLike | xr.DataArray | None,
+    name: str,
+    label: str,
+    units: str,
+) -> xr.DataArray:
+    """Block averages of numbers (draw, frame) or (frame,) that are known for each frame."""
+    has_draws = "draw" in dataset.dims
+    frames = values.shape[-1]
+    weight = frame_weights(weights, dataset.sizes["draw"] if has_draws else None, frames)
+    if values.ndim == 2 and len(weight) not in (1, len(values)):
+        raise ValueError(f"weights of {len(weight)} draws do not fit the {len(values)} sets of coefficients")
+    member = np.eye(int(block_of_frame(frames, blocks)[-1]) + 1)[block_of_frame(frames, blocks)]
+    weight = np.broadcast_to(weight, np.broadcast_shapes(weight.shape, np.atleast_2d(values).shape))
+    total = weight @ member
+    averages = np.divide((weight * values) @ member, total, out=np.full(total.shape, np.nan), where=total > 0)
+    shared = not has_draws and (values.ndim == 2 or (weights is not None and np.ndim(weights) == 2))
+    result = BlockAverages(averages, total, shared, has_draws or shared)
+    return to_array(result, dataset, name=name, axis=None, attrs={"long_name": label, "units": units})

@@ -15,7 +15,8 @@ from bayescg.posterior import Draws
 from bayescg.simulation.dynamics import System, Trajectory
 from bayescg.simulation.measure import Measurement, configurational_temperature
 
-_BAR = 16.605390671738466  # bar in a kJ/mol/nm^3
+BAR = 16.605390671738466
+"""bar in a kJ/mol/nm^3"""
 _KEPT_VARIABLES = ("bonds", "angles", "dihedrals")
 _KEPT_COORDS = ("bead_type", "molecule", "mass", "charge", "bond_group", "angle_group", "dihedral_group", "xyz")
 _KEPT_ATTRS = ("source", "mapping", "units")
@@ -49,7 +50,7 @@ def assemble(
     potential = system.interactions.potential
     virial = np.stack([m.virial for m in measured])
     thermal = len(system.mass) * BOLTZMANN * system.temperature
-    pressure = (thermal + np.trace(virial, axis1=-2, axis2=-1) / 3) / abs(np.linalg.det(system.box)) * _BAR
+    pressure = (thermal + np.trace(virial, axis1=-2, axis2=-1) / 3) / abs(np.linalg.det(system.box)) * BAR
     outside = np.stack([m.outside.sum(axis=0) for m in measured])
     count = np.stack([m.count.sum(axis=0) for m in measured])[..., None]
     variables = {
@@ -59,6 +60,8 @@ def assemble(
             {"units": "nm"},
         ),
         "box": (("vector", "xyz"), system.box, {"units": "nm"}),
+        # A frame is reweighted from the coefficients that it was simulated with; labels alone would mix up posteriors.
+        "coefficients": (("draw", "basis"), chosen.coefficients[np.array(numbers)], {"units": "kJ/mol"}),
         "basis_energy": (
             ("draw", "frame", "basis"),
             np.stack([m.basis for m in measured]),
