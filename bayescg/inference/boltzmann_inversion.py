@@ -39,11 +39,21 @@ def boltzmann_inversion(statistics: ForceStatistics) -> Potential:
     for term in statistics.potential.terms:
         if term.baseline is not None:
             raise ValueError(f"{term.name} already has a baseline: invert a potential without one")
-        terms.append(dataclasses.replace(term, baseline=_invert(term, statistics.counts[term.name], kT)))
+        terms.append(dataclasses.replace(term, baseline=invert(term, statistics.counts[term.name], kT)))
     return Potential(*terms, exclude_bonds=statistics.potential.exclude_bonds)
 
 
-def _invert(term: Term, counts: Float[np.ndarray, " interval"], kT: float) -> Spline:
+def invert(term: Term, counts: Float[np.ndarray, " interval"], kT: float) -> Spline:
+    """Potential of mean force of one term, on the term's own knots.
+
+    Args:
+        term: the term; its baseline, if any, is not looked at.
+        counts: interactions by knot interval.
+        kT: thermal energy [kJ/mol].
+
+    Raises:
+        ValueError: if too few knot intervals were sampled.
+    """
     from scipy.interpolate import make_smoothing_spline
 
     spline = term.spline

@@ -1,0 +1,131 @@
+"""Posterior of coefficients and hyperparameters where the log likelihood is quadratic: -1/2 v'G v + h'v.
+
+Coefficients are integrated out, as in force matching: log Z = -1/2 log|I + L'GL| + 1/2 h'L (I + L'GL)^-1 L'h.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from bayescg.inference import marginal
+from bayescg.inference import sampling as sampler
+from bayescg.inference.calibration import calibrate
+from bayescg.inference.marginal import Prior, Reduced
+from bayescg.inference.newton import Model, Quadratic, distance
+from bayescg.inference.refinement import Refinement
+
+_TURNS = 15
+_SETTLED = 1e-3
+"""Squared length of a step relative to that of a typical posterior draw from the mean, below which it is none."""
+
+
+class Settled(NamedTuple):
+    """Optimum of the posterior within reach of a reference.
+
+    Attributes:
+        position: free coordinates.
+        values: hyperparameters at their mode.
+        data: the quadratic log likelihood there, calibrated.
+        report: numbers of the calibration.
+        reached: whether the optimum is within trust of the reference; if not, position is the border on the way.
+    """
+
+    position: Float[np.ndarray, " free"]
+    values: dict[str, np.ndarray]
+    data: Reduced
+    report: dict[str, float]
+    reached: bool
+
+
+def typical(prior: Prior) -> dict[str, Array]:
+    """Hyperparameters at their prior medians."""
+    return {name: jnp.exp(value) for name, value in prior.medians().items()}
+
+
+def settle(prior: Prior, model: Model, position: Float[np.ndarray, " free"], settings: Refinement) -> Settled:
+    """Optimum of coefficients and hyperparameters in turn, reweighting a reference.
+
+    Args:
+        prior: of the coefficients.
+        model: relative entropy about the reference.
+        position: where to begin, the reference's own.
+        settings: calibration and trust.
+    """
+    factor = factor_at(prior, typical(prior))
+    reached = False
+    for turn in range(_TURNS):
+        local = model.quadratic(position)
+        data, report = quadratic_likelihood(local, factor, settings.calibration)
+        target = density(prior, data)
+        values = target.constrain(sampler.find_mode(target).position)
+        goal = mean(data, factor_at(prior, values))
+        share = 1.0
+        while share > 0.02 and model.overlap(position + share * (goal - position)) < settings.overlap:
+            share *= 0.5
+        if share <= 0.02:
+            break
+        squared = share**2 * distance(model, goal, position) ** 2 * model.target.frames
+        position = position + share * (goal - position)
+        if share == 1 and turn > 1 and squared < _SETTLED * len(position):
+            reached = True
+            break
+    return Settled(position, values, data, report, reached)
+
+
+def quadratic_likelihood(local: Quadratic, factor: Float[np.ndarray, "free free"], calibration: str):
+    """The quadratic log likelihood that hyperparameters see, calibrated or as it is.
+
+    Args:
+        local: at the optimum.
+        factor: of a typical prior covariance.
+        calibration: "godambe", "magnitude" or "none".
+
+    Returns:
+        `Reduced` data of one noise class of unit noise, and the numbers of the calibration.
+    """
+    if calibration == "none":
+        zero = jnp.zeros(1)
+        return Reduced(jnp.asarray(local.precision)[None], jnp.asarray(local.cross)[None], zero, zero), {}
+    return calibrate(local.precision, local.cross, local.spread, factor, method=calibration, parts=local.parts)
+
+
+def density(prior: Prior, data: Reduced) -> sampler.Density:
+    """Density of the hyperparameters of a prior without noises."""
+    return sampler.density(marginal.model, (prior, data), prior.medians())
+
+
+def factor_at(prior: Prior, values: Mapping[str, Array]) -> Float[np.ndarray, "free free"]:
+    """Factor of the prior covariance of all free coordinates at given hyperparameters."""
+    return np.asarray(jax.scipy.linalg.block_diag(*prior.factors(values)))
+
+
+def mean(data: Reduced, factor: Float[np.ndarray, "free free"]) -> Float[np.ndarray, " free"]:
+    """(K^-1 + G)^-1 h at a given factor of K."""
+    gram, cross = np.asarray(data.gram[0]), np.asarray(data.cross[0])
+    return factor @ np.linalg.solve(np.eye(len(factor)) + factor.T @ gram @ factor, factor.T @ cross)
+
+
+def draw(
+    prior: Prior, data: Reduced, values: Mapping[str, np.ndarray], *, key: Array
+) -> Float[np.ndarray, "chain draw free"]:
+    """One exact Gaussian draw of the free coordinates for every draw of the hyperparameters."""
+    chains, draws = next(iter(values.values())).shape[:2]
+    flat = {name: jnp.asarray(v).reshape(chains * draws, *v.shape[2:]) for name, v in values.items()}
+    free = _draw_each(prior, data, flat, jax.random.split(key, chains * draws))
+    return np.asarray(free).reshape(chains, draws, -1)
+
+
+@jax.jit
+def _draw_each(prior: Prior, data: Reduced, values, keys):
+    def one(item):
+        value, draw_key = item
+        solution = marginal.solve(data, prior.factors(value), prior.noises(value))
+        return marginal.draw(solution, jax.random.normal(draw_key, solution.whitened.shape))
+
+    return jax.lax.map(one, (values, keys))

@@ -1,0 +1,173 @@
+"""Relative entropy: the coarse-grained potential whose ensemble is nearest to the data's, as a posterior.
+
+Positions alone are needed. With n frames, the posterior is proportional to exp(-n S(w)) times the prior of force
+matching; S is the relative entropy per frame (Shell, doi:10.1063/1.2992060). For pair potentials its minimum is the
+potential that reproduces g(r), the one that iterative Boltzmann inversion and inverse Monte Carlo look for
+(Henderson's theorem, doi:10.1016/0375-9601(74)90847-0).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+
+import jax
+import numpy as np
+import xarray as xr
+from jaxtyping import Array
+
+from bayescg import kernels as kernel_room
+from bayescg._runtime import double_precision, progress
+from bayescg.data.dataset import check_temperature, fingerprint
+from bayescg.data.units import BOLTZMANN
+from bayescg.inference.iteration import Problem, advance
+from bayescg.inference.newton import target_of
+from bayescg.inference.pressure_correction import corrected
+from bayescg.inference.refinement import Refinement, State, load, save
+from bayescg.inference.structural_posterior import finish
+from bayescg.inference.structural_prior import build_prior, given_start, into_free, inverted
+from bayescg.inference.structure import structure
+from bayescg.potentials import Potential
+
+_FEWEST_FRAMES = 10
+_SETTINGS = Refinement()
+
+
+def relative_entropy(
+    potential: Potential,
+    cg: xr.Dataset,
+    *,
+    kernels: Mapping[str, object] | None = None,
+    start: xr.DataTree | xr.Dataset | None = None,
+    target_pressure: float | None = None,
+    settings: Refinement = _SETTINGS,
+    checkpoint: str | os.PathLike[str] | None = None,
+    key: Array,
+) -> xr.DataTree:
+    """Posterior of a CG potential from structure, by simulation at the data's number of beads, volume and temperature.
+
+    Newton steps from one reference simulation to the next, reweighting where ensembles overlap; the last reference is
+    as long as the data ask for, and the posterior is made from it without another.
+
+    Args:
+        potential: terms to learn.
+        cg: a CG dataset in a constant box; forces are not needed.
+        kernels: GPJax kernel of each term by the term's name, as in `force_match`.
+        start: where to begin: a posterior of the same potential (`force_match`), an ensemble of one draw that was
+            simulated with it (saves the first simulation), or None for Boltzmann inversion.
+        target_pressure: [bar]; a linear ramp on the pairs then moves the virial pressure there, and what that costs in
+            g(r) is reported. The posterior no longer is the one of the structure alone.
+        settings: numbers of iterations, lengths of simulations, trust.
+        checkpoint: netCDF file, written after every iteration; an interrupted fit goes on from it.
+        key: JAX random key.
+
+    Returns:
+        DataTree in the layout of `force_match`, with the group `iterations`: coefficients, gradient, z-scores of the
+        basis energies, length of the Newton step and what was taken of it, overlap, mean |z| of the structure, virial
+        pressure and simulated time of every reference. Attributes `pressure` [bar], `pressure_sd_sampling`,
+        `pressure_sd_posterior`, `structure_z`, `converged`.
+
+    Raises:
+        ValueError: if the box changes, the temperature is missing, there are too few frames, kernels name unknown
+            terms, `start` does not fit, `checkpoint` belongs to another fit, or the first simulation fails.
+    """
+    problem, state = _begin(potential, cg, kernels or {}, start, settings, key)
+    identity = _identity(problem, state, target_pressure)
+    path = None if checkpoint is None else Path(checkpoint)
+    if path is not None and path.exists():
+        state = load(path, identity)
+    notes: list[str] = []
+    with double_precision(), progress("Relative entropy", settings.iterations) as advanced:
+        advanced(len(state.records))
+        try:
+            while not state.done and len(state.records) < settings.iterations:
+                state = advance(problem, state)
+                if path is not None:
+                    save(state, path, identity)
+                advanced(1)
+        except KeyboardInterrupt:
+            if state.reference is None:
+                raise
+            notes.append(f"interrupted after {len(state.records)} iterations: the posterior rests on the last of them")
+        if not state.done and not notes:
+            notes.append(
+                f"not converged in {settings.iterations} iterations (the Newton step still is "
+                f"{state.records[-1].length:.2g} standard deviations of beta U): allow more iterations"
+            )
+        result = finish(problem, state, notes)
+        if target_pressure is not None:
+            result = corrected(problem, state, result, float(target_pressure), notes)
+    for note in notes:
+        warnings.warn(note, stacklevel=2)
+    return result
+
+
+def _begin(potential: Potential, cg: xr.Dataset, kernels, start, settings: Refinement, key: Array):
+    temperature = _check(potential, cg)
+    unknown = set(kernels) - {term.name for term in potential.terms if term.n_basis}
+    if unknown:
+        raise ValueError(f"kernels name unknown terms {sorted(unknown)}; terms: {[t.name for t in potential.terms]}")
+    chosen = {n: kernel_room.by_name(k) if isinstance(k, str) else k for n, k in kernels.items()}
+    potential = potential.with_ranges(cg)
+    kT = BOLTZMANN * temperature
+    begin = None
+    if isinstance(start, xr.DataTree):
+        begin = given_start(potential, start)
+    elif start is not None and not isinstance(start, xr.Dataset):
+        raise ValueError(f"start is a posterior, an ensemble or None; got {type(start).__name__}")
+    data = structure(potential, cg, "Structure of the data")
+    with double_precision():
+        if begin is None:
+            begin = inverted(potential, data, kT)
+        prior = build_prior(potential, data, begin, kT=kT, kernels=chosen)
+        position = into_free(prior, data, begin)
+        target = target_of(data, prior)
+    initial = cg.isel(frame=-1)
+    problem = Problem(potential, prior, data, target, initial, temperature, settings, key)
+    radius = 1.5 * float(np.sqrt(cg.sizes["bead"]))
+    state = State(position, position, settings.time, False, False, radius)
+    if isinstance(start, xr.Dataset):
+        with double_precision():
+            state = advance(problem, state, problem.adopt(start))
+    return problem, state
+
+
+def _check(potential: Potential, cg: xr.Dataset) -> float:
+    """Refuse data that this method cannot use; returns the temperature [K]."""
+    if "frame" not in cg.dims:
+        raise ValueError("the data have no dimension 'frame': give a trajectory, not a single frame")
+    if cg.sizes["frame"] < _FEWEST_FRAMES:
+        raise ValueError(
+            f"{cg.sizes['frame']} frames are too few for averages with errors: give at least {_FEWEST_FRAMES}"
+        )
+    if "temperature" not in cg.attrs:
+        raise ValueError("the data have no temperature: give temperature= [K] when mapping")
+    if all(not term.learn for term in potential.terms):
+        raise ValueError("no term of this potential learns anything: every term has learn=False")
+    boxes = np.asarray(cg["box"].values, float).reshape(-1, 3, 3)
+    volumes = np.abs(np.linalg.det(boxes))
+    if np.ptp(boxes, axis=0).max() > 1e-4 * np.abs(boxes).max():
+        raise ValueError(
+            f"the box changes (volume {volumes.min():.4g} to {volumes.max():.4g} nm^3): relative entropy compares "
+            "ensembles at one volume, and the model's pressure is not the data's, so that at constant pressure it "
+            "would have another density. Give a trajectory at constant volume (NVT)"
+        )
+    return check_temperature(cg.attrs["temperature"])
+
+
+def _identity(problem: Problem, state: State, target_pressure: float | None) -> str:
+    """What a checkpoint must share with the fit that goes on from it: all but the number of iterations."""
+    settings = dataclasses.replace(problem.settings, iterations=1)
+    words = [
+        problem.potential.to_json(),
+        repr(problem.temperature),
+        repr(settings),
+        repr(target_pressure),
+        repr(sorted((name, type(kernel).__name__) for name, kernel in problem.prior.kernels.items())),
+    ]
+    key = np.asarray(jax.random.key_data(problem.key))
+    return fingerprint(problem.data.basis, state.position, key, np.frombuffer(json.dumps(words).encode(), np.uint8))
