@@ -32,7 +32,10 @@ if TYPE_CHECKING:
     from bayescg.exports import export as export
     from bayescg.inference import ForceStatistics as ForceStatistics
     from bayescg.inference import Sampling as Sampling
+    from bayescg.inference import Pilot as Pilot
     from bayescg.inference import boltzmann_inversion as boltzmann_inversion
+    from bayescg.inference import coverage as coverage
+    from bayescg.inference import fit_pilot as fit_pilot
     from bayescg.inference import force_match as force_match
     from bayescg.inference import force_statistics as force_statistics
     from bayescg.potentials import WCA as WCA
@@ -53,7 +56,10 @@ _HOME = {
     "potentials": (
         *("WCA", "Angle", "Bond", "Dihedral", "Harmonic", "LennardJones", "Pair", "Potential", "fixed", "table"),
     ),
-    "inference": ("ForceStatistics", "Sampling", "boltzmann_inversion", "force_match", "force_statistics"),
+    "inference": (
+        *("ForceStatistics", "Pilot", "Sampling", "boltzmann_inversion", "coverage", "fit_pilot", "force_match"),
+        "force_statistics",
+    ),
     "simulation": ("Langevin", "simulate"),
     "exports": ("export",),
 }

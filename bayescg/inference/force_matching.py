@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 import warnings
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from functools import partial
+from itertools import chain
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
-from jaxtyping import Array, Float
-from numpyro.infer import Predictive
+from jaxtyping import Array
 
 from bayescg import kernels as kernel_room
 from bayescg import posterior as posterior_room
 from bayescg._runtime import double_precision
-from bayescg.data.units import BOLTZMANN
-from bayescg.inference import diagnostics, marginal, scores
+from bayescg.inference import diagnostics, scores
 from bayescg.inference import sampling as sampler
 from bayescg.inference.blocks import Sums
-from bayescg.inference.marginal import Prior
-from bayescg.inference.statistics import ForceStatistics, force_statistics
-from bayescg.kernels import Wall
-from bayescg.potentials import Bond, Potential, Term
+from bayescg.inference.calibration import CALIBRATIONS
+from bayescg.inference.fit import METHODS, Fit, Sampling, fit
+from bayescg.inference.pilot import fit_pilot
+from bayescg.inference.statistics import ForceStatistics
+from bayescg.inference.streaming import force_statistics
+from bayescg.potentials import Potential
 
-METHODS = ("nuts", "vi", "laplace")
+_DEFAULT = Sampling()
 
 _STORED_COEFFICIENTS = 300
 """Above this many coefficients the sums are not copied into the posterior: tens of MB that their own file holds."""
@@ -37,29 +35,14 @@ _STORED_COEFFICIENTS = 300
 _SCORE_BUDGET = 2e11
 """Multiplications spent on leave-block-out scores, some ten seconds."""
 
-_MISFIT = (
-    "Error bars cover the best potential of this form under independent Gaussian force noise (calibration 'none'). "
-    "Model misfit, the difference between that potential and the true many-body free energy, is outside all of them."
-)
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How much to sample.
-
-    Attributes:
-        chains: NUTS chains; `vi` and `laplace` draw chains * draws as one chain.
-        warmup: discarded steps of each chain.
-        draws: kept draws of each chain.
-    """
-
-    chains: int = 4
-    warmup: int = 500
-    draws: int = 500
-
-    def __post_init__(self):
-        if min(self.chains, self.warmup, self.draws) < 1:
-            raise ValueError(f"chains, warmup and draws must be at least 1; got {self}")
+_MISFIT = {
+    "none": "Error bars cover the best potential of this form under independent Gaussian force noise, which liquids do "
+    "not have: expect them to be too narrow at contact. ",
+    "magnitude": "Error bars cover the best potential of this form, widened as a whole to the scatter of the scores. ",
+    "godambe": "Error bars cover the best potential of this form, the least-squares projection of the mean force, and "
+    "follow the measured scatter of the scores. ",
+}
+_OUTSIDE = "Model misfit, the difference between that potential and the true many-body free energy, is outside of them."
 
 
 def force_match(
@@ -68,8 +51,8 @@ def force_match(
     *,
     kernels: Mapping[str, object] | None = None,
     method: str = "nuts",
-    calibration: str = "none",
-    sampling: Sampling = Sampling(),
+    calibration: str = "godambe",
+    sampling: Sampling = _DEFAULT,
     noise_ceiling: float | None = None,
     key: Array,
 ) -> xr.DataTree:
@@ -81,13 +64,17 @@ def force_match(
 
     Args:
         potential: terms to learn.
-        data: a CG dataset with forces, chunks of one (`bayescg.stream`), or `ForceStatistics` made earlier.
+        data: a CG dataset with forces, chunks of one (`bayescg.stream`), or `ForceStatistics` made earlier (with a
+            pilot, unless calibration is "none").
         kernels: GPJax kernel of each term by the term's name (an object or the name of its class), e.g.
             `{"W-W": gpjax.kernels.RBF()}`; Matern-5/2 where absent. Their lengthscales and variances are learnt, not
             read from the object.
         method: how hyperparameters are sampled: "nuts" (exact), "vi" (full-rank Gaussian), "laplace" (Gaussian at the
             mode, corrected by importance resampling; fastest).
-        calibration: "none": the posterior under independent Gaussian noise.
+        calibration: what the width of the posterior follows. "godambe": the measured covariance of the scores, whatever
+            the noise (`bayescg.inference.calibration`); "magnitude": its mean only, one factor on all variances;
+            "none": independent Gaussian noise, learnt together with the kernels; evidence, leave-one-out scores and
+            simulation-based calibration mean what they say for this one only.
         sampling: numbers of chains and draws.
         noise_ceiling: largest R^2 that any function of the beads can reach, if known from replicate forces at fixed
             beads; it cannot be found from one trajectory and is otherwise reported as unknown.
@@ -99,42 +86,33 @@ def force_match(
         `arviz_stats.loo`), `prior`, `constant_data`, `statistics`.
 
     Raises:
-        ValueError: for an unknown method or kernel name, or data that do not fit the potential.
+        ValueError: for an unknown method or kernel name, data that do not fit the potential, or statistics without a
+            pilot where scores are needed.
     """
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}; got {method!r}")
-    if calibration != "none":
-        raise ValueError(f"calibration must be 'none' in this version; got {calibration!r}")
+    if calibration not in CALIBRATIONS:
+        raise ValueError(f"calibration must be one of {', '.join(CALIBRATIONS)}; got {calibration!r}")
     if noise_ceiling is not None and not 0 < noise_ceiling <= 1:
         raise ValueError(f"noise_ceiling is a share of variance, in (0, 1]; got {noise_ceiling}")
-    statistics = data if isinstance(data, ForceStatistics) else force_statistics(potential, data)
+    statistics = data if isinstance(data, ForceStatistics) else _pass(potential, data, calibration)
     potential = _same(potential, statistics.potential)
     unknown = set(kernels or {}) - {term.name for term in potential.terms if term.n_basis}
     if unknown:
         raise ValueError(f"kernels name unknown terms {sorted(unknown)}; terms: {[t.name for t in potential.terms]}")
     if potential.n_basis == 0:
         raise ValueError("no term of this potential learns anything: every term has learn=False")
-    fit_key, prior_key, draw_key = jax.random.split(key, 3)
+    fit_key, prior_key = jax.random.split(key)
     chosen = {name: _kernel(kernel) for name, kernel in (kernels or {}).items()}
     with double_precision():
-        total, blocks = statistics.total(), statistics.blocks
-        prior = build_prior(statistics, chosen)
-        reduced = marginal.reduce(prior, total)
-        target = sampler.density(marginal.model, (prior, reduced), prior.medians())
-        mode = sampler.find_mode(target)
-        plan = sampling
-        if method == "nuts":
-            found = sampler.nuts(target, mode, **dataclasses.asdict(plan), key=fit_key)
-        elif method == "vi":
-            draws = plan.chains * plan.draws
-            found = sampler.variational(target, mode, draws, key=fit_key)
-        else:
-            found = sampler.laplace(target, mode, plan.chains * plan.draws, key=fit_key)
-        coefficients = draw_coefficients(prior, reduced, found.values, key=draw_key)
-        at_mode = target.constrain(mode.position)
-        groups, attrs, notes = _groups(prior, statistics, blocks, total, found, key=prior_key)
-        attrs["log_evidence"] = _log_evidence(target, mode)
-        attrs.update(_quality(prior, blocks, total, at_mode, coefficients, noise_ceiling))
+        fitted = fit(statistics, chosen, method=method, calibration=calibration, sampling=sampling, key=fit_key)
+        total, blocks, found = statistics.total(), statistics.blocks, fitted.found
+        at_mode = fitted.target.constrain(fitted.mode.position)
+        at_mode = {**at_mode, **{n: jnp.asarray(v) for n, v in fitted.fixed.items()}}
+        groups, attrs, notes = _groups(fitted, statistics, blocks, total, key=prior_key)
+        if calibration == "none":
+            attrs["log_evidence"] = _log_evidence(fitted.target, fitted.mode)
+        attrs.update(_quality(fitted, blocks, total, at_mode, noise_ceiling), **fitted.report)
     if method == "vi" and not found.attrs.get("converged", True):
         notes.append("variational inference has not converged: compare with method='nuts'")
     if found.attrs.get("laplace_pareto_k", 0.0) > 0.7:
@@ -150,85 +128,33 @@ def force_match(
         calibration=calibration,
         n_frames=statistics.n_frames,
         warnings="; ".join(notes),
-        misfit=_MISFIT,
+        misfit=_MISFIT[calibration] + _OUTSIDE,
         **{name: value for name, value in found.attrs.items() if name != "converged"},
     )
-    return posterior_room.build(potential, coefficients, found.values, groups, ranges=statistics.ranges, attrs=attrs)
+    return posterior_room.build(
+        potential, fitted.coefficients, found.values, groups, ranges=statistics.ranges, attrs=attrs
+    )
 
 
 def _kernel(kernel: object) -> object:
     return kernel_room.by_name(kernel) if isinstance(kernel, str) else kernel
 
 
-def build_prior(statistics: ForceStatistics, kernels: Mapping[str, object]) -> Prior:
-    """Prior of all terms, its walls placed and its noise scaled by a first, fixed fit to the same sums."""
-    potential = statistics.potential
-    kT = BOLTZMANN * statistics.temperature
-    learning = [term for term in potential.terms if term.n_basis]
-    chosen = {term.name: kernels.get(term.name, kernel_room.default_kernel()) for term in learning}
-    total = statistics.total()
-    noise = np.sqrt(total.square / np.maximum(total.components, 1))
-    noise = tuple(np.where(noise > 0, noise, 1.0).tolist())
-
-    def prior(walls: Mapping[str, Wall], noise) -> Prior:
-        terms = tuple(
-            kernel_room.term_prior(
-                t, statistics.counts[t.name], statistics.ranges[t.name], kT=kT, wall=walls.get(t.name)
-            )
-            for t in learning
-        )
-        return Prior(potential, terms, chosen, noise, statistics.bead_types)
-
-    first = prior({}, noise)
-    medians = {
-        name: jnp.exp(d.loc) * (5.0 if name.startswith("amplitude") else 0.5 if name.startswith("length") else 1.0)
-        for name, d in first.distributions().items()
-    }
-    reduced = marginal.reduce(first, total)
-    mean, _ = marginal.mean_and_spread(marginal.solve(reduced, first.factors(medians), first.noises(medians)))
-    w = first.mean + first.lift @ np.asarray(mean)
-    walls = {}
-    for term in learning:
-        if term.kind != "pair":
-            continue
-        walls[term.name] = _wall(term, statistics.counts[term.name], w[potential.slices[term.name]], kT)
-    residual = np.sqrt(np.maximum(scores.residual_variance(total, w), 1e-12))
-    return prior(walls, tuple(np.maximum(residual, 1e-6 * np.asarray(noise)).tolist()))
+def _pass(potential: Potential, data: xr.Dataset | Iterable[xr.Dataset], calibration: str) -> ForceStatistics:
+    """Statistics of data that were not passed over before, about a pilot from their first chunk."""
+    if calibration == "none":
+        return force_statistics(potential, data)
+    chunks = iter([data] if isinstance(data, xr.Dataset) else data)
+    first = next(chunks, None)
+    if first is None:
+        raise ValueError("there are no frames: the trajectory is empty")
+    pilot = fit_pilot(potential, first)
+    return force_statistics(potential, data if first is data else chain([first], chunks), pilot=pilot)
 
 
-def _wall(term: Term, counts, w: Float[np.ndarray, " basis"], kT: float) -> Wall:
-    """Power law through the first fit's force at the inner edge of the well-sampled range."""
-    edge = kernel_room.well_sampled_edge(term, counts)
-    outer = edge + 2 * term.spline.spacing
-    inner_force, outer_force = -term.spline.matrix([edge, outer], 1)[:, : term.n_basis] @ w
-    # However soft the data make it look, the wall must hold beads apart: kT within a twentieth of a nanometer.
-    force = max(float(inner_force), kT / 0.05)
-    power = np.log(force / max(float(outer_force), 1e-3 * force)) / np.log(outer / edge)
-    return Wall(edge, force, float(np.clip(power, 10, 24)))
-
-
-def draw_coefficients(
-    prior: Prior, data: marginal.Reduced, values: Mapping[str, np.ndarray], *, key: Array
-) -> Float[np.ndarray, "chain draw basis"]:
-    """One exact Gaussian draw of the coefficients for every hyperparameter draw."""
-    chains, draws = next(iter(values.values())).shape[:2]
-
-    flat = {name: jnp.asarray(v).reshape(chains * draws, *v.shape[2:]) for name, v in values.items()}
-    free = np.asarray(_draw_each(prior, data, flat, jax.random.split(key, chains * draws)))
-    return (prior.mean + free @ prior.lift.T).reshape(chains, draws, -1)
-
-
-@jax.jit
-def _draw_each(prior: Prior, data: marginal.Reduced, values, keys):
-    def one(item):
-        value, draw_key = item
-        solution = marginal.solve(data, prior.factors(value), prior.noises(value))
-        return marginal.draw(solution, jax.random.normal(draw_key, solution.whitened.shape))
-
-    return jax.lax.map(one, (values, keys))
-
-
-def _groups(prior: Prior, statistics, blocks, total: Sums, found: sampler.Sampled, *, key: Array):
+def _groups(fitted: Fit, statistics, blocks, total: Sums, *, key: Array):
+    prior, found, fixed = fitted.prior, fitted.found, fitted.fixed
+    free = {n: d for n, d in prior.distributions().items() if n not in fixed}
     attrs: dict[str, object] = {}
     notes: list[str] = []
     groups: dict[str, xr.Dataset] = {}
@@ -243,14 +169,18 @@ def _groups(prior: Prior, statistics, blocks, total: Sums, found: sampler.Sample
         wanted = int(np.clip(_SCORE_BUDGET / (len(blocks) * prior.lift.shape[1] ** 3), 100, 400))
         chosen = np.arange(0, draws, max(1, chains * draws // wanted))
         flat = {n: v[:, chosen].reshape(chains * len(chosen), *v.shape[2:]) for n, v in found.values.items()}
+        flat.update({n: np.full(chains * len(chosen), v) for n, v in fixed.items()})
         pointwise = scores.block_log_likelihood(prior, blocks, total, flat).reshape(chains, len(chosen), -1)
         groups["log_likelihood"] = xr.Dataset(
             {"forces": (("chain", "draw", "block"), pointwise)},
             {"block": np.arange(len(blocks)), "chain": np.arange(chains), "draw": chosen},
-            {"kind": "predictive: log p(block | other blocks, hyperparameters), coefficients integrated out"},
+            {
+                "kind": "predictive: log p(block | other blocks, hyperparameters) under independent Gaussian noise, "
+                "coefficients integrated out"
+            },
         )
         attrs.update(diagnostics.predictive_score(groups["log_likelihood"], found.values, notes))
-    sites = Predictive(partial(_prior_model, prior), num_samples=500)(key)
+    sites = {n: d.sample(k, (500,)) for (n, d), k in zip(free.items(), jax.random.split(key, len(free)), strict=True)}
     groups["prior"] = xr.Dataset(
         {
             name: (("chain", "draw", *(f"{name}_dim_{k}" for k in range(v.ndim - 1))), np.asarray(v)[None])
@@ -258,22 +188,16 @@ def _groups(prior: Prior, statistics, blocks, total: Sums, found: sampler.Sample
         }
     )
     constants: dict = {
-        "components": ("bead_type", total.components),
-        "force_variance": ("bead_type", total.square / np.maximum(total.components, 1)),
+        "components": ("noise_class", total.components),
+        "force_variance": ("noise_class", total.square / np.maximum(total.components, 1)),
     }
     for name, counts in statistics.counts.items():
         constants[f"counts_{name}"] = (f"interval_{name}", counts)
-    groups["constant_data"] = xr.Dataset(constants, {"bead_type": np.asarray(statistics.bead_types, str)})
+    constants["noise"] = ("noise_class", np.asarray(prior.noise), {"units": "kJ/mol/nm", "long_name": "of a first fit"})
+    groups["constant_data"] = xr.Dataset(constants, {"noise_class": np.asarray(prior.noise_names, str)})
     if statistics.potential.n_basis <= _STORED_COEFFICIENTS:
         groups["statistics"] = statistics.to_dataset()
     return groups, attrs, notes
-
-
-def _prior_model(prior: Prior) -> None:
-    import numpyro
-
-    for name, distribution in prior.distributions().items():
-        numpyro.sample(name, distribution)
 
 
 def _log_evidence(target: sampler.Density, mode: sampler.Mode) -> float:
@@ -283,7 +207,8 @@ def _log_evidence(target: sampler.Density, mode: sampler.Mode) -> float:
     return at_mode + 0.5 * len(mode.position) * math.log(2 * math.pi) + 0.5 * float(logdet)
 
 
-def _quality(prior: Prior, blocks, total: Sums, at_mode, coefficients, noise_ceiling) -> dict[str, object]:
+def _quality(fitted: Fit, blocks, total: Sums, at_mode, noise_ceiling) -> dict[str, object]:
+    prior, coefficients = fitted.prior, fitted.coefficients
     score, error = scores.held_out_r2(prior, blocks, at_mode)
     residual = scores.residual_variance(total, coefficients.mean(axis=(0, 1)))
     ceiling = "unknown" if noise_ceiling is None else float(noise_ceiling)
@@ -291,21 +216,12 @@ def _quality(prior: Prior, blocks, total: Sums, at_mode, coefficients, noise_cei
         "held_out_r2": score,
         "held_out_r2_se": error,
         "noise_ceiling_r2": ceiling,
-        "residual_variance": json.dumps(dict(zip(prior.bead_types, residual.tolist(), strict=True))),
+        "residual_variance": json.dumps(dict(zip(prior.noise_names, residual.tolist(), strict=True))),
     }
 
 
 def _same(asked: Potential, stored: Potential) -> Potential:
     """The statistics' potential, if it is the one asked for (ranges left open are filled from the statistics)."""
-    if len(asked.terms) == len(stored.terms):
-        filled = [
-            dataclasses.replace(
-                a, start=s.start if a.start is None else a.start, stop=s.stop if a.stop is None else a.stop
-            )
-            if isinstance(a, Bond) and isinstance(s, Bond)
-            else a
-            for a, s in zip(asked.terms, stored.terms, strict=True)
-        ]
-        if Potential(*filled, exclude_bonds=asked.exclude_bonds) == stored:
-            return stored
-    raise ValueError(f"the statistics belong to another potential: {stored!r}, not {asked!r}")
+    if not asked.filled_by(stored):
+        raise ValueError(f"the statistics belong to another potential: {stored!r}, not {asked!r}")
+    return stored

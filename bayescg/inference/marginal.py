@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
@@ -50,7 +50,9 @@ class Reduced(NamedTuple):
 
 
 @partial(
-    jax.tree_util.register_dataclass, data_fields=("terms", "kernels", "noise"), meta_fields=("potential", "bead_types")
+    jax.tree_util.register_dataclass,
+    data_fields=("terms", "kernels", "noise"),
+    meta_fields=("potential", "noise_names"),
 )
 @dataclass(frozen=True, eq=False)
 class Prior:
@@ -60,15 +62,16 @@ class Prior:
         potential: the potential.
         terms: prior of each term that learns.
         kernels: kernel of each term.
-        noise: prior median of the noise of each bead type [kJ/mol/nm].
-        bead_types: names of the bead types.
+        noise: prior median of the noise of each class of beads [kJ/mol/nm]; none where the noise is part of the data,
+            as in `Reduced` data that calibration or a structural fit made.
+        noise_names: names of the noise classes: bead types, with their system if there are several.
     """
 
     potential: Potential
     terms: tuple[TermPrior, ...]
     kernels: Mapping[str, object]
     noise: tuple[float, ...]
-    bead_types: tuple[str, ...]
+    noise_names: tuple[str, ...]
 
     @property
     def mean(self) -> Float[np.ndarray, " basis"]:
@@ -91,8 +94,8 @@ class Prior:
         sites: dict[str, dist.Distribution] = {}
         for term in self.terms:
             sites.update(kernels.hyperpriors(self.kernels[term.name], term))
-        for bead, scale in zip(self.bead_types, self.noise, strict=True):
-            sites[f"noise_{bead}"] = dist.LogNormal(jnp.log(scale), 1.0)
+        for name, scale in zip(self.noise_names, self.noise, strict=True):
+            sites[f"noise_{name}"] = dist.LogNormal(jnp.log(scale), 1.0)
         return sites
 
     def medians(self) -> dict[str, Array]:
@@ -104,8 +107,14 @@ class Prior:
         return [kernels.factor(self.kernels[term.name], term, values) for term in self.terms]
 
     def noises(self, values: Mapping[str, Array]) -> Float[Array, " bead_type"]:
-        """Noise of each bead type [kJ/mol/nm]."""
-        return jnp.stack([values[f"noise_{bead}"] for bead in self.bead_types])
+        """Noise of each class [kJ/mol/nm]; one where it is part of the data."""
+        if not self.noise_names:
+            return jnp.ones(1)
+        return jnp.stack([values[f"noise_{name}"] for name in self.noise_names])
+
+    def without_noise(self) -> Prior:
+        """The same prior for data that hold their noise."""
+        return replace(self, noise=(), noise_names=())
 
 
 def reduce(prior: Prior, sums: Sums) -> Reduced:

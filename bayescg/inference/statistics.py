@@ -1,34 +1,63 @@
-"""Sufficient statistics of force matching: one streamed pass over a trajectory, after which it is never read again.
+"""Sufficient statistics of force matching: what one pass over a trajectory leaves, after which it is never read again.
 
 Bead forces are linear in the coefficients, f = J w + noise, and J depends neither on kernels nor on noise. Everything
 that any later posterior needs are the sums J'J, J'f and |f|^2, here kept by time block and bead type, with the columns
-of the baselines' forces appended to J (Noid et al., J. Chem. Phys. 128, 244114 (2008), doi:10.1063/1.2938860).
+of the baselines' forces appended to J (Noid et al., J. Chem. Phys. 128, 244114 (2008), doi:10.1063/1.2938860), and the
+products of bead scores about a frozen pilot, from which the covariance of J'f follows whatever the noise.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
+from jaxtyping import Float
 
 from bayescg import __version__
-from bayescg._runtime import double_precision, progress, write_netcdf
-from bayescg.data.dataset import check_temperature
-from bayescg.inference.blocks import MAX_BLOCKS, Sums, combine, merge_to_level
-from bayescg.inference.frames import accumulate, zeros
-from bayescg.potentials import Interactions, Potential
+from bayescg._runtime import write_netcdf
+from bayescg.inference.blocks import Key, Sums, combine, type_pairs
+from bayescg.potentials import Potential
 
-_FORMAT = 1
+_FORMAT = 2
+
+
+class NoiseClass(NamedTuple):
+    """Beads that share one force noise: those of one type in one system."""
+
+    system: str
+    bead_type: str
+
+
+@dataclass(frozen=True)
+class Pilot:
+    """A first fit, frozen: the point about which scores are taken, so that their products add up over any split.
+
+    Attributes:
+        potential: the potential, all ranges filled in.
+        coefficients: (basis,) [kJ/mol].
+        radius: beads closer than this have correlated noise [nm]; about the first shell.
+    """
+
+    potential: Potential
+    coefficients: tuple[float, ...]
+    radius: float
+
+    def __repr__(self) -> str:
+        return f"Pilot({len(self.coefficients)} coefficients, radius={self.radius:.3g} nm)"
 
 
 @dataclass(frozen=True, eq=False)
 class ForceStatistics:
     """Sums of one pass. `a + b` adds those of disjoint frames; any split of a trajectory gives the same sums.
+
+    Trajectories of several systems (compositions, densities) add up to statistics of one potential fitted to all of
+    them, each with a force noise of its own (the extended ensemble of Mullinax & Noid, doi:10.1063/1.3220627).
 
     Attributes:
         potential: the potential with all ranges filled in.
@@ -39,16 +68,22 @@ class ForceStatistics:
         frames: for each source, the absolute frame numbers that were read.
         counts: for each term, interactions by knot interval of its spline.
         ranges: for each term, smallest and largest descriptor met.
+        systems: the system that each source belongs to.
+        weights: weight of each system's log likelihood.
+        pilot: about which scores were taken; None: there are none.
     """
 
     potential: Potential
     temperature: float
     bead_types: tuple[str, ...]
-    sums: dict[tuple[str, int], Sums]
+    sums: dict[Key, Sums]
     levels: dict[str, int]
     frames: dict[str, np.ndarray]
     counts: dict[str, np.ndarray]
     ranges: dict[str, tuple[float, float]]
+    systems: dict[str, str]
+    weights: dict[str, float]
+    pilot: Pilot | None = None
 
     @property
     def n_frames(self) -> int:
@@ -56,36 +91,88 @@ class ForceStatistics:
         return sum(len(numbers) for numbers in self.frames.values())
 
     @property
+    def keys(self) -> list[Key]:
+        """(source, block number) in the order of `blocks`."""
+        return sorted(self.sums)
+
+    @property
+    def noise_classes(self) -> tuple[NoiseClass, ...]:
+        """System and bead type of each entry of the type axis of `blocks` and `total`."""
+        kept = []
+        for system in sorted(self.weights):
+            for k, bead in enumerate(self.bead_types):
+                of = [key for key in self.sums if self.systems[key[0]] == system]
+                if len(self.weights) == 1 or any(self.sums[key].components[k] > 0 for key in of):
+                    kept.append(NoiseClass(system, bead))
+        return tuple(kept)
+
+    @property
+    def noise_names(self) -> tuple[str, ...]:
+        """A name for each noise class: the bead type, with the system if there are several."""
+        several = len(self.weights) > 1
+        return tuple(f"{c.bead_type}_{c.system}" if several else c.bead_type for c in self.noise_classes)
+
+    @property
     def blocks(self) -> list[Sums]:
-        """Sums of each block, in order of source and time."""
-        return [self.sums[key] for key in sorted(self.sums)]
+        """Weighted sums of each block, in order of source and time; the type axis runs over `noise_classes`."""
+        classes = self.noise_classes
+        return [self._by_class(key, classes) for key in self.keys]
 
     def total(self) -> Sums:
         """Sums over all blocks."""
         blocks = self.blocks
         return Sums(*(np.sum([getattr(b, f) for b in blocks], axis=0) for f in Sums._fields))
 
+    def score_covariance(
+        self, precision: Float[np.ndarray, " noise_class"], only: Key | None = None
+    ) -> Float[np.ndarray, "basis basis"]:
+        """Covariance of the total score sum_t precision_t J_t'(f_t - J_t w~), from neighboring beads' products.
+
+        Args:
+            precision: weight of each noise class's scores.
+            only: the share of one block; None: all of them.
+
+        Raises:
+            ValueError: if the pass was made without a pilot.
+        """
+        if self.pilot is None:
+            raise ValueError(_NO_PILOT)
+        total = np.zeros((self.potential.n_basis,) * 2)
+        of_class = dict(zip(self.noise_classes, np.asarray(precision, float), strict=True))
+        for (source, number), block in self.sums.items():
+            if only is not None and (source, number) != only:
+                continue
+            system = self.systems[source]
+            p = [self.weights[system] * of_class.get(NoiseClass(system, bead), 0.0) for bead in self.bead_types]
+            for (a, b), product in zip(type_pairs(len(p)), block.scores, strict=True):
+                total += p[a] * p[b] * product
+        return total
+
+    def weighted(self, weight: float) -> ForceStatistics:
+        """The same statistics of one system with this weight on their log likelihood when added to others.
+
+        Raises:
+            ValueError: if the weight is not positive.
+        """
+        if not weight > 0:
+            raise ValueError(f"weight={weight}: give a positive number")
+        return dataclasses.replace(self, weights=dict.fromkeys(self.weights, float(weight)))
+
+    def without_scores(self) -> ForceStatistics:
+        """The same sums without scores, to be added to others whatever their pilot."""
+        sums = {key: block._replace(scores=block.scores[:0]) for key, block in self.sums.items()}
+        return dataclasses.replace(self, sums=sums, pilot=None)
+
     def __add__(self, other: ForceStatistics) -> ForceStatistics:
         """Statistics of both sets of frames together.
 
         Raises:
-            ValueError: if potentials, temperatures or bead types differ, or a frame would be counted twice.
+            ValueError: if potentials, temperatures, bead types, pilots or weights of one system differ, or a frame
+                would be counted twice.
         """
         if not isinstance(other, ForceStatistics):
             return NotImplemented
-        if self.potential != other.potential:
-            raise ValueError(
-                "statistics of different potentials cannot be added; bonds without a range get one from their own "
-                "data: call potential.with_ranges(cg) once and use the result for every trajectory"
-            )
-        if self.temperature != other.temperature:
-            raise ValueError(f"temperatures differ: {self.temperature} K and {other.temperature} K")
-        if self.bead_types != other.bead_types:
-            raise ValueError(f"bead types differ: {self.bead_types} and {other.bead_types}")
-        for source in set(self.frames) & set(other.frames):
-            twice = np.intersect1d(self.frames[source], other.frames[source])
-            if len(twice):
-                raise ValueError(f"{len(twice)} frames of {source!r} would count twice (first: {twice[0]})")
+        _check_addable(self, other)
         sums, levels = combine(self.sums, self.levels, other.sums, other.levels)
         names = [term.name for term in self.potential.terms]
         empty = np.zeros(0, np.int64)
@@ -104,11 +191,27 @@ class ForceStatistics:
                 n: (min(self.ranges[n][0], other.ranges[n][0]), max(self.ranges[n][1], other.ranges[n][1]))
                 for n in names
             },
+            {**self.systems, **other.systems},
+            {**self.weights, **other.weights},
+            self.pilot,
         )
+
+    def _by_class(self, key: Key, classes: tuple[NoiseClass, ...]) -> Sums:
+        block, system = self.sums[key], self.systems[key[0]]
+        if len(self.weights) == 1 and self.weights[system] == 1.0:
+            return block
+        fields = []
+        for values in block[:4]:
+            placed = np.zeros((len(classes), *values.shape[1:]))
+            for k, (of, bead) in enumerate(classes):
+                if of == system:
+                    placed[k] = self.weights[system] * values[self.bead_types.index(bead)]
+            fields.append(placed)
+        return Sums(*fields, block.scores)
 
     def to_dataset(self) -> xr.Dataset:
         """All numbers as a Dataset with dims (block, bead_type, column, column_)."""
-        keys = sorted(self.sums)
+        keys = self.keys
         blocks = [self.sums[key] for key in keys]
         variables: dict = {
             "gram": (("block", "bead_type", "column", "column_"), np.stack([b.gram for b in blocks])),
@@ -116,6 +219,9 @@ class ForceStatistics:
             "square": (("block", "bead_type"), np.stack([b.square for b in blocks])),
             "components": (("block", "bead_type"), np.stack([b.components for b in blocks])),
         }
+        if self.pilot is not None:
+            variables["scores"] = (("block", "type_pair", "basis", "basis_"), np.stack([b.scores for b in blocks]))
+            variables["pilot"] = ("basis", np.asarray(self.pilot.coefficients), {"radius": self.pilot.radius})
         for name, counts in self.counts.items():
             variables[f"counts_{name}"] = (f"interval_{name}", counts)
         for number, (source, frames) in enumerate(sorted(self.frames.items())):
@@ -133,6 +239,8 @@ class ForceStatistics:
             "temperature": self.temperature,
             "levels": json.dumps(self.levels),
             "ranges": json.dumps({name: list(pair) for name, pair in self.ranges.items()}),
+            "systems": json.dumps(self.systems),
+            "weights": json.dumps(self.weights),
         }
         return xr.Dataset(variables, coords, attrs)
 
@@ -145,12 +253,19 @@ class ForceStatistics:
         """
         if data.attrs.get("kind") != "force statistics" or int(data.attrs["format"]) != _FORMAT:
             raise ValueError(f"not force statistics of format {_FORMAT}: {dict(data.attrs)!r:.200}")
+        potential = Potential.from_json(data.attrs["potential"])
         keys = zip(data["block_source"].values.tolist(), data["block_number"].values.tolist(), strict=True)
+        pilot, none = None, np.zeros((0, potential.n_basis, potential.n_basis))
+        if "pilot" in data:
+            values = tuple(data["pilot"].values.tolist())
+            pilot = Pilot(potential, values, float(data["pilot"].attrs["radius"]))
+        fields = ("gram", "cross", "square", "components")
         sums = {
-            (str(source), int(number)): Sums(*(data[name].values[row] for name in Sums._fields))
+            (str(source), int(number)): Sums(
+                *(data[name].values[row] for name in fields), none if pilot is None else data["scores"].values[row]
+            )
             for row, (source, number) in enumerate(keys)
         }
-        potential = Potential.from_json(data.attrs["potential"])
         frames = [data[name] for name in data.data_vars if str(name).startswith("frames_")]
         return cls(
             potential,
@@ -161,6 +276,9 @@ class ForceStatistics:
             {str(array.attrs["source"]): array.values for array in frames},
             {term.name: data[f"counts_{term.name}"].values for term in potential.terms},
             {name: (pair[0], pair[1]) for name, pair in json.loads(data.attrs["ranges"]).items()},
+            json.loads(data.attrs["systems"]),
+            json.loads(data.attrs["weights"]),
+            pilot,
         )
 
     def save(self, path: str | os.PathLike[str]) -> Path:
@@ -184,114 +302,45 @@ class ForceStatistics:
         return cls.from_dataset(data)
 
     def __repr__(self) -> str:
+        systems = f", {len(self.weights)} systems" if len(self.weights) > 1 else ""
+        scores = ", with scores" if self.pilot is not None else ""
         return (
-            f"ForceStatistics({self.n_frames} frames in {len(self.sums)} blocks, "
+            f"ForceStatistics({self.n_frames} frames in {len(self.sums)} blocks{systems}{scores}, "
             f"{self.potential.n_basis} coefficients, bead types {', '.join(self.bead_types)}, {self.temperature:g} K)"
         )
 
 
-def force_statistics(potential: Potential, data: xr.Dataset | Iterable[xr.Dataset]) -> ForceStatistics:
-    """One pass over mapped frames.
-
-    Args:
-        potential: what to fit. Ranges that bonds left open are filled in from the first chunk.
-        data: a CG dataset with forces, or an iterable of chunks of one (`bayescg.stream`), of which only one is held.
-
-    Returns:
-        The sums that `force_match` needs.
-
-    Raises:
-        ValueError: if the data hold no forces or no frames, or do not fit the potential.
-    """
-    chunks = [data] if isinstance(data, xr.Dataset) else data
-    total: ForceStatistics | None = None
-    frames = data.sizes.get("frame", 1) if isinstance(data, xr.Dataset) else None
-    with progress("Force statistics", frames) as advance:
-        for chunk in chunks:
-            if total is not None:
-                potential = total.potential
-            part = _pass(potential, chunk, advance)
-            total = part if total is None else total + part
-    if total is None:
-        raise ValueError("there are no frames: the trajectory is empty")
-    return total
+_NO_PILOT = (
+    "these statistics hold no scores, which calibrated error bars need: make them with force_statistics(potential, "
+    "data, pilot=bayescg.fit_pilot(potential, cg)), or fit with calibration='none'"
+)
 
 
-def _pass(potential: Potential, cg: xr.Dataset, advance) -> ForceStatistics:
-    if "frame" not in cg.dims:
-        cg = cg.expand_dims("frame")
-    if cg.sizes["frame"] == 0:
-        raise ValueError("there are no frames: the trajectory is empty")
-    if "forces" not in cg:
+def _check_addable(a: ForceStatistics, b: ForceStatistics) -> None:
+    if a.potential != b.potential:
         raise ValueError(
-            "the data hold no forces: force matching needs a trajectory written with forces (GROMACS nstfout, LAMMPS "
-            "dump fx fy fz); without forces, fit the structure instead"
+            "statistics of different potentials cannot be added; bonds without a range get one from their own "
+            "data: call potential.with_ranges(cg) once and use the result for every trajectory"
         )
-    if "temperature" not in cg.attrs:
-        raise ValueError("the data have no temperature: give temperature= [K] when mapping")
-    temperature = check_temperature(cg.attrs["temperature"])
-    potential = potential.with_ranges(cg)
-    interactions = Interactions.of(potential, cg)
-    types = potential.bead_types
-    rows = [np.flatnonzero(interactions.type_index == k).astype(np.int32) for k in range(len(types))]
-    source = str(cg.attrs.get("source", "data"))
-    numbers = np.asarray(cg["frame"].values, np.int64) if "frame" in cg.coords else np.arange(cg.sizes["frame"])
-    if len(np.unique(numbers)) < len(numbers):
-        raise ValueError("some frame numbers appear twice in the data: the same frames would count twice")
-    level = 0
-    sums: dict[tuple[str, int], Sums] = {}
-    counts = {term.name: np.zeros(term.spline.intervals) for term in potential.terms}
-    low = dict.fromkeys(counts, np.inf)
-    high = dict.fromkeys(counts, -np.inf)
-    positions, forces = np.asarray(cg["positions"].values), np.asarray(cg["forces"].values)
-    for name, values in (("positions", positions), ("forces", forces)):
-        if not np.all(np.isfinite(values)):
-            frame, bead = np.argwhere(~np.isfinite(values))[0][:2]
-            raise ValueError(f"{name} of bead {bead} in frame {numbers[frame]} are not finite: leave that frame out")
-    boxes = np.broadcast_to(np.asarray(cg["box"].values, float), (len(numbers), 3, 3))
-    sizes: dict[str, int] = {}
-    with double_precision():
-        columns = potential.n_basis + sum(term.baseline is not None for term in potential.terms)
-        open_key, open_sums = None, None
-        everything = rows if len(rows) > 1 or len(rows[0]) < interactions.n_beads else None
-        for k, number in enumerate(numbers.tolist()):
-            key = (source, number >> level)
-            if key != open_key:
-                if open_key is not None:
-                    _add(sums, open_key, open_sums)
-                    if len(sums) > MAX_BLOCKS:
-                        while len(sums) > MAX_BLOCKS:
-                            level += 1
-                            sums = merge_to_level(sums, level - 1, level)
-                        key = (source, number >> level)
-                open_key, open_sums = key, zeros(len(rows), columns)
-            configuration = interactions.configuration(positions[k].astype(float), boxes[k], sizes=sizes)
-            open_sums, found = accumulate(potential, open_sums, configuration, forces[k].astype(float), everything)
-            for name, (histogram, lowest, highest) in found.items():
-                counts[name] += np.asarray(histogram)
-                low[name], high[name] = min(low[name], float(lowest)), max(high[name], float(highest))
-            advance(1)
-        _add(sums, open_key, open_sums)
-        while len(sums) > MAX_BLOCKS:
-            level += 1
-            sums = merge_to_level(sums, level - 1, level)
-    for name in counts:
-        if not np.isfinite(low[name]):
+    if a.temperature != b.temperature:
+        raise ValueError(
+            f"temperatures differ: {a.temperature} K and {b.temperature} K; a CG potential is a free energy and holds "
+            "at one temperature: fit each by itself"
+        )
+    if a.bead_types != b.bead_types:
+        raise ValueError(f"bead types differ: {a.bead_types} and {b.bead_types}")
+    if a.pilot != b.pilot:
+        raise ValueError(
+            f"pilots differ: {a.pilot} and {b.pilot}; products of scores add up about one point only: call "
+            "fit_pilot(potential, cg) once and give its result to every force_statistics"
+        )
+    for system in set(a.weights) & set(b.weights):
+        if a.weights[system] != b.weights[system]:
             raise ValueError(
-                f"{name}: no interaction within its range in {len(numbers)} frames; check bead types and cutoff"
+                f"system {system!r} has the weights {a.weights[system]} and {b.weights[system]}: give all its "
+                "statistics one weight, or the systems different names by force_statistics(..., system=)"
             )
-    return ForceStatistics(
-        potential,
-        temperature,
-        types,
-        sums,
-        {source: level},
-        {source: numbers},
-        counts,
-        {name: (low[name], high[name]) for name in counts},
-    )
-
-
-def _add(sums: dict, key, block: Sums) -> None:
-    block = Sums(*(np.asarray(part) for part in block))
-    sums[key] = block if key not in sums else Sums(*(a + b for a, b in zip(sums[key], block, strict=True)))
+    for source in set(a.frames) & set(b.frames):
+        twice = np.intersect1d(a.frames[source], b.frames[source])
+        if len(twice):
+            raise ValueError(f"{len(twice)} frames of {source!r} would count twice (first: {twice[0]})")

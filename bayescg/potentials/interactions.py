@@ -68,8 +68,13 @@ class Interactions:
     excluded: Int[np.ndarray, " excluded"]
 
     @classmethod
-    def of(cls, potential: Potential, cg: xr.Dataset) -> Interactions:
+    def of(cls, potential: Potential, cg: xr.Dataset, *, partial: bool = False) -> Interactions:
         """Find the interactions of a potential in a system.
+
+        Args:
+            potential: the potential.
+            cg: the system.
+            partial: bead types that the system lacks are no error: their terms have no interactions here.
 
         Raises:
             ValueError: if a term names a bead type that the data lack, a bonded term matches nothing, beads carry net
@@ -79,7 +84,7 @@ class Interactions:
         known = sorted(set(present.tolist()))
         for term in potential.terms:
             for bead in term.types:
-                if bead not in known:
+                if bead not in known and not (partial and set(known) & set(potential.bead_types)):
                     raise ValueError(f"{term.name} names bead type {bead!r}; the data have {', '.join(known)}")
         if "charge" in cg.coords and np.any(np.abs(cg["charge"].values) > 1e-3):
             worst = present[np.argmax(np.abs(cg["charge"].values))]
@@ -105,7 +110,7 @@ class Interactions:
         return cls(
             potential,
             n_beads,
-            {t.name: bonded_tuples(t, cg) for t in potential.terms if not isinstance(t, Pair)},
+            {t.name: _bonded(t, cg, known, partial) for t in potential.terms if not isinstance(t, Pair)},
             np.array([types.index(bead) if bead in types else -1 for bead in present]),
             np.sort(pairs[:, 0].astype(np.int64) * n_beads + pairs[:, 1]),
         )
@@ -163,6 +168,12 @@ class Interactions:
             padded[: len(found)] = found
             tuples[name] = padded
         return Configuration(positions, box, tuples)
+
+
+def _bonded(term: Term, cg: xr.Dataset, known: list[str], partial: bool) -> Int[np.ndarray, "interaction body"]:
+    if partial and not set(term.types) <= set(known):
+        return np.zeros((1, term.body), np.int32)  # one padded tuple, as everywhere: bead 0 with itself
+    return bonded_tuples(term, cg)
 
 
 def _warn_of_missing_pairs(potential: Potential, present: list[str]) -> None:

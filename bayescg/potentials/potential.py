@@ -125,6 +125,20 @@ class Potential:
                 terms.append(term)
         return Potential(*terms, exclude_bonds=self.exclude_bonds)
 
+    def filled_by(self, other: Potential) -> bool:
+        """Whether the other potential is this one with the ranges filled in that bonds leave open."""
+        if len(self.terms) != len(other.terms):
+            return False
+        filled = [
+            dataclasses.replace(
+                a, start=b.start if a.start is None else a.start, stop=b.stop if a.stop is None else a.stop
+            )
+            if isinstance(a, Bond) and isinstance(b, Bond)
+            else a
+            for a, b in zip(self.terms, other.terms, strict=True)
+        ]
+        return Potential(*filled, exclude_bonds=self.exclude_bonds) == other
+
     def energy(self, configuration: Configuration, coefficients: Float[Array, " basis"]) -> Float[Array, ""]:
         """Potential energy [kJ/mol] of one configuration."""
         parts = self._parts(coefficients)

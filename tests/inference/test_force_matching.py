@@ -19,12 +19,19 @@ PLAN = Sampling(chains=2, warmup=300, draws=400)
 @pytest.fixture(scope="module")
 def statistics():
     data = systems.lennard_jones(40, seed=5)
-    return bcg.force_statistics(POTENTIAL, systems.with_noise(data, float(data["forces"].std()), 0))
+    noisy = systems.with_noise(data, float(data["forces"].std()), 0)
+    return bcg.force_statistics(POTENTIAL, noisy, pilot=bcg.fit_pilot(POTENTIAL, noisy))
 
 
 @pytest.fixture(scope="module")
 def nuts(statistics):
-    return bcg.force_match(POTENTIAL, statistics, sampling=PLAN, key=jax.random.key(0))
+    return plain_fit(statistics)
+
+
+def plain_fit(statistics, **choices):
+    """Noise is independent in these data, so that the plain posterior is exact and evidence means something."""
+    choices = {"calibration": "none", "sampling": PLAN, "key": jax.random.key(0), **choices}
+    return bcg.force_match(POTENTIAL, statistics, **choices)
 
 
 def test_layout(nuts):
@@ -46,7 +53,7 @@ def test_layout(nuts):
 
 @pytest.mark.parametrize("method", ["laplace", "vi"])
 def test_methods_agree_with_nuts(nuts, statistics, method):
-    other = bcg.force_match(POTENTIAL, statistics, method=method, sampling=PLAN, key=jax.random.key(1))
+    other = plain_fit(statistics, method=method, key=jax.random.key(1))
     r = nuts["posterior"]["x_A-A"].values
     # Down to the smallest distance met: below it the grid shows the wall.
     inside = (r > statistics.ranges["A-A"][0]) & (r < 0.84)
@@ -62,7 +69,7 @@ def test_methods_agree_with_nuts(nuts, statistics, method):
 
 
 def test_same_key_same_posterior(nuts, statistics):
-    again = bcg.force_match(POTENTIAL, statistics, sampling=PLAN, key=jax.random.key(0))
+    again = plain_fit(statistics)
     np.testing.assert_array_equal(again["posterior"]["coefficients"], nuts["posterior"]["coefficients"])
 
 
@@ -74,19 +81,26 @@ def test_arviz_takes_the_result_and_its_file(nuts, statistics, tmp_path):
     assert list(table.index) == ["lengthscale_A-A", "noise_A"]
     score = arviz_stats.loo(tree)
     assert abs(score.elpd - nuts.attrs["elpd"]) < 0.01 * nuts.attrs["elpd_se"]
-    rough = bcg.force_match(
-        POTENTIAL, statistics, kernels={"A-A": gpjax.kernels.Matern12()}, method="laplace", key=jax.random.key(0)
-    )
+    rough = plain_fit(statistics, kernels={"A-A": gpjax.kernels.Matern12()}, method="laplace", sampling=Sampling())
     ranking = arviz_stats.compare({"smooth": tree, "rough": rough})
     assert list(ranking.index) == ["smooth", "rough"]
 
 
 @pytest.mark.filterwarnings("ignore:the Gaussian at the mode")
 def test_evidence_prefers_the_smoother_kernel(nuts, statistics):
-    rough = bcg.force_match(
-        POTENTIAL, statistics, kernels={"A-A": gpjax.kernels.Matern12()}, method="laplace", key=jax.random.key(0)
-    )
+    rough = plain_fit(statistics, kernels={"A-A": gpjax.kernels.Matern12()}, method="laplace", sampling=Sampling())
     assert nuts.attrs["log_evidence"] > rough.attrs["log_evidence"] + 3
+
+
+def test_independent_noise_needs_no_calibration(nuts, statistics):
+    calibrated = bcg.force_match(POTENTIAL, statistics, sampling=PLAN, key=jax.random.key(0))
+    r = nuts["posterior"]["x_A-A"].values
+    inside = (r > statistics.ranges["A-A"][0]) & (r < 0.84)
+    plain, other = (tree["posterior"]["f_A-A"].values[..., inside] for tree in (nuts, calibrated))
+    assert np.abs((other.mean((0, 1)) - plain.mean((0, 1))) / plain.std((0, 1))).max() < 0.5
+    ratio = other.std((0, 1)) / plain.std((0, 1))
+    assert 0.8 < np.exp(np.mean(np.log(ratio))) < 1.25
+    assert 0.85 < calibrated.attrs["score_variance"] < 1.2
 
 
 def test_bad_chains_are_named():
@@ -116,7 +130,8 @@ def test_several_bead_types_have_a_noise_each():
     scale = np.where(half == "A", 20.0, 60.0)[None, :, None]
     noisy = data.assign(forces=data["forces"] + rng.normal(size=data["forces"].shape) * scale)
     potential = bcg.Potential(*(bcg.Pair(a, b, systems.CUTOFF, knot_spacing=0.02) for a, b in ("AA", "AB", "BB")))
-    posterior = bcg.force_match(potential, noisy, method="laplace", key=jax.random.key(0))["posterior"]
+    posterior = bcg.force_match(potential, noisy, method="laplace", calibration="none", key=jax.random.key(0))
+    posterior = posterior["posterior"]
     for bead, expected in (("A", 20.0), ("B", 60.0)):
         noise = posterior[f"noise_{bead}"]
         assert abs(float(noise.mean()) - expected) < 4 * float(noise.std()) + 0.01 * expected

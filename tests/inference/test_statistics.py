@@ -10,7 +10,9 @@ import pytest
 import bayescg as bcg
 from bayescg._runtime import double_precision
 from bayescg.data import Topology
-from bayescg.inference.statistics import ForceStatistics, force_statistics
+from bayescg.data.neighbors import minimum_image
+from bayescg.inference.statistics import ForceStatistics
+from bayescg.inference.streaming import force_statistics
 from bayescg.potentials import WCA, Interactions
 
 pytestmark = pytest.mark.filterwarnings("ignore:no pair term for A-A")
@@ -41,8 +43,13 @@ def data():
 
 
 @pytest.fixture(scope="module")
-def whole(data):
-    return force_statistics(POTENTIAL, data)
+def pilot(data):
+    return bcg.fit_pilot(POTENTIAL, data, frames=20)
+
+
+@pytest.fixture(scope="module")
+def whole(data, pilot):
+    return force_statistics(POTENTIAL, data, pilot=pilot)
 
 
 def assert_same(a: ForceStatistics, b: ForceStatistics, rtol=1e-12):
@@ -58,22 +65,23 @@ def assert_same(a: ForceStatistics, b: ForceStatistics, rtol=1e-12):
 
 
 @pytest.mark.parametrize("chunks", [1, 2, 7, 50])
-def test_any_split_gives_the_same_sums(data, whole, chunks):
+def test_any_split_gives_the_same_sums(data, whole, pilot, chunks):
     edges = np.linspace(0, data.sizes["frame"], chunks + 1).astype(int)
     parts = [data.isel(frame=slice(a, b)) for a, b in itertools.pairwise(edges)]
-    assert_same(whole, force_statistics(POTENTIAL, iter(parts)))
-    one_by_one = [force_statistics(POTENTIAL, part) for part in parts]
+    assert_same(whole, force_statistics(POTENTIAL, iter(parts), pilot=pilot))
+    one_by_one = [force_statistics(POTENTIAL, part, pilot=pilot) for part in parts]
     assert_same(whole, sum(one_by_one[1:], start=one_by_one[0]))
     order = np.random.default_rng(0).permutation(chunks)
     shuffled = [one_by_one[k] for k in order]
     assert_same(whole, sum(shuffled[1:], start=shuffled[0]))
 
 
-def test_sums_equal_a_dense_design(data, whole):
+def test_sums_equal_a_dense_design(data, whole, pilot):
     interactions = Interactions.of(POTENTIAL, data)
     types = np.asarray(data["bead_type"].values)
     design_rows, baseline_forces = jax.jit(POTENTIAL.design_rows), jax.jit(POTENTIAL.baseline_forces)
-    gram = cross = square = 0
+    gram = cross = square = scores = 0
+    types_of = np.where(data["bead_type"].values == "A", 0, 1)
     with double_precision():
         for frame in range(data.sizes["frame"]):
             box = data["box"].values[frame]
@@ -87,12 +95,30 @@ def test_sums_equal_a_dense_design(data, whole):
             gram = gram + np.stack([np.einsum("nkx,nlx->kl", a, a) for a, _ in per_type])
             cross = cross + np.stack([np.einsum("nkx,nx->k", a, b) for a, b in per_type])
             square = square + np.stack([np.sum(b**2) for _, b in per_type])
+            # Scores by the definition: every bead with itself and with all beads nearer than the radius.
+            known = np.concatenate([pilot.coefficients, np.ones(j.shape[1] - rows.shape[1])])
+            own = np.einsum("nkx,nx->nk", rows, f - np.einsum("nkx,k->nx", j, known))
+            x = data["positions"].values[frame].astype(float)
+            apart = minimum_image(x[:, None] - x[None], box)
+            near = np.linalg.norm(apart, axis=-1) < pilot.radius
+            masks = [(0, 0), (0, 1), (1, 1)]
+            scores = scores + np.stack(
+                [own.T @ (near & _between(types_of, a, b)).astype(float) @ own for a, b in masks]
+            )
     total = whole.total()
     assert whole.bead_types == ("A", "B")
     np.testing.assert_allclose(total.gram, gram, atol=1e-11 * np.abs(gram).max())
     np.testing.assert_allclose(total.cross, cross, atol=1e-11 * np.abs(cross).max())
     np.testing.assert_allclose(total.square, square, rtol=1e-12)
     np.testing.assert_array_equal(total.components, [12 * 3 * 130] * 2)
+    np.testing.assert_allclose(total.scores, scores, atol=1e-11 * np.abs(scores).max())
+    weight = np.array([0.3, 2.0])
+    expected = 0.09 * scores[0] + 0.6 * scores[1] + 4.0 * scores[2]
+    np.testing.assert_allclose(whole.score_covariance(weight), expected, atol=1e-11 * np.abs(expected).max())
+
+
+def _between(types, a, b):
+    return (types[:, None] == a) & (types[None] == b) | (types[:, None] == b) & (types[None] == a)
 
 
 def test_blocks_are_bounded_and_aligned(whole):
@@ -120,9 +146,15 @@ def test_open_bond_ranges_come_from_the_data(data):
     assert high <= term.stop
 
 
-def test_addition_refuses_what_does_not_fit(data, whole):
+def test_addition_refuses_what_does_not_fit(data, whole, pilot):
     with pytest.raises(ValueError, match="would count twice"):
-        whole + force_statistics(POTENTIAL, data.isel(frame=[3]))
+        whole + force_statistics(POTENTIAL, data.isel(frame=[3]), pilot=pilot)
+    with pytest.raises(ValueError, match="pilots differ"):
+        whole + force_statistics(POTENTIAL, data.isel(frame=[3]).assign_attrs(source="other"))
+    with pytest.raises(ValueError, match="has the weights 1.0 and 2.0"):
+        whole + force_statistics(POTENTIAL, data.isel(frame=[3]).assign_attrs(source="b"), pilot=pilot).weighted(2.0)
+    with pytest.raises(ValueError, match="give a positive number"):
+        whole.weighted(0.0)
     other = bcg.Potential(bcg.Pair("A", "B", cutoff=0.9))
     with pytest.raises(ValueError, match="different potentials"):
         whole + force_statistics(other, data.isel(frame=[3]))
@@ -155,6 +187,22 @@ def test_bad_data_is_refused(data, change, message):
         changed.attrs = attrs
     with pytest.raises(ValueError, match=message):
         force_statistics(POTENTIAL, changed)
+
+
+def test_a_pilot_of_another_potential_is_refused(data, pilot):
+    other = bcg.Potential(bcg.Pair("A", "B", cutoff=0.8))
+    with pytest.raises(ValueError, match="the pilot belongs to another potential"):
+        force_statistics(other, data, pilot=pilot)
+    with pytest.raises(ValueError, match="at least one frame"):
+        bcg.fit_pilot(POTENTIAL, data, frames=0)
+
+
+def test_scores_are_missing_where_there_was_no_pilot(data):
+    plain = force_statistics(POTENTIAL, data.isel(frame=slice(0, 4)))
+    with pytest.raises(ValueError, match="hold no scores"):
+        plain.score_covariance(np.ones(2))
+    with pytest.raises(ValueError, match="hold no scores"):
+        bcg.force_match(POTENTIAL, plain, key=jax.random.key(0))
 
 
 def test_missing_pair_terms_are_said(data):

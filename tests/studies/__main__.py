@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-STUDIES = ("never_sampled", "known_truth", "engines")
+STUDIES = ("never_sampled", "known_truth", "engines", "water_coverage", "second_liquid", "correlated_noise")
 
 if __name__ == "__main__":
     for name in sys.argv[1:] or STUDIES:

@@ -1,0 +1,193 @@
+"""`coverage`: do the error bars hold? Disjoint segments of a trajectory are refitted and compared with the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
+from itertools import pairwise
+from operator import add
+
+import jax
+import numpy as np
+import xarray as xr
+from jaxtyping import Array, Float
+from scipy import stats
+
+from bayescg import posterior as posterior_room
+from bayescg._runtime import double_precision, map_threads
+from bayescg.inference import marginal
+from bayescg.inference import sampling as sampler
+from bayescg.inference.calibration import CALIBRATIONS
+from bayescg.inference.fit import METHODS, Sampling, fit
+from bayescg.inference.pilot import pilot_of
+from bayescg.inference.priors import build_prior
+from bayescg.inference.statistics import ForceStatistics
+from bayescg.inference.streaming import force_statistics
+from bayescg.potentials import Potential, Term
+
+_FEWEST_SEGMENTS, _FEWEST_FRAMES = 4, 8
+_POINTS = 400
+_RANGES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4, 1.0)
+
+
+def coverage(
+    potential: Potential,
+    cg: xr.Dataset,
+    *,
+    segments: int,
+    method: str = "laplace",
+    ranges: Mapping[str, Sequence[float]] | None = None,
+    probability: float = 0.9,
+    calibration: str = "godambe",
+    key: Array,
+) -> xr.Dataset:
+    """Refit disjoint segments of a trajectory and see how far their force curves lie from that of all other frames.
+
+    Everything that belongs to a fit, hyperparameters, prior mean, pilot and score covariance, comes from the segment
+    alone. With f_seg and sd the mean and standard deviation of the segment's force, f_rest the force fitted to the
+    other frames, n and N the frames of the segment and of all, z = (f_seg - f_rest) / sd * sqrt(1 - n / N) has a
+    standard normal distribution if the error bars are true.
+
+    Args:
+        potential: what to fit.
+        cg: a CG dataset with forces.
+        segments: number of segments of equal length; frames left over at the end belong to none.
+        method: how hyperparameters are sampled, as in `force_match`; "laplace" is accurate enough to check thousands
+            of intervals in a minute.
+        ranges: for each term, edges of the ranges of its descriptor over which z is pooled [nm or rad]; None: six
+            ranges over what every segment has sampled, finer at contact.
+        probability: of the interval whose coverage is counted.
+        calibration: as in `force_match`.
+        key: JAX random key.
+
+    Returns:
+        For each term NAME: `z_NAME` (segment, x_NAME), and by range `rms_NAME` and `rms_se_NAME` (segment jackknife),
+        `covered_NAME` and `covered_se_NAME` (range_NAME), the overall share in the attribute `covered` of each, and
+        the `mean_NAME`, `sd_NAME` (segment, x_NAME) and `rest_NAME` of the forces.
+
+    Raises:
+        ValueError: if there are fewer than 4 segments or 8 frames in each, or an option is unknown.
+    """
+    if method not in METHODS:
+        raise ValueError(f"method must be one of {', '.join(METHODS)}; got {method!r}")
+    if calibration not in CALIBRATIONS:
+        raise ValueError(f"calibration must be one of {', '.join(CALIBRATIONS)}; got {calibration!r}")
+    if not 0 < probability < 1:
+        raise ValueError(f"probability={probability}: choose one between 0 and 1")
+    frames = cg.sizes.get("frame", 1)
+    length = frames // max(segments, 1)
+    if segments < _FEWEST_SEGMENTS or length < _FEWEST_FRAMES:
+        raise ValueError(
+            f"segments={segments} of {frames} frames: at least {_FEWEST_SEGMENTS} segments of {_FEWEST_FRAMES} frames "
+            "are needed to tell scatter from error bars; take fewer segments or a longer trajectory"
+        )
+    potential = potential.with_ranges(cg)
+    parts = [cg.isel(frame=slice(k * length, (k + 1) * length)) for k in range(segments)]
+    statistics = [force_statistics(potential, part) for part in parts]
+    left = [force_statistics(potential, cg.isel(frame=slice(segments * length, None)))] if frames % length else []
+    whole = reduce(add, statistics + left)
+    grids = {t.name: _grid(t, statistics, (ranges or {}).get(t.name)) for t in potential.terms if t.n_basis}
+    rest = _rest(whole, statistics, grids)
+    keys = jax.random.split(key, segments)
+    plan = Sampling(chains=1, warmup=500, draws=400)
+
+    def refit(k: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        found = statistics[k]
+        if calibration != "none":
+            found = force_statistics(potential, parts[k], pilot=pilot_of(found))
+        fitted = fit(found, {}, method=method, calibration=calibration, sampling=plan, key=keys[k])
+        poor.append(fitted.found.attrs.get("laplace_pareto_k", 0.0) > 0.7)
+        draws = fitted.coefficients[0]
+        curves = {n: posterior_room.curves(potential, n, draws, x)[1] for n, x in grids.items()}
+        return {name: (f.mean(axis=0), f.std(axis=0, ddof=1)) for name, f in curves.items()}
+
+    poor: list[bool] = []
+    with double_precision():
+        fits = map_threads(refit, range(segments), "Coverage by segments")
+    z_limit = float(stats.norm.ppf((1 + probability) / 2))
+    result = xr.Dataset(attrs={"segments": segments, "frames_per_segment": length, "probability": probability})
+    result.attrs.update(method=method, calibration=calibration, poor_laplace=sum(poor))
+    for name, x in grids.items():
+        mean, sd = (np.stack([f[name][k] for f in fits]) for k in (0, 1))
+        z = (mean - rest[name]) / sd * np.sqrt(1 - length / frames)
+        edges = _edges(x, (ranges or {}).get(name))
+        result = result.merge(_pooled(name, potential.term(name), x, z, edges, z_limit), combine_attrs="override")
+        dims = ("segment", f"x_{name}")
+        result = result.assign(
+            {f"mean_{name}": (dims, mean), f"sd_{name}": (dims, sd), f"rest_{name}": (dims, rest[name])}
+        )
+    return result
+
+
+def _grid(term: Term, statistics: list[ForceStatistics], edges: Sequence[float] | None) -> Float[np.ndarray, " x"]:
+    """Where forces are compared: what every segment has sampled, or what the user asks for."""
+    if edges is not None:
+        return np.linspace(min(edges), max(edges), _POINTS + 1)[:-1] + 0.5 * (max(edges) - min(edges)) / _POINTS
+    low = max(s.ranges[term.name][0] for s in statistics)
+    high = min(s.ranges[term.name][1] for s in statistics)
+    # Within two knots of the cutoff the force is zero by construction.
+    return np.linspace(low, min(high, term.spline.stop - 2 * term.spline.spacing), _POINTS)
+
+
+def _edges(x: Float[np.ndarray, " x"], asked: Sequence[float] | None) -> Float[np.ndarray, " edge"]:
+    return np.sort(np.asarray(asked, float)) if asked is not None else x[0] + (x[-1] - x[0]) * np.asarray(_RANGES)
+
+
+def _rest(
+    whole: ForceStatistics, parts: list[ForceStatistics], grids: Mapping[str, np.ndarray]
+) -> dict[str, Float[np.ndarray, "segment x"]]:
+    """Force of the fit to all frames outside of each segment, hyperparameters at the mode of all frames."""
+    potential = whole.potential
+    with double_precision():
+        prior = build_prior(whole, {})
+        total = whole.total()
+        target = sampler.density(marginal.model, (prior, marginal.reduce(prior, total)), prior.medians())
+        values = target.constrain(sampler.find_mode(target).position)
+        factors, noises = prior.factors(values), prior.noises(values)
+        coefficients = []
+        for part in parts:
+            others = jax.tree.map(np.subtract, total, part.total())
+            mean, _ = marginal.mean_and_spread(marginal.solve(marginal.reduce(prior, others), factors, noises))
+            coefficients.append(prior.mean + prior.lift @ np.asarray(mean))
+    return {n: posterior_room.curves(potential, n, np.stack(coefficients), x)[1] for n, x in grids.items()}
+
+
+def _pooled(name: str, term: Term, x, z, edges, z_limit: float) -> xr.Dataset:
+    inside = [(x >= a) & (x <= b) for a, b in pairwise(edges)]
+    empty = [f"{a:g}-{b:g}" for a, b, m in zip(edges[:-1], edges[1:], inside, strict=True) if not m.any()]
+    if empty:
+        raise ValueError(f"{name}: no grid point in the ranges {', '.join(empty)} {term.unit}; make them wider")
+
+    def rms(values):
+        return np.sqrt(np.mean(values**2))
+
+    def share(values):
+        return np.mean(np.abs(values) < z_limit)
+
+    by_range = {
+        kind: np.array([_jackknife(function, z[:, m]) for m in inside]).T
+        for kind, function in (("rms", rms), ("covered", share))
+    }
+    overall, error = _jackknife(share, z)
+    dims = (f"range_{name}",)
+    return xr.Dataset(
+        {
+            f"z_{name}": (("segment", f"x_{name}"), z, {"long_name": "(segment - rest) / sd"}),
+            f"rms_{name}": (dims, by_range["rms"][0], {"long_name": "root mean square of z"}),
+            f"rms_se_{name}": (dims, by_range["rms"][1]),
+            f"covered_{name}": (dims, by_range["covered"][0], {"covered": overall, "covered_se": error}),
+            f"covered_se_{name}": (dims, by_range["covered"][1]),
+        },
+        {
+            f"x_{name}": (f"x_{name}", x, {"units": term.unit}),
+            f"low_{name}": (dims, edges[:-1], {"units": term.unit}),
+            f"high_{name}": (dims, edges[1:], {"units": term.unit}),
+        },
+    )
+
+
+def _jackknife(function: Callable, z: Float[np.ndarray, "segment x"]) -> tuple[float, float]:
+    """Estimate and standard error over segments."""
+    count = len(z)
+    without = np.array([function(np.delete(z, k, axis=0)) for k in range(count)])
+    return float(function(z)), float(np.sqrt((count - 1) / count * np.sum((without - without.mean()) ** 2)))

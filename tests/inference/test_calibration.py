@@ -1,0 +1,170 @@
+"""Calibrated data: algebra with known answers, scores of noise whose covariance is known, correlation in time."""
+
+import jax
+import numpy as np
+import pytest
+
+import bayescg as bcg
+from bayescg._runtime import double_precision
+from bayescg.data.neighbors import minimum_image, pairs
+from bayescg.inference import Sampling
+from bayescg.inference.calibration import LongRun, calibrate
+from bayescg.posterior import curves
+from tests.inference import systems
+
+POTENTIAL = bcg.Potential(bcg.Pair("A", "A", systems.CUTOFF, start=0.25, knot_spacing=0.05))
+REACH = 0.37
+"""Of the noise between beads [nm]: about one neighbor each, so that a contact's own noise dominates."""
+
+
+def positive(size, seed, scale=1.0):
+    root = np.random.default_rng(seed).normal(size=(size, 3 * size))
+    return scale * root @ root.T
+
+
+def calibrated(*args, **kwargs):
+    with double_precision():
+        data, report = calibrate(*args, **kwargs)
+        return np.asarray(data.gram[0]), np.asarray(data.cross[0]), report
+
+
+@pytest.mark.parametrize("method", ["godambe", "magnitude"])
+@pytest.mark.parametrize("scale", [0.3, 1.0, 4.0])
+def test_scores_that_follow_the_model_scale_the_precision(method, scale):
+    precision, b, factor = positive(6, 0), np.arange(6.0), np.linalg.cholesky(positive(6, 1))
+    gram, cross, report = calibrated(precision, b, scale * precision, factor, method=method)
+    np.testing.assert_allclose(gram, precision / scale, rtol=1e-10)
+    np.testing.assert_allclose(cross, b / scale, rtol=1e-8, atol=1e-10)
+    assert report["score_variance"] == pytest.approx(scale)
+
+
+def test_without_shrinkage_it_is_the_sandwich():
+    precision, b, factor = positive(5, 2), np.ones(5), np.linalg.cholesky(positive(5, 3))
+    noise = np.random.default_rng(4).normal(size=(5, 5))
+    variance = precision + 0.15 * noise @ noise.T  # mild, so that no eigenvalue reaches the floor
+    # Blocks that all say the same leave nothing to shrink.
+    gram, cross, report = calibrated(precision, b, variance, factor, parts=np.stack([variance / 10] * 10))
+    assert report["score_shrinkage"] < 1e-9
+    half = precision @ np.linalg.inv(variance)
+    np.testing.assert_allclose(gram, half @ precision, rtol=1e-7, atol=1e-8 * np.abs(gram).max())
+    np.testing.assert_allclose(cross, half @ b, rtol=1e-7, atol=1e-8 * np.abs(cross).max())
+
+
+def test_negative_directions_are_clipped():
+    precision, factor = np.eye(4), np.eye(4)
+    variance = np.diag([1.0, 1.0, 1.0, -0.5])
+    gram, _, report = calibrated(precision, np.zeros(4), variance, factor)
+    assert np.all(np.linalg.eigvalsh(gram) > 0)
+    level = 2.5 / 4
+    assert report["score_variance_min"] == pytest.approx(0.25 * level)
+
+
+def test_directions_without_data_stay_with_the_prior():
+    precision = np.diag([5.0, 3.0, 1e-9])
+    gram, _, _ = calibrated(precision, np.ones(3), precision, np.eye(3))
+    np.testing.assert_allclose(gram, np.diag([5.0, 3.0, 0.0]), atol=1e-7)
+
+
+def test_no_data_at_all_is_refused():
+    with pytest.raises(ValueError, match="the data say nothing"), double_precision():
+        calibrate(np.zeros((3, 3)), np.zeros(3), np.zeros((3, 3)), np.eye(3))
+
+
+@pytest.mark.parametrize("rho", [0.0, 0.5, 0.8])
+def test_memory_of_scores_is_found(rho):
+    # The long-run variance of AR(1) scores is (1 + rho) / (1 - rho) times that of independent ones.
+    rng = np.random.default_rng(5)
+    found = []
+    for _ in range(30):
+        noise = rng.normal(size=(64, 20))
+        scores = noise.copy()
+        for k in range(1, 64):
+            scores[k] = rho * scores[k - 1] + np.sqrt(1 - rho**2) * noise[k]
+        run = LongRun(scores, np.full(64, 1 / 64), np.arange(64), np.full(64, "a"))
+        found.append(run.inflation(np.eye(20) / 8))  # 64 blocks of unit variance
+    expected = (1 + rho) / (1 - rho)
+    # Demeaned over 64 blocks and cut at a finite lag: a few per cent are lost, more for longer memory.
+    assert np.mean(found) == pytest.approx(expected, rel=0.02 if rho == 0 else 0.15)
+
+
+def test_blocks_of_different_sources_do_not_correlate():
+    scores = np.tile(np.random.default_rng(0).normal(size=(1, 10)), (16, 1))
+    scores *= np.where(np.arange(16) < 8, 1, -1)[:, None]
+    together = LongRun(scores, np.full(16, 1 / 16), np.arange(16), np.full(16, "a"))
+    apart = together._replace(source=np.array([f"run {k}" for k in range(16)]))
+    assert together.inflation(np.eye(10)) > 1.5 * apart.inflation(np.eye(10))
+
+
+@pytest.fixture(scope="module")
+def liquid():
+    return systems.lennard_jones(12, seed=8)
+
+
+def third_law_noise(data, reach, scale, rng):
+    """Random forces between close beads, equal and opposite: each bead's is anti-correlated with its neighbors'."""
+    forces = np.zeros(data["positions"].shape)
+    for frame, (x, box) in enumerate(zip(data["positions"].values, data["box"].values, strict=True)):
+        close = pairs(x, box, reach)
+        vector = minimum_image(x[close[:, 1]] - x[close[:, 0]], box)
+        pull = rng.normal(0, scale, (len(close), 1)) * vector / np.linalg.norm(vector, axis=1, keepdims=True)
+        np.add.at(forces[frame], close[:, 0], -pull)
+        np.add.at(forces[frame], close[:, 1], pull)
+    return forces
+
+
+def test_scores_know_the_covariance_of_third_law_noise(liquid):
+    rng = np.random.default_rng(0)
+    shells = bcg.fit_pilot(POTENTIAL, liquid)
+    pilot = bcg.Pilot(POTENTIAL, shells.coefficients, 0.5)
+    totals, estimates, independent = [], [], []
+    for _ in range(60):
+        noisy = liquid.assign(forces=liquid["forces"] + third_law_noise(liquid, REACH, 100.0, rng))
+        statistics = bcg.force_statistics(POTENTIAL, noisy, pilot=pilot)
+        total = statistics.total()
+        totals.append(total.cross[0])
+        estimates.append(np.diag(statistics.score_covariance(np.ones(1))))
+        residual = total.square - 2 * total.cross @ np.array(pilot.coefficients)
+        residual = residual + pilot.coefficients @ total.gram[0] @ pilot.coefficients
+        independent.append(np.diag(total.gram[0]) * residual / total.components)
+    true = np.var(totals, axis=0, ddof=1)
+    # Basis functions within the noise's reach that any pair has met.
+    contact = (POTENTIAL.terms[0].sites[: len(true)] < REACH) & (true > 0.01 * true.max())
+    # 60 replicates know a variance to 18 %.
+    np.testing.assert_allclose(np.mean(estimates, axis=0)[contact] / true[contact], 1.0, atol=0.36)
+    assert np.min(np.mean(independent, axis=0)[contact] / true[contact]) < 0.5
+
+
+@pytest.mark.filterwarnings("ignore:the Gaussian at the mode", "ignore:Pareto k")
+def test_calibrated_error_bars_follow_the_scatter_and_plain_ones_do_not(liquid):
+    rng = np.random.default_rng(1)
+    fine = bcg.Potential(bcg.Pair("A", "A", systems.CUTOFF))  # so that the truth is in the model
+    r = np.linspace(0.325, 0.345, 9)
+    means, widths = [], {"godambe": [], "none": []}
+    plan = Sampling(1, 1, 300)
+    for k in range(12):
+        noisy = liquid.assign(forces=liquid["forces"] + third_law_noise(liquid, REACH, 100.0, rng))
+        statistics = bcg.force_statistics(fine, noisy, pilot=bcg.fit_pilot(fine, noisy))
+        for calibration, kept in widths.items():
+            tree = bcg.force_match(
+                fine, statistics, method="laplace", calibration=calibration, sampling=plan, key=jax.random.key(k)
+            )
+            force = curves(fine, "A-A", tree["posterior"]["coefficients"].values[0], r)[1]
+            kept.append(force.std(axis=0))
+            if calibration == "godambe":
+                means.append(force.mean(axis=0))
+    truth = systems.true_force(systems.LJ, r)
+    z = {name: np.sqrt(np.mean(((np.array(means) - truth) / np.array(sd)) ** 2)) for name, sd in widths.items()}
+    assert 0.7 < z["godambe"] < 1.35
+    assert np.mean(widths["godambe"]) > 1.1 * np.mean(widths["none"])
+    assert z["none"] > 1.1 * z["godambe"]
+
+
+def test_report_and_refusals(liquid):
+    tree = bcg.force_match(POTENTIAL, liquid, method="laplace", sampling=Sampling(1, 1, 100), key=jax.random.key(0))
+    assert tree.attrs["calibration"] == "godambe"
+    assert {"score_variance", "score_shrinkage", "score_memory"} <= set(tree.attrs)
+    assert "log_evidence" not in tree.attrs
+    assert not [name for name in tree["posterior"].data_vars if str(name).startswith("noise")]
+    assert tree["constant_data"]["noise"].sizes == {"noise_class": 1}
+    with pytest.raises(ValueError, match="calibration must be one of godambe, magnitude, none"):
+        bcg.force_match(POTENTIAL, liquid, calibration="sandwich", key=jax.random.key(0))
