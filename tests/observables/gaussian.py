@@ -52,3 +52,14 @@ def ensemble(rows, frames, rng, box=10.0):
             "dynamics": json.dumps({"timestep": 0.002, "friction": 1.0, "equilibration": 0.0, "interval": 0.1}),
         },
     )
+
+
+def means(array):
+    """Average of each draw over its blocks."""
+    weight = array["block_weight"] / array["block_weight"].sum("block")
+    return (array.fillna(0.0) * weight).sum("block").transpose("draw", ...).values
+
+
+def rows_of(array, rows):
+    """The coefficients of each draw of a propagated observable, chosen out of these rows."""
+    return rows[array["posterior_draw"].values]
