@@ -17,7 +17,8 @@ from bayescg.inference.marginal import Prior
 from bayescg.inference.reweighting import Reference, batch_length, long_run_covariance
 from bayescg.inference.structure import Frames
 
-_MOST_BATCHES = 64
+_BATCH_NUMBERS = 5_000_000
+"""Most numbers in the covariances of all batches: 40 MB, hundreds of batches of a hundred directions."""
 
 
 class Target(NamedTuple):
@@ -28,7 +29,7 @@ class Target(NamedTuple):
         mean: (free,) <a>, with a = lift' A.
         covariance: (free, free) of a single frame, shrunk.
         error: (free, free) covariance of the mean, from correlated frames.
-        batches: (batch, free) sums of a - <a> over at most 64 stretches of time.
+        batches: (batch, free) sums of a - <a> over stretches of time, longer than its memory.
     """
 
     frames: int
@@ -70,7 +71,8 @@ def target_of(frames: Frames, prior: Prior) -> Target:
     mean = values.mean(axis=(0, 1))
     centered = values - mean
     covariance = np.einsum("rfk,rfl->kl", centered, centered, optimize=True) / max(frames.size - 1, 1)
-    length = max(batch_length(centered), -(-frames.basis.shape[1] // _MOST_BATCHES))
+    most = max(64, _BATCH_NUMBERS // len(mean) ** 2) // frames.runs
+    length = max(batch_length(centered), -(-frames.basis.shape[1] // max(most, 1)))
     starts = np.arange(0, frames.basis.shape[1], length)
     batches = np.add.reduceat(centered, starts, axis=1).reshape(-1, centered.shape[-1])
     error = long_run_covariance(centered) / frames.size

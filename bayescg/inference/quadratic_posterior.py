@@ -109,23 +109,3 @@ def mean(data: Reduced, factor: Float[np.ndarray, "free free"]) -> Float[np.ndar
     """(K^-1 + G)^-1 h at a given factor of K."""
     gram, cross = np.asarray(data.gram[0]), np.asarray(data.cross[0])
     return factor @ np.linalg.solve(np.eye(len(factor)) + factor.T @ gram @ factor, factor.T @ cross)
-
-
-def draw(
-    prior: Prior, data: Reduced, values: Mapping[str, np.ndarray], *, key: Array
-) -> Float[np.ndarray, "chain draw free"]:
-    """One exact Gaussian draw of the free coordinates for every draw of the hyperparameters."""
-    chains, draws = next(iter(values.values())).shape[:2]
-    flat = {name: jnp.asarray(v).reshape(chains * draws, *v.shape[2:]) for name, v in values.items()}
-    free = _draw_each(prior, data, flat, jax.random.split(key, chains * draws))
-    return np.asarray(free).reshape(chains, draws, -1)
-
-
-@jax.jit
-def _draw_each(prior: Prior, data: Reduced, values, keys):
-    def one(item):
-        value, draw_key = item
-        solution = marginal.solve(data, prior.factors(value), prior.noises(value))
-        return marginal.draw(solution, jax.random.normal(draw_key, solution.whitened.shape))
-
-    return jax.lax.map(one, (values, keys))

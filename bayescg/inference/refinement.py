@@ -15,7 +15,7 @@ from jaxtyping import Float
 
 from bayescg._runtime import write_netcdf
 from bayescg.inference.calibration import CALIBRATIONS
-from bayescg.inference.force_matching import METHODS, Sampling
+from bayescg.inference.fit import METHODS, Sampling
 from bayescg.inference.reweighting import Reference
 from bayescg.inference.structure import Frames
 from bayescg.simulation import Langevin

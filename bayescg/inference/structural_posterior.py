@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
-from functools import partial
-
 import jax
 import numpy as np
 import xarray as xr
-from numpyro.infer import Predictive
 
 from bayescg import posterior as posterior_room
 from bayescg.inference import diagnostics, quadratic_posterior
-from bayescg.inference import sampling as sampler
-from bayescg.inference.force_matching import _prior_model
+from bayescg.inference.fit import draw_coefficients, sample_hyperparameters
 from bayescg.inference.iteration import Problem
 from bayescg.inference.newton import Model
 from bayescg.inference.pressure import pressure_at
@@ -21,6 +16,7 @@ from bayescg.inference.refinement import State, table
 from bayescg.inference.reweighting import structure_z
 
 _CHECKED_DRAWS = 64
+_PRIOR_DRAWS = 500
 _DRAWS_KEY = 2_000_000
 
 _MISFIT = (
@@ -45,17 +41,10 @@ def finish(problem: Problem, state: State, notes: list[str]) -> xr.DataTree:
     fit_key, draw_key, prior_key = jax.random.split(jax.random.fold_in(problem.key, _DRAWS_KEY), 3)
     model = Model(prior, problem.target, reference)
     settled = quadratic_posterior.settle(prior, model, state.before, settings)
-    target = quadratic_posterior.density(prior, settled.data)
-    mode = sampler.find_mode(target)
-    plan = settings.sampling
-    if settings.method == "nuts":
-        found = sampler.nuts(target, mode, **dataclasses.asdict(plan), key=fit_key)
-    elif settings.method == "vi":
-        found = sampler.variational(target, mode, plan.chains * plan.draws, key=fit_key)
-    else:
-        found = sampler.laplace(target, mode, plan.chains * plan.draws, key=fit_key)
-    free = quadratic_posterior.draw(prior, settled.data, found.values, key=draw_key)
-    coefficients = prior.mean + free @ prior.lift.T
+    _, _, found = sample_hyperparameters(
+        prior, settled.data, method=settings.method, sampling=settings.sampling, key=fit_key
+    )
+    coefficients = draw_coefficients(prior, settled.data, found.values, key=draw_key)
     attrs: dict[str, object] = {}
     groups = {"iterations": table(state.records)}
     if found.stats:
@@ -63,12 +52,13 @@ def finish(problem: Problem, state: State, notes: list[str]) -> xr.DataTree:
         attrs.update(numbers)
         notes += words
         groups["sample_stats"] = xr.Dataset({n: (("chain", "draw"), v) for n, v in found.stats.items()})
-    sites = Predictive(partial(_prior_model, prior), num_samples=500)(prior_key)
+    keys = jax.random.split(prior_key, max(len(prior.distributions()), 1))
+    sites = {
+        name: np.asarray(distribution.sample(each, (1, _PRIOR_DRAWS)))
+        for each, (name, distribution) in zip(keys, prior.distributions().items(), strict=True)
+    }
     groups["prior"] = xr.Dataset(
-        {
-            name: (("chain", "draw", *(f"{name}_dim_{k}" for k in range(v.ndim - 1))), np.asarray(v)[None])
-            for name, v in sites.items()
-        }
+        {n: (("chain", "draw", *(f"{n}_dim_{k}" for k in range(v.ndim - 2))), v) for n, v in sites.items()}
     )
     center = coefficients.mean(axis=(0, 1))
     groups["constant_data"] = _constants(problem, reference, center)
