@@ -139,6 +139,8 @@ def discrepancy(array: xr.DataArray, predicted: np.ndarray, compared: np.ndarray
         scale = np.sqrt(np.mean(summarize(array)["sd"].values ** 2))
     apart = averages(array)[compared] - predicted
     result = np.full(len(compared), np.nan)
+    if not compared.any():
+        return result
     rms = np.sqrt(np.mean(apart.reshape(len(apart), -1) ** 2, axis=1))
     result[compared] = np.divide(rms, scale, out=np.zeros_like(rms), where=scale > 0)
     return result
