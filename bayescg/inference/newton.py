@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.linalg import eigh
 
-from bayescg.inference.covariance import independent_covariance, shrunk
+from bayescg.inference.covariance import colored, independent_covariance, shrunk, whitened
 from bayescg.inference.marginal import Prior
 from bayescg.inference.reweighting import Reference, batch_length, long_run_covariance
 from bayescg.inference.structure import Frames
@@ -27,14 +27,14 @@ class Target(NamedTuple):
     Attributes:
         frames: n.
         mean: (free,) <a>, with a = lift' A.
-        covariance: (free, free) of a single frame, shrunk.
+        independent: (free, free) covariance of a frame if interactions were independent.
         error: (free, free) covariance of the mean, from correlated frames.
         batches: (batch, free) sums of a - <a> over stretches of time, longer than its memory.
     """
 
     frames: int
     mean: Float[np.ndarray, " free"]
-    covariance: Float[np.ndarray, "free free"]
+    independent: Float[np.ndarray, "free free"]
     error: Float[np.ndarray, "free free"]
     batches: Float[np.ndarray, "batch free"]
 
@@ -49,6 +49,7 @@ class Quadratic(NamedTuple):
         spread: V = n^2 beta^2 [Cov(<a>_data) + Cov(<a>_v)], the covariance of the score over repetitions of data and
             simulation; as large as H where frames are independent and the model is right.
         parts: (batch, free, free) what stretches of the data contribute to V.
+        independent: (free, free) covariance of a frame at v if interactions were independent.
         overlap: effective share of the reference's frames at v.
     """
 
@@ -57,6 +58,7 @@ class Quadratic(NamedTuple):
     precision: Float[np.ndarray, "free free"]
     spread: Float[np.ndarray, "free free"]
     parts: Float[np.ndarray, "batch free free"]
+    independent: Float[np.ndarray, "free free"]
     overlap: float
 
     @property
@@ -70,7 +72,6 @@ def target_of(frames: Frames, prior: Prior) -> Target:
     values = frames.basis @ prior.lift
     mean = values.mean(axis=(0, 1))
     centered = values - mean
-    covariance = np.einsum("rfk,rfl->kl", centered, centered, optimize=True) / max(frames.size - 1, 1)
     most = max(64, _BATCH_NUMBERS // len(mean) ** 2) // frames.runs
     length = max(batch_length(centered), -(-frames.basis.shape[1] // max(most, 1)))
     starts = np.arange(0, frames.basis.shape[1], length)
@@ -78,7 +79,7 @@ def target_of(frames: Frames, prior: Prior) -> Target:
     error = long_run_covariance(centered) / frames.size
     counts = {name: frames.histogram(name) / frames.size for name in frames.counts}
     simple = prior.lift.T @ independent_covariance(prior.potential, counts, frames.size) @ prior.lift
-    return Target(frames.size, mean, shrunk(covariance, error, simple), error, batches)
+    return Target(frames.size, mean, simple, error, batches)
 
 
 class Model:
@@ -129,6 +130,7 @@ class Model:
             n * beta**2 * covariance,
             n**2 * beta**2 * self.target.error + simulated,
             beta**2 * batches[:, :, None] * batches[:, None, :] + simulated / len(batches),
+            simple,
             moments.overlap,
         )
 
@@ -138,10 +140,10 @@ def leap(
 ) -> tuple[Float[np.ndarray, " free"], float, float]:
     """A Newton step farther than reweighting reaches, with the mean Hessian of the way.
 
-    The Hessian changes along the way from Cov_v(a) to, at the end, that of an ensemble with the structure of the data,
-    of which the data's own covariance is a fair guess. Where a reference has far more (or fewer) close contacts than
-    the data, <a> falls exponentially and a plain Newton step gains one kT at a time. For such Poisson-like counts the
-    mean over the way is the logarithmic mean (x - y) / ln(x / y) of both ends, here taken in their joint eigenbasis.
+    Where a reference has far more (or fewer) close contacts than the data, <a> falls exponentially on the way, its
+    covariance with it, and a plain Newton step gains one kT at a time. The covariance at the end is taken to be that
+    of the reference, rescaled from the histograms of the reference to those of the data. For Poisson-like counts the
+    mean over the way then is the logarithmic mean (x - y) / ln(x / y) of both ends, here in their joint eigenbasis.
 
     Args:
         model: about the reference.
@@ -153,9 +155,10 @@ def leap(
         The new position, the length of the whole step as the standard deviation of beta dU, and the share of it taken.
     """
     n, beta = model.target.frames, 1 / model.reference.kT
-    floor = 1e-12 * np.trace(factor.T @ model.target.covariance @ factor) * np.eye(len(factor))
-    here = factor.T @ (local.precision / (n * beta**2)) @ factor + floor
-    there = factor.T @ model.target.covariance @ factor + floor
+    covariance = local.precision / (n * beta**2)
+    end = colored(whitened(covariance, local.independent), model.target.independent)
+    here, there = factor.T @ covariance @ factor, factor.T @ end @ factor
+    there += 1e-12 * np.trace(there) * np.eye(len(there))
     ratio, vectors = eigh(here, there)
     ratio = np.clip(ratio, 1e-6, None)
     near = np.abs(ratio - 1) < 1e-4

@@ -76,7 +76,7 @@ def relative_entropy(
             terms, `start` does not fit, `checkpoint` belongs to another fit, or the first simulation fails.
     """
     problem, state = _begin(potential, cg, kernels or {}, start, settings, key)
-    identity = _identity(problem, state, target_pressure)
+    identity = _identity(problem, state)
     path = None if checkpoint is None else Path(checkpoint)
     if path is not None and path.exists():
         state = load(path, identity)
@@ -159,14 +159,14 @@ def _check(potential: Potential, cg: xr.Dataset) -> float:
     return check_temperature(cg.attrs["temperature"])
 
 
-def _identity(problem: Problem, state: State, target_pressure: float | None) -> str:
-    """What a checkpoint must share with the fit that goes on from it: all but the number of iterations."""
-    settings = dataclasses.replace(problem.settings, iterations=1)
+def _identity(problem: Problem, state: State) -> str:
+    """What a checkpoint must share with the fit that goes on from it: all but iterations, draws and wanted pressure."""
+    chosen = problem.settings
+    settings = dataclasses.replace(chosen, iterations=1, method="laplace", sampling=type(chosen.sampling)())
     words = [
         problem.potential.to_json(),
         repr(problem.temperature),
         repr(settings),
-        repr(target_pressure),
         repr(sorted((name, type(kernel).__name__) for name, kernel in problem.prior.kernels.items())),
     ]
     key = np.asarray(jax.random.key_data(problem.key))

@@ -165,12 +165,13 @@ def liquid():
     return systems.lennard_jones(60)
 
 
-def test_a_liquid_with_a_known_pair_potential_and_its_pressure(liquid):
+def test_a_liquid_with_a_known_pair_potential_and_its_pressure(liquid, tmp_path):
     """Identity mapping: structure alone gives Lennard-Jones back; then a ramp moves the pressure."""
     potential = bcg.Potential(bcg.Pair("A", "A", systems.CUTOFF, knot_spacing=0.02))
     dynamics = bcg.Langevin(timestep=0.004, friction=5.0, equilibration=4.0, interval=0.2)
     settings = dataclasses.replace(QUICK, time=20.0, longest=60.0, dynamics=dynamics, engine="auto")
-    fit = relative_entropy(potential, liquid, settings=settings, key=jax.random.key(0))
+    fitting = {"settings": settings, "key": jax.random.key(0), "checkpoint": tmp_path / "fit.nc"}
+    fit = relative_entropy(potential, liquid, **fitting)
     x = np.linspace(0.34, 0.80, 60)
     draws = fit["posterior"]["coefficients"].values.reshape(-1, potential.n_basis)
     force = curves(potential, "A-A", draws, x)[1]
@@ -179,3 +180,25 @@ def test_a_liquid_with_a_known_pair_potential_and_its_pressure(liquid):
     assert fit["posterior"].attrs["converged"]
     assert np.sqrt(np.mean(z**2)) < 1.6
     assert np.sqrt(np.mean((force.mean(axis=0) - exact) ** 2)) < 0.15 * np.sqrt(np.mean(exact**2))
+    attrs = fit["posterior"].attrs
+    truth = bcg.simulate(
+        bcg.posterior.from_coefficients(
+            bcg.Potential(bcg.Pair("A", "A", systems.CUTOFF, baseline=systems.LJ, learn=False)),
+            np.zeros((1, 0)),
+            temperature=systems.KELVIN,
+        ),
+        liquid.isel(frame=-1),
+        time=60.0,
+        dynamics=dynamics,
+        key=jax.random.key(5),
+    )["pressure"].values[0]
+    error = np.hypot(attrs["pressure_sd_sampling"], attrs["pressure_sd_posterior"])
+    error = np.hypot(error, 2 * truth.std() / np.sqrt(len(truth)))
+    assert abs(attrs["pressure"] - truth.mean()) < 3 * error
+    wanted = attrs["pressure"] - 300.0
+    moved = relative_entropy(potential, liquid, target_pressure=wanted, **fitting)
+    again = bcg.simulate(moved, liquid.isel(frame=-1), time=60.0, dynamics=dynamics, key=jax.random.key(6))
+    found = again["pressure"].values[0]
+    assert moved["posterior"].attrs["ramp"] < 0
+    assert abs(found.mean() - wanted) < 4 * 2 * found.std() / np.sqrt(len(found))
+    assert moved["posterior"].attrs["ramp_dg_A-A"] > fit["posterior"].attrs.get("ramp_dg_A-A", 0.0)

@@ -105,7 +105,7 @@ def fitted(data: Frames, reference: Reference, start=None):
 
 
 def coverage(data: Frames, shortest, reference: Reference, segments: int) -> None:
-    """z = (f_segment - f_rest) / sd * sqrt(1 - n / N) by distance."""
+    """z = (f_segment - f_rest) / sd * sqrt(1 - n / N) by distance, every fit by reweighting one reference."""
     count = data.size
     length = count // segments
     x = np.linspace(EDGES[0], EDGES[-1], 316 * 2)[:-1] + 0.0005
@@ -113,10 +113,12 @@ def coverage(data: Frames, shortest, reference: Reference, segments: int) -> Non
     with double_precision():
         # The reference's own coefficients, where all fits start from.
         center = np.linalg.lstsq(basis, energy, rcond=1e-10)[0]
+        prior, _, everything = fitted(data, reference, center)
+        f_all = curves(POTENTIAL, "W-W", (prior.mean + prior.lift @ everything.position)[None], x)[1][0]
+        print(f"all frames: optimum within trust {everything.reached}", flush=True)
         z, overlaps, reached = [], [], 0
         for k in range(segments):
             chosen = np.arange(k * length, (k + 1) * length)
-            others = np.delete(np.arange(count), chosen)
             part = data.part(chosen)
             smallest = min(shortest[chosen])
             own = Frames(part.basis, part.strained, part.baseline, part.counts, {"W-W": (smallest, 0.9)})
@@ -128,10 +130,8 @@ def coverage(data: Frames, shortest, reference: Reference, segments: int) -> Non
             draws = draw_coefficients(prior, settled.data, found.values, key=jax.random.key(1000 + k))[0]
             force = curves(POTENTIAL, "W-W", draws, x)[1]
             overlaps.append(model.overlap(settled.position))
-            rest_prior, _, rest = fitted(data.part(others), reference, center)
-            there = rest_prior.mean + rest_prior.lift @ rest.position
-            f_rest = curves(POTENTIAL, "W-W", there[None], x)[1][0]
-            z.append((force.mean(axis=0) - f_rest) / force.std(axis=0, ddof=1) * np.sqrt(1 - length / count))
+            # f_seg - f_rest = (f_seg - f_all) N / (N - n) to first order.
+            z.append((force.mean(axis=0) - f_all) / force.std(axis=0, ddof=1) / np.sqrt(1 - length / count))
     z = np.array(z)
     print(f"{segments} segments of {length} frames: {reached} within trust, overlap {np.median(overlaps):.2f}")
     print("range [nm], rms z, 90 % coverage")
