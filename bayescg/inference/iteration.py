@@ -155,7 +155,7 @@ def advance(problem: Problem, state: State, given: tuple[Reference, Float[np.nda
             # Too far: a quarter of the way back from what could be simulated.
             blank = np.full(problem.potential.n_basis, np.nan)
             nothing = Iteration(problem.coefficients(position), blank, blank, *[np.nan] * 5, 0.0)
-            return _back(state, 0.25, nothing, state.reference)
+            return _back(state, 0.25, nothing)
     model = Model(problem.prior, problem.target, reference)
     local = model.quadratic(position)
     factor = factor_at(problem.prior, typical(problem.prior))
@@ -163,7 +163,7 @@ def advance(problem: Problem, state: State, given: tuple[Reference, Float[np.nda
     record = _record(problem, reference, local, position, length, time)
     worse = number > 0 and not state.last and length > 2 * np.nan_to_num(state.records[-1].length, nan=np.inf)
     if worse:
-        return _back(state, 0.5, record, reference)
+        return _back(state, 0.5, record)
     if state.last:
         settled = settle(problem.prior, model, position, settings)
         overlap = model.overlap(settled.position)
@@ -188,13 +188,15 @@ def advance(problem: Problem, state: State, given: tuple[Reference, Float[np.nda
     )
 
 
-def _back(state: State, share: float, record: Iteration, reference: Reference | None) -> State:
-    """A step that made matters worse is taken for its first part only, and the next ones are shorter."""
+def _back(state: State, share: float, record: Iteration) -> State:
+    """A step that made matters worse is taken for its first part only, and the next ones are shorter.
+
+    The reference before it stays: it is the better one.
+    """
     return state.then(
         position=state.before + share * (state.position - state.before),
         radius=share * state.radius,
         records=(*state.records, record._replace(step=0.0)),
-        reference=reference,
     )
 
 

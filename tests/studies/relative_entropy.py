@@ -51,7 +51,8 @@ def main(path: str | None = None) -> None:
     data = structure(POTENTIAL, cg)
     shortest = closest(cg)
     for segments in (20, 40):
-        coverage(data, shortest, reference, segments)
+        for calibration in ("godambe", "magnitude", "none"):
+            coverage(data, shortest, reference, segments, calibration)
 
 
 def report(fit) -> None:
@@ -94,17 +95,17 @@ def closest(cg):
     return np.array(found)
 
 
-def fitted(data: Frames, reference: Reference, start=None):
+def fitted(data: Frames, reference: Reference, start, calibration: str):
     """Prior, model and optimum of some frames, by reweighting alone."""
     kT = BOLTZMANN * KELVIN
     begin = inverted(POTENTIAL, data, kT)
     prior = build_prior(POTENTIAL, data, begin, kT=kT, kernels={})
     model = Model(prior, target_of(data, prior), reference)
-    settings = Refinement(overlap=0.1)
+    settings = Refinement(overlap=0.1, calibration=calibration)
     return prior, model, quadratic_posterior.settle(prior, model, into_free(prior, data, start), settings)
 
 
-def coverage(data: Frames, shortest, reference: Reference, segments: int) -> None:
+def coverage(data: Frames, shortest, reference: Reference, segments: int, calibration: str) -> None:
     """z = (f_segment - f_rest) / sd * sqrt(1 - n / N) by distance, every fit by reweighting one reference."""
     count = data.size
     length = count // segments
@@ -113,7 +114,7 @@ def coverage(data: Frames, shortest, reference: Reference, segments: int) -> Non
     with double_precision():
         # The reference's own coefficients, where all fits start from.
         center = np.linalg.lstsq(basis, energy, rcond=1e-10)[0]
-        prior, _, everything = fitted(data, reference, center)
+        prior, _, everything = fitted(data, reference, center, calibration)
         f_all = curves(POTENTIAL, "W-W", (prior.mean + prior.lift @ everything.position)[None], x)[1][0]
         print(f"all frames: optimum within trust {everything.reached}", flush=True)
         z, overlaps, reached = [], [], 0
@@ -122,7 +123,7 @@ def coverage(data: Frames, shortest, reference: Reference, segments: int) -> Non
             part = data.part(chosen)
             smallest = min(shortest[chosen])
             own = Frames(part.basis, part.strained, part.baseline, part.counts, {"W-W": (smallest, 0.9)})
-            prior, model, settled = fitted(own, reference, center)
+            prior, model, settled = fitted(own, reference, center, calibration)
             reached += settled.reached
             _, _, found = sample_hyperparameters(
                 prior, settled.data, method="laplace", sampling=Sampling(1, 1, 500), key=jax.random.key(k)
@@ -133,7 +134,9 @@ def coverage(data: Frames, shortest, reference: Reference, segments: int) -> Non
             # f_seg - f_rest = (f_seg - f_all) N / (N - n) to first order.
             z.append((force.mean(axis=0) - f_all) / force.std(axis=0, ddof=1) / np.sqrt(1 - length / count))
     z = np.array(z)
-    print(f"{segments} segments of {length} frames: {reached} within trust, overlap {np.median(overlaps):.2f}")
+    print(
+        f"{segments} segments of {length} frames, calibration {calibration}: {reached} within trust, overlap {np.median(overlaps):.2f}"
+    )
     print("range [nm], rms z, 90 % coverage")
     for low, high in pairwise(EDGES):
         inside = z[:, (x >= low) & (x < high)]
