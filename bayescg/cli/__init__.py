@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from bayescg.cli.console import errors, run_config, state, table
-from bayescg.cli.single import export, fit, observe, simulate
+from bayescg.cli.single import Scheduler, export, fit, observe, simulate
 
 app = typer.Typer(
     name="bayescg",
@@ -83,14 +83,17 @@ def run(
     config: Annotated[Path, typer.Argument(help="YAML file; `bayescg init` prints one with every setting explained.")],
     force: Annotated[bool, typer.Option("--force", help="Redo all steps, also those that are up to date.")] = False,
     last: Annotated[Last, typer.Option("--last", help="Stop after this step.")] = Last.report,
+    scheduler: Scheduler = None,
 ) -> None:
     """Carry out a configuration: map, fit, simulate, observe, export, report.
 
     A step whose files are there and were made by the same settings and inputs is skipped. Interrupt it at any time:
     finished steps remain, and the same command goes on from there.
+
+    With --scheduler, the sums of forces are made by the workers of a Dask cluster, which must see the same files.
     """
     with errors():
-        run_config(config, force=force, last=last.value)
+        run_config(config, force=force, last=last.value, scheduler=scheduler)
 
 
 @app.command()

@@ -66,13 +66,13 @@ def table(rows: dict[str, str], files: list[Path]) -> None:
     Console(file=sys.stdout).print(grid, highlight=False)
 
 
-def run_config(path: Path, *, force: bool, last: str) -> None:
+def run_config(path: Path, *, force: bool, last: str, scheduler: str | None = None) -> None:
     """Run a configuration and show what came out."""
     from bayescg import workflow
     from bayescg.report import headline
 
     config = workflow.load(path)
-    results = workflow.run(config, force=force, last=last, say=say)
+    results = workflow.run(config, force=force, last=last, scheduler=scheduler, say=say)
     shown = [path for path in config.output.iterdir() if path.suffix in (".nc", ".html") or path.name == "figures"]
     shown += [config.output / form for form in config.exports.formats if (config.output / form).is_dir()]
     table(headline(results), sorted(shown))

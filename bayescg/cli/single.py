@@ -47,6 +47,9 @@ class Kind(StrEnum):
 
 
 Seed = Annotated[int, typer.Option(help="Seed of all random numbers.")]
+Scheduler = Annotated[
+    str | None, typer.Option(help="Dask scheduler whose workers read the trajectory: its address, or its *.json file.")
+]
 
 
 def fit(
@@ -61,6 +64,7 @@ def fit(
     warmup: Annotated[int, typer.Option(help="Discarded steps of each chain.")] = 500,
     draws: Annotated[int, typer.Option(help="Kept draws of each chain.")] = 500,
     kernel: Annotated[list[str] | None, typer.Option(help="GPJax kernel of a term, as TERM=RBF; repeatable.")] = None,
+    scheduler: Scheduler = None,
     seed: Seed = 0,
 ) -> None:
     """Compute the posterior of a potential from forces.
@@ -71,8 +75,10 @@ def fit(
     with errors():
         _require(source)
         if source.suffix in (".yaml", ".yml"):
-            run_config(source, force=False, last="fit")
+            run_config(source, force=False, last="fit", scheduler=scheduler)
             return
+        if scheduler is not None:
+            raise ValueError(f"--scheduler: {source} holds the sums already; no trajectory is read")
         import jax
 
         import bayescg as bcg

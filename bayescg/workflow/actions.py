@@ -15,6 +15,7 @@ from bayescg import posterior as posteriors
 from bayescg.data import load as load_dataset
 from bayescg.data import save
 from bayescg.inference import ForceStatistics, Sampling, force_match, force_statistics
+from bayescg.inference.distributed import distributed_statistics
 from bayescg.observables import summarize
 from bayescg.report import results as names
 from bayescg.simulation import Langevin
@@ -25,8 +26,11 @@ from bayescg.workflow.reference import Reference
 from bayescg.workflow.store import Record, stamp_of, write_stamped
 
 
-def map_trajectory(config: Config, stamps: dict[str, str], record: Record) -> None:
-    """One pass over the trajectory: sums of forces, observables, last frame; only what is not up to date."""
+def map_trajectory(config: Config, stamps: dict[str, str], record: Record, scheduler: str | None = None) -> None:
+    """One pass over the trajectory: sums of forces, observables, last frame; only what is not up to date.
+
+    With a Dask scheduler its workers make the sums, and a pass here is left only for the observables.
+    """
     out = config.output
     stale = {name for name, stamp in stamps.items() if stamp_of(out / name) != stamp}
     if not stale:  # asked for by force
@@ -45,8 +49,11 @@ def map_trajectory(config: Config, stamps: dict[str, str], record: Record) -> No
             yield chunk
             advance(chunk.sizes["frame"])
 
+    if scheduler is not None and names.STATISTICS in stale:
+        sums = distributed_statistics(config.potential, frames.chunks(), client=scheduler)
+        frames = frames if observables else frames.last()
     with _runtime.progress("One pass over the trajectory", frames.count) as advance:
-        if names.STATISTICS in stale:
+        if names.STATISTICS in stale and sums is None:
             sums = force_statistics(config.potential, passing(advance))
         else:
             for _ in passing(advance):

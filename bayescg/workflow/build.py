@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator
 
 import xarray as xr
 
@@ -32,6 +34,7 @@ class Frames:
             self._dataset = load(config.path(given.dataset))
             if given.temperature is not None:
                 self._dataset = self._dataset.assign_attrs(temperature=given.temperature)
+            self._numbers = range(*self._window.indices(self._dataset.sizes["frame"]))
             self._dataset = self._dataset.isel(frame=self._window)
             self.count = self._dataset.sizes["frame"]
             if self.count == 0:
@@ -41,7 +44,8 @@ class Frames:
         files = [config.path(name) for name in given.trajectory]
         self._universe = open_universe(config.path(given.topology), files, units=given.units, timestep=given.timestep)
         self._mapping = mapping_of(config, self._universe)
-        self.count = len(range(*self._window.indices(self._universe.trajectory.n_frames)))
+        self._numbers = range(*self._window.indices(self._universe.trajectory.n_frames))
+        self.count = len(self._numbers)
 
     def __iter__(self) -> Iterator[xr.Dataset]:
         if self._dataset is not None:
@@ -56,6 +60,22 @@ class Frames:
             start=given.start,
             stop=given.stop,
             step=given.step,
+        )
+
+    def chunks(self, size: int = 200) -> list[Callable[[], Frames]]:
+        """Functions that open so many successive frames each, wherever they are called."""
+        numbers = self._numbers if self._numbers.step > 0 else self._numbers[::-1]
+        return [self._opening(numbers[begin : begin + size]) for begin in range(0, len(numbers), size)]
+
+    def last(self) -> Frames:
+        """The last frame alone."""
+        return self._opening(range(self._numbers[-1], self._numbers[-1] + 1))()
+
+    def _opening(self, numbers: range) -> Callable[[], Frames]:
+        part = {"start": numbers[0], "stop": numbers[-1] + 1, "step": numbers.step}
+        given = dataclasses.replace(self._config.input, **part)
+        return functools.partial(
+            Frames, dataclasses.replace(self._config, input=given, file=self._config.file.absolute())
         )
 
 

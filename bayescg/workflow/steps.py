@@ -40,13 +40,21 @@ class Step:
         return [path for path in self.files if stamp_of(path) != self.stamp]
 
 
-def run(config: Config, *, force: bool = False, last: str = "report", say: _Say = lambda text: None) -> names.Results:
+def run(
+    config: Config,
+    *,
+    force: bool = False,
+    last: str = "report",
+    scheduler: str | None = None,
+    say: _Say = lambda text: None,
+) -> names.Results:
     """Carry out the steps of a configuration that are not up to date.
 
     Args:
         config: from `workflow.load`.
         force: redo all steps.
         last: stop after this one.
+        scheduler: of a Dask cluster whose workers make the sums of forces; None: this process makes them.
         say: receives one line for every step that is skipped or done, and every warning.
 
     Returns:
@@ -61,7 +69,7 @@ def run(config: Config, *, force: bool = False, last: str = "report", say: _Say 
     check(config)
     config.output.mkdir(parents=True, exist_ok=True)
     _keep_config(config)
-    for step in steps(config)[: STEPS.index(last) + 1]:
+    for step in steps(config, scheduler)[: STEPS.index(last) + 1]:
         stale = list(step.files) if force else step.stale()
         listed = ", ".join(path.name for path in step.files) or "nothing to write"
         if not stale:
@@ -101,7 +109,7 @@ def check(config: Config) -> None:
     actions.dynamics_of(config).frames(config.simulation.time)
 
 
-def steps(config: Config) -> list[Step]:
+def steps(config: Config, scheduler: str | None = None) -> list[Step]:
     """All steps with their fingerprints, in order."""
     out, seed = config.output, config.seed
     files = [file_fingerprint(path) for path in config.inputs]
@@ -115,7 +123,8 @@ def steps(config: Config) -> list[Step]:
     kinds = sorted({each.kind for each in config.observables})
 
     def mapped(record: Record) -> None:
-        actions.map_trajectory(config, {names.STATISTICS: sums, names.LAST_FRAME: sums, names.REFERENCE: seen}, record)
+        stamps = {names.STATISTICS: sums, names.LAST_FRAME: sums, names.REFERENCE: seen}
+        actions.map_trajectory(config, stamps, record, scheduler)
 
     mapping = _MapStep(
         "map", tuple(out / name for name in (names.STATISTICS, names.LAST_FRAME, names.REFERENCE)), sums, mapped, seen
