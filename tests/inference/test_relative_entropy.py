@@ -178,7 +178,8 @@ def test_a_liquid_with_a_known_pair_potential_and_its_pressure(liquid, tmp_path)
     exact = systems.true_force(systems.LJ, x)
     z = (force.mean(axis=0) - exact) / force.std(axis=0)
     assert fit["posterior"].attrs["converged"]
-    assert np.sqrt(np.mean(z**2)) < 1.6
+    # Errors are smooth over 0.08 nm: six independent ones, whose rms exceeds 1.94 with probability 0.001.
+    assert np.sqrt(np.mean(z**2)) < 1.94
     assert np.sqrt(np.mean((force.mean(axis=0) - exact) ** 2)) < 0.15 * np.sqrt(np.mean(exact**2))
     attrs = fit["posterior"].attrs
     truth = bcg.simulate(

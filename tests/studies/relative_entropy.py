@@ -50,7 +50,7 @@ def main(path: str | None = None) -> None:
     compare(cg, fit)
     data = structure(POTENTIAL, cg)
     shortest = closest(cg)
-    for segments in (20, 40):
+    for segments in (20, 40, 100):
         for calibration in ("godambe", "magnitude", "none"):
             coverage(data, shortest, reference, segments, calibration)
 
@@ -134,9 +134,8 @@ def coverage(data: Frames, shortest, reference: Reference, segments: int, calibr
             # f_seg - f_rest = (f_seg - f_all) N / (N - n) to first order.
             z.append((force.mean(axis=0) - f_all) / force.std(axis=0, ddof=1) / np.sqrt(1 - length / count))
     z = np.array(z)
-    print(
-        f"{segments} segments of {length} frames, calibration {calibration}: {reached} within trust, overlap {np.median(overlaps):.2f}"
-    )
+    kind = f"{segments} segments of {length} frames, calibration {calibration}"
+    print(f"{kind}: {reached} within trust, overlap {np.median(overlaps):.2f}")
     print("range [nm], rms z, 90 % coverage")
     for low, high in pairwise(EDGES):
         inside = z[:, (x >= low) & (x < high)]
