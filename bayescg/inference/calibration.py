@@ -1,15 +1,21 @@
 """Calibration: a posterior whose width follows the scatter that the scores really have.
 
-Under independent Gaussian noise the total score b = J'(f - J w) has the covariance H = J'J / sigma^2, which the usual
+Under independent Gaussian noise the total score b = J'(f - J m) has the covariance H = J'J / sigma^2, which the usual
 posterior takes for granted. In a liquid it has another one, V: noise of beads in contact is anti-correlated by
-Newton's third law and grows with crowding, and the misfit of the potential adds to it. What the data say of w is then
-b ~ N(H (w* - w), V), a Gaussian with precision G = H V^-1 H and shift h = H V^-1 b (Godambe, Ann. Math. Statist. 31,
-1208 (1960), doi:10.1214/aoms/1177705693; Müller, Econometrica 81, 1805 (2013), doi:10.3982/ECTA9097). The target w*
-stays the least-squares projection of force matching: only its error bars change.
+Newton's third law and grows with crowding, scores remember, and the misfit of the potential adds to it.
 
-V has to be learnt from the same frames. It is estimated in coordinates where H is the identity and a typical prior
-says what can be learnt at all, shrunk towards a multiple of the identity as its own noise asks for, and kept away from
-zero.
+The mean of the coefficients' deviation v from the prior mean stays that of a Gaussian likelihood, tempered by the mean
+whitened score variance eta, v^ = A b / eta with A = (K^-1 + H / eta)^-1. With E[b | v] = H v and Cov[b | v] = V its
+error is known whatever the noise, by averaging over the prior and the data:
+
+    Cov[v^ - v] = A K^-1 A + A (V / eta^2) A,
+
+which is A again where V = eta H, and the sandwich H^-1 V H^-1 (Huber 1967; White, Econometrica 50, 1 (1982),
+doi:10.2307/1912526) where data are many. V itself is never inverted, and never weighs the data: neither its noise nor
+its correlation with b moves the curves (docs/decisions/0008).
+
+V is learnt from the same frames by pooling over neighboring beads, and over time blocks for its memory. What it says is
+taken in coordinates where H is the identity, so that negative or vanishing eigenvalues can be told and clipped.
 """
 
 from __future__ import annotations
@@ -20,7 +26,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
 from bayescg.inference import marginal
 from bayescg.inference.blocks import Key, Sums
@@ -35,9 +41,6 @@ _LEARNABLE = 1e-3
 _FLOOR = 0.25
 """Smallest eigenvalue of the whitened covariance relative to their mean: a smaller one is noise or over-correction."""
 
-_SHRINKAGE = 0.1
-"""Where there are no blocks to estimate it from."""
-
 _FEWEST_BLOCKS = 8
 """Below this many blocks nothing can be said of correlation in time."""
 
@@ -46,11 +49,14 @@ class Calibrated(NamedTuple):
     """The data as calibration sees them.
 
     Attributes:
-        data: `Reduced` sums of one noise class of unit noise, whose gram is G and whose cross is h.
+        data: tempered sums of one noise class of unit noise, gram H / eta and cross b / eta, for the marginal
+            likelihood of the hyperparameters and for the mean of the coefficients.
+        root: R with R R' = V / eta^2; None: H / eta, as the tempered likelihood has it.
         report: numbers for the attributes of a posterior.
     """
 
     data: Reduced
+    root: Float[Array, "free direction"] | None
     report: dict[str, float]
 
 
@@ -61,10 +67,9 @@ def calibrate(
     factor: Float[np.ndarray, "free free"],
     *,
     method: str = "godambe",
-    parts: Float[np.ndarray, "block free free"] | None = None,
     long_run: LongRun | None = None,
 ) -> Calibrated:
-    """Turn data precision and score covariance into the Gaussian that the marginal likelihood of kernels sees.
+    """Temper the working likelihood by the scores' mean variance, and keep all of their covariance for the error bars.
 
     Args:
         precision: H, minus the Hessian of the working log likelihood, in the free coordinates of a prior.
@@ -73,7 +78,6 @@ def calibrate(
         factor: Cholesky factor of a typical prior covariance.
         method: "godambe": all of V; "magnitude": only its mean eigenvalue, which widens or narrows the posterior as a
             whole (Pauli, Racugno & Ventura, Statist. Sinica 21, 149 (2011)).
-        parts: what each time block contributes to V, for the strength of shrinkage.
         long_run: scores of the blocks, for what correlation in time adds to V.
 
     Returns:
@@ -89,28 +93,32 @@ def calibrate(
     basis = factor @ rotation[:, kept] / np.sqrt(strength[kept])
     white = basis.T @ variance @ basis
     level = float(np.trace(white)) / len(white)
-    amount = 1.0
-    if method == "godambe":
-        amount = _shrinkage(white, None if parts is None else basis.T @ parts @ basis)
-    eigenvalues, vectors = np.linalg.eigh((1 - amount) * white + amount * level * np.eye(len(white)))
+    if not level > 0:
+        raise ValueError("the scores of the beads do not vary: forces without noise need calibration='none'")
+    eigenvalues, vectors = np.linalg.eigh(white)
+    clipped = int(np.sum(eigenvalues < _FLOOR * level))
     eigenvalues = np.maximum(eigenvalues, _FLOOR * level)
     memory = 1.0
     if long_run is not None:
         # Directions that the data determine poorly rest on few contacts, whose scores are too rare to average.
         firm = strength[kept] > 1.0
         memory = long_run.inflation((basis @ vectors / np.sqrt(eigenvalues))[:, firm] if firm.sum() > 1 else None)
-    eigenvalues = memory * eigenvalues
-    half = precision @ basis @ vectors / np.sqrt(eigenvalues)
-    shift = half @ ((basis @ vectors / np.sqrt(eigenvalues)).T @ cross)
-    zero = jnp.zeros(1)
+    eta = memory * level
+    root = None
+    if method == "godambe":
+        root = jnp.asarray(precision @ basis @ (vectors * np.sqrt(memory * eigenvalues)) / eta)
     report = {
-        "score_variance": level * memory,
-        "score_variance_min": float(eigenvalues.min()),
-        "score_variance_max": float(eigenvalues.max()),
-        "score_shrinkage": float(amount),
+        "score_variance": eta,
+        "score_variance_min": memory * float(eigenvalues.min()),
+        "score_variance_max": memory * float(eigenvalues.max()),
+        "score_directions": len(white),
+        "score_clipped": clipped,
         "score_memory": float(memory),
     }
-    return Calibrated(Reduced(jnp.asarray(half @ half.T)[None], jnp.asarray(shift)[None], zero, zero), report)
+    zero = jnp.zeros(1)
+    return Calibrated(
+        Reduced(jnp.asarray(precision / eta)[None], jnp.asarray(cross / eta)[None], zero, zero), root, report
+    )
 
 
 class LongRun(NamedTuple):
@@ -188,8 +196,6 @@ def force_calibration(prior: Prior, statistics: ForceStatistics, reduced: Reduce
     cross = weight @ np.asarray(reduced.cross)
     values = {name: jnp.exp(d.loc) for name, d in prior.distributions().items()}
     factors = prior.factors(values)
-    keys = statistics.keys
-    parts = np.stack([lift.T @ statistics.score_covariance(weight, only=key) @ lift for key in keys])
     mean, _ = marginal.mean_and_spread(marginal.solve(reduced, factors, jnp.asarray(prior.noise)))
     return calibrate(
         precision,
@@ -197,8 +203,7 @@ def force_calibration(prior: Prior, statistics: ForceStatistics, reduced: Reduce
         variance,
         np.asarray(jax.scipy.linalg.block_diag(*factors)),
         method=method,
-        parts=parts,
-        long_run=_long_run(prior, keys, statistics.blocks, weight, np.asarray(mean)),
+        long_run=_long_run(prior, statistics.keys, statistics.blocks, weight, np.asarray(mean)),
     )
 
 
@@ -212,18 +217,3 @@ def _long_run(prior: Prior, keys: Sequence[Key], blocks: Sequence[Sums], weight,
     return LongRun(
         np.stack(scores), np.asarray(share) / np.sum(share), np.asarray([number for _, number in keys]), sources
     )
-
-
-def _shrinkage(white: Float[np.ndarray, "d d"], parts: Float[np.ndarray, "block d d"] | None) -> float:
-    """Weight d / (n + d) of the identity, as under an inverse-Wishart prior worth d scores.
-
-    n is how many independent scores would estimate the diagonal as well as it is: 2 over its mean squared relative
-    error, which the blocks tell. Ledoit and Wolf's intensity minimizes the error summed over all matrix entries and
-    shrinks ten times more; but interval widths depend on few entries at a time, and on the inverse (ADR 0008).
-    """
-    if parts is None or len(parts) < _FEWEST_BLOCKS:
-        return _SHRINKAGE
-    count, own = len(parts), np.maximum(np.diag(white), 1e-300)
-    noise = np.sum((count * np.diagonal(parts, axis1=1, axis2=2) - own) ** 2, axis=0) / (count * (count - 1))
-    effective = 2.0 / max(float(np.mean(noise / own**2)), 1e-12)
-    return float(len(white) / (effective + len(white)))

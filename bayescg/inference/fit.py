@@ -80,13 +80,13 @@ def fit(
     fit_key, draw_key = jax.random.split(key)
     prior = build_prior(statistics, kernels)
     reduced = marginal.reduce(prior, statistics.total())
-    free, fixed, report = prior, {}, {}
+    free, root, fixed, report = prior, None, {}, {}
     if calibration != "none":
-        reduced, report = force_calibration(prior, statistics, reduced, method=calibration)
+        reduced, root, report = force_calibration(prior, statistics, reduced, method=calibration)
         free = prior.without_noise()
         fixed = {f"noise_{name}": value for name, value in zip(prior.noise_names, prior.noise, strict=True)}
     target, mode, found = sample_hyperparameters(free, reduced, method=method, sampling=sampling, key=fit_key)
-    coefficients = draw_coefficients(free, reduced, found.values, key=draw_key)
+    coefficients = draw_coefficients(free, reduced, found.values, root=root, key=draw_key)
     return Fit(prior, target, mode, found, coefficients, fixed, report)
 
 
@@ -104,21 +104,37 @@ def sample_hyperparameters(
 
 
 def draw_coefficients(
-    prior: Prior, data: Reduced, values: Mapping[str, np.ndarray], *, key: Array
+    prior: Prior,
+    data: Reduced,
+    values: Mapping[str, np.ndarray],
+    *,
+    root: Float[Array, "free direction"] | None = None,
+    key: Array,
 ) -> Float[np.ndarray, "chain draw basis"]:
-    """One exact Gaussian draw of the coefficients for every hyperparameter draw."""
+    """One exact Gaussian draw of the coefficients for every hyperparameter draw.
+
+    Args:
+        prior: of the coefficients.
+        data: sums in its free coordinates.
+        values: hyperparameters, (chain, draw, ...).
+        root: of the covariance of the scores, where calibration found one (`Calibrated.root`).
+        key: JAX random key.
+    """
     chains, draws = next(iter(values.values())).shape[:2]
 
     flat = {name: jnp.asarray(v).reshape(chains * draws, *v.shape[2:]) for name, v in values.items()}
-    free = np.asarray(_draw_each(prior, data, flat, jax.random.split(key, chains * draws)))
+    free = np.asarray(_draw_each(prior, data, root, flat, jax.random.split(key, chains * draws)))
     return (prior.mean + free @ prior.lift.T).reshape(chains, draws, -1)
 
 
 @jax.jit
-def _draw_each(prior: Prior, data: Reduced, values, keys):
+def _draw_each(prior: Prior, data: Reduced, root, values, keys):
     def one(item):
         value, draw_key = item
         solution = marginal.solve(data, prior.factors(value), prior.noises(value))
-        return marginal.draw(solution, jax.random.normal(draw_key, solution.whitened.shape))
+        noise_key, score_key = jax.random.split(draw_key)
+        noise = jax.random.normal(noise_key, solution.whitened.shape)
+        scatter = None if root is None else root @ jax.random.normal(score_key, root.shape[1:])
+        return marginal.draw(solution, noise, scatter)
 
     return jax.lax.map(one, (values, keys))

@@ -204,8 +204,20 @@ def mean_and_spread(solution: Solution) -> tuple[Float[Array, " free"], Float[Ar
     return mean, spread
 
 
-def draw(solution: Solution, noise: Float[Array, " free"]) -> Float[Array, " free"]:
-    """One draw of the free coordinates from standard normal noise."""
+def draw(
+    solution: Solution, noise: Float[Array, " free"], scatter: Float[Array, " free"] | None = None
+) -> Float[Array, " free"]:
+    """One draw of the free coordinates.
+
+    Args:
+        solution: of the linear system.
+        noise: standard normal numbers.
+        scatter: a draw from the covariance of the cross products, where they scatter otherwise than the gram says; the
+            draw then has the covariance A K^-1 A + A V A of `bayescg.inference.calibration`, and without it A.
+    """
+    if scatter is not None:
+        moved = noise + solution.factor.T @ scatter
+        noise = solve_triangular(solution.cholesky, moved, lower=True)
     return solution.factor @ solve_triangular(solution.cholesky, solution.whitened + noise, lower=True, trans=1)
 
 

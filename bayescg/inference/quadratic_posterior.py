@@ -92,7 +92,8 @@ def quadratic_likelihood(local: Quadratic, factor: Float[np.ndarray, "free free"
     if calibration == "none":
         zero = jnp.zeros(1)
         return Reduced(jnp.asarray(local.precision)[None], jnp.asarray(local.cross)[None], zero, zero), {}
-    return calibrate(local.precision, local.cross, local.spread, factor, method=calibration, parts=local.parts)
+    found = calibrate(local.precision, local.cross, local.spread, factor, method=calibration)
+    return found.data, found.report
 
 
 def density(prior: Prior, data: Reduced) -> sampler.Density:

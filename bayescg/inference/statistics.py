@@ -123,14 +123,11 @@ class ForceStatistics:
         blocks = self.blocks
         return Sums(*(np.sum([getattr(b, f) for b in blocks], axis=0) for f in Sums._fields))
 
-    def score_covariance(
-        self, precision: Float[np.ndarray, " noise_class"], only: Key | None = None
-    ) -> Float[np.ndarray, "basis basis"]:
+    def score_covariance(self, precision: Float[np.ndarray, " noise_class"]) -> Float[np.ndarray, "basis basis"]:
         """Covariance of the total score sum_t precision_t J_t'(f_t - J_t w~), from neighboring beads' products.
 
         Args:
             precision: weight of each noise class's scores.
-            only: the share of one block; None: all of them.
 
         Raises:
             ValueError: if the pass was made without a pilot.
@@ -139,9 +136,7 @@ class ForceStatistics:
             raise ValueError(_NO_PILOT)
         total = np.zeros((self.potential.n_basis,) * 2)
         of_class = dict(zip(self.noise_classes, np.asarray(precision, float), strict=True))
-        for (source, number), block in self.sums.items():
-            if only is not None and (source, number) != only:
-                continue
+        for (source, _), block in self.sums.items():
             system = self.systems[source]
             p = [self.weights[system] * of_class.get(NoiseClass(system, bead), 0.0) for bead in self.bead_types]
             for (a, b), product in zip(type_pairs(len(p)), block.scores, strict=True):

@@ -7,7 +7,7 @@ import pytest
 import bayescg as bcg
 from bayescg._runtime import double_precision
 from bayescg.data.neighbors import minimum_image, pairs
-from bayescg.inference import Sampling
+from bayescg.inference import Sampling, marginal
 from bayescg.inference.calibration import LongRun, calibrate
 from bayescg.posterior import curves
 from tests.inference import systems
@@ -24,50 +24,100 @@ def positive(size, seed, scale=1.0):
 
 def calibrated(*args, **kwargs):
     with double_precision():
-        data, report = calibrate(*args, **kwargs)
-        return np.asarray(data.gram[0]), np.asarray(data.cross[0]), report
+        data, root, report = calibrate(*args, **kwargs)
+        return np.asarray(data.gram[0]), np.asarray(data.cross[0]), None if root is None else np.asarray(root), report
 
 
 @pytest.mark.parametrize("method", ["godambe", "magnitude"])
 @pytest.mark.parametrize("scale", [0.3, 1.0, 4.0])
 def test_scores_that_follow_the_model_scale_the_precision(method, scale):
     precision, b, factor = positive(6, 0), np.arange(6.0), np.linalg.cholesky(positive(6, 1))
-    gram, cross, report = calibrated(precision, b, scale * precision, factor, method=method)
+    gram, cross, root, report = calibrated(precision, b, scale * precision, factor, method=method)
     np.testing.assert_allclose(gram, precision / scale, rtol=1e-10)
-    np.testing.assert_allclose(cross, b / scale, rtol=1e-8, atol=1e-10)
+    np.testing.assert_allclose(cross, b / scale, rtol=1e-10)
     assert report["score_variance"] == pytest.approx(scale)
+    if method == "magnitude":
+        assert root is None
+    else:
+        np.testing.assert_allclose(root @ root.T, precision / scale, rtol=1e-8, atol=1e-9)
 
 
-def test_without_shrinkage_it_is_the_sandwich():
-    precision, b, factor = positive(5, 2), np.ones(5), np.linalg.cholesky(positive(5, 3))
+def test_all_of_the_covariance_is_kept():
+    precision, factor = positive(5, 2), np.linalg.cholesky(positive(5, 3))
     noise = np.random.default_rng(4).normal(size=(5, 5))
     variance = precision + 0.15 * noise @ noise.T  # mild, so that no eigenvalue reaches the floor
-    # Blocks that all say the same leave nothing to shrink.
-    gram, cross, report = calibrated(precision, b, variance, factor, parts=np.stack([variance / 10] * 10))
-    assert report["score_shrinkage"] < 1e-9
-    half = precision @ np.linalg.inv(variance)
-    np.testing.assert_allclose(gram, half @ precision, rtol=1e-7, atol=1e-8 * np.abs(gram).max())
-    np.testing.assert_allclose(cross, half @ b, rtol=1e-7, atol=1e-8 * np.abs(cross).max())
+    _, _, root, report = calibrated(precision, np.ones(5), variance, factor)
+    assert report["score_clipped"] == 0
+    eta = np.trace(np.linalg.solve(precision, variance)) / 5
+    assert report["score_variance"] == pytest.approx(eta)
+    np.testing.assert_allclose(root @ root.T, variance / eta**2, rtol=1e-7, atol=1e-8 * np.abs(variance).max())
 
 
 def test_negative_directions_are_clipped():
-    precision, factor = np.eye(4), np.eye(4)
     variance = np.diag([1.0, 1.0, 1.0, -0.5])
-    gram, _, report = calibrated(precision, np.zeros(4), variance, factor)
-    assert np.all(np.linalg.eigvalsh(gram) > 0)
+    _, _, root, report = calibrated(np.eye(4), np.zeros(4), variance, np.eye(4))
     level = 2.5 / 4
+    assert report["score_clipped"] == 1
     assert report["score_variance_min"] == pytest.approx(0.25 * level)
+    np.testing.assert_allclose(root @ root.T, np.diag([1.0, 1.0, 1.0, 0.25 * level]) / level**2, atol=1e-12)
 
 
 def test_directions_without_data_stay_with_the_prior():
     precision = np.diag([5.0, 3.0, 1e-9])
-    gram, _, _ = calibrated(precision, np.ones(3), precision, np.eye(3))
-    np.testing.assert_allclose(gram, np.diag([5.0, 3.0, 0.0]), atol=1e-7)
+    _, _, root, _ = calibrated(precision, np.ones(3), precision, np.eye(3))
+    np.testing.assert_allclose(root @ root.T, np.diag([5.0, 3.0, 0.0]), atol=1e-7)
+
+
+def test_draws_have_the_error_of_the_linear_estimate():
+    # One coefficient of prior variance k: the estimate is a b / eta, its error k^-1 a^2 + v a^2 / eta^2.
+    rng = np.random.default_rng(6)
+    root_k, h, v = 0.8, 3.0, 7.0
+    with double_precision():
+        data, root, _ = calibrate(np.array([[h]]), np.array([2.0]), np.array([[v]]), np.array([[root_k]]))
+        solution = marginal.solve(data, [np.array([[root_k]])], np.ones(1))
+        noise, scatter = rng.normal(size=(2, 20000, 1))
+        scale = float(root[0, 0])
+        drawn = jax.vmap(lambda e, s: marginal.draw(solution, e, s))(noise, scale * scatter)[:, 0]
+        drawn = np.asarray(drawn)
+    eta = v / h
+    a = 1 / (root_k**-2 + h / eta)
+    assert drawn.mean() == pytest.approx(a * 2.0 / eta, abs=4 * drawn.std() / 141)
+    assert drawn.var() == pytest.approx(a**2 * root_k**-2 + a**2 * v / eta**2, rel=0.04)
+
+
+def test_independent_replicates_are_covered_whatever_their_covariance():
+    """Linear-Gaussian truth drawn from the prior, scores of a covariance unlike H: intervals hold in all directions."""
+    rng = np.random.default_rng(7)
+    size, count = 6, 400
+    precision, root_k = positive(size, 8), np.linalg.cholesky(0.05 * positive(size, 9) / size)
+    turn = rng.normal(size=(size, size))
+    variance = precision + 30.0 * turn @ turn.T
+    root_v = np.linalg.cholesky(variance)
+    z = {"godambe": [], "magnitude": []}
+    with double_precision():
+        for _ in range(count):
+            v = root_k @ rng.normal(size=size)
+            b = precision @ v + root_v @ rng.normal(size=size)
+            for method, kept in z.items():
+                data, root, _ = calibrate(precision, b, variance, root_k, method=method)
+                solution = marginal.solve(data, [root_k], np.ones(1))
+                mean, spread = map(np.asarray, marginal.mean_and_spread(solution))
+                wide = spread @ spread.T
+                if root is not None:
+                    a = wide @ np.asarray(root)
+                    prior_part = wide @ np.linalg.inv(root_k @ root_k.T) @ wide
+                    wide = prior_part + a @ a.T
+                kept.append((mean - v) / np.sqrt(np.diag(wide)))
+    rms = {method: np.sqrt(np.mean(np.square(values), axis=0)) for method, values in z.items()}
+    np.testing.assert_allclose(rms["godambe"], 1.0, atol=0.11)  # 400 replicates know an rms to 3.5 %
+    assert np.abs(rms["magnitude"] - 1).max() > 0.15
 
 
 def test_no_data_at_all_is_refused():
     with pytest.raises(ValueError, match="the data say nothing"), double_precision():
         calibrate(np.zeros((3, 3)), np.zeros(3), np.zeros((3, 3)), np.eye(3))
+    with pytest.raises(ValueError, match="do not vary"), double_precision():
+        calibrate(np.eye(3), np.zeros(3), np.zeros((3, 3)), np.eye(3))
 
 
 @pytest.mark.parametrize("rho", [0.0, 0.5, 0.8])
@@ -162,7 +212,7 @@ def test_calibrated_error_bars_follow_the_scatter_and_plain_ones_do_not(liquid):
 def test_report_and_refusals(liquid):
     tree = bcg.force_match(POTENTIAL, liquid, method="laplace", sampling=Sampling(1, 1, 100), key=jax.random.key(0))
     assert tree.attrs["calibration"] == "godambe"
-    assert {"score_variance", "score_shrinkage", "score_memory"} <= set(tree.attrs)
+    assert {"score_variance", "score_clipped", "score_memory"} <= set(tree.attrs)
     assert "log_evidence" not in tree.attrs
     assert not [name for name in tree["posterior"].data_vars if str(name).startswith("noise")]
     assert tree["constant_data"]["noise"].sizes == {"noise_class": 1}
