@@ -31,13 +31,18 @@ if TYPE_CHECKING:
     from bayescg.data import stream as stream
     from bayescg.exports import export as export
     from bayescg.inference import ForceStatistics as ForceStatistics
-    from bayescg.inference import Sampling as Sampling
     from bayescg.inference import Pilot as Pilot
+    from bayescg.inference import Refinement as Refinement
+    from bayescg.inference import Sampling as Sampling
     from bayescg.inference import boltzmann_inversion as boltzmann_inversion
     from bayescg.inference import coverage as coverage
+    from bayescg.inference import distributed_statistics as distributed_statistics
     from bayescg.inference import fit_pilot as fit_pilot
     from bayescg.inference import force_match as force_match
     from bayescg.inference import force_statistics as force_statistics
+    from bayescg.inference import noise_ceiling as noise_ceiling
+    from bayescg.inference import relative_entropy as relative_entropy
+    from bayescg.observables import propagate as propagate
     from bayescg.potentials import WCA as WCA
     from bayescg.potentials import Angle as Angle
     from bayescg.potentials import Bond as Bond
@@ -57,9 +62,11 @@ _HOME = {
         *("WCA", "Angle", "Bond", "Dihedral", "Harmonic", "LennardJones", "Pair", "Potential", "fixed", "table"),
     ),
     "inference": (
-        *("ForceStatistics", "Pilot", "Sampling", "boltzmann_inversion", "coverage", "fit_pilot", "force_match"),
-        "force_statistics",
+        *("ForceStatistics", "Pilot", "Refinement", "Sampling", "boltzmann_inversion", "coverage"),
+        *("distributed_statistics", "fit_pilot", "force_match", "force_statistics", "noise_ceiling"),
+        "relative_entropy",
     ),
+    "observables": ("propagate",),
     "simulation": ("Langevin", "simulate"),
     "exports": ("export",),
 }

@@ -19,6 +19,14 @@ class Method(StrEnum):
     laplace = "laplace"
 
 
+class Calibration(StrEnum):
+    """What the width of the posterior follows."""
+
+    godambe = "godambe"
+    magnitude = "magnitude"
+    none = "none"
+
+
 class Engine(StrEnum):
     """What simulates."""
 
@@ -60,6 +68,10 @@ def fit(
         "posterior.nc"
     ),
     method: Annotated[Method, typer.Option(help="How hyperparameters are sampled.")] = Method.nuts,
+    calibration: Annotated[
+        Calibration,
+        typer.Option(help="Error bars: all of the scores' covariance, its size only, or independent noise."),
+    ] = Calibration.godambe,
     chains: Annotated[int, typer.Option(help="NUTS chains.")] = 4,
     warmup: Annotated[int, typer.Option(help="Discarded steps of each chain.")] = 500,
     draws: Annotated[int, typer.Option(help="Kept draws of each chain.")] = 500,
@@ -91,6 +103,7 @@ def fit(
             statistics,
             kernels=kernels_of(dict(_pair(word) for word in kernel or [])),
             method=method.value,
+            calibration=calibration.value,
             sampling=bcg.Sampling(chains, warmup, draws),
             key=jax.random.key(seed),
         )

@@ -14,11 +14,8 @@ from scipy.linalg import eigh
 
 from bayescg.inference.covariance import colored, independent_covariance, shrunk, whitened
 from bayescg.inference.marginal import Prior
-from bayescg.inference.reweighting import Reference, batch_length, long_run_covariance
+from bayescg.inference.reweighting import Reference, long_run_covariance
 from bayescg.inference.structure import Frames
-
-_BATCH_NUMBERS = 5_000_000
-"""Most numbers in the covariances of all batches: 40 MB, hundreds of batches of a hundred directions."""
 
 
 class Target(NamedTuple):
@@ -29,14 +26,12 @@ class Target(NamedTuple):
         mean: (free,) <a>, with a = lift' A.
         independent: (free, free) covariance of a frame if interactions were independent.
         error: (free, free) covariance of the mean, from correlated frames.
-        batches: (batch, free) sums of a - <a> over stretches of time, longer than its memory.
     """
 
     frames: int
     mean: Float[np.ndarray, " free"]
     independent: Float[np.ndarray, "free free"]
     error: Float[np.ndarray, "free free"]
-    batches: Float[np.ndarray, "batch free"]
 
 
 class Quadratic(NamedTuple):
@@ -48,7 +43,6 @@ class Quadratic(NamedTuple):
         precision: H = n beta^2 Cov_v(a).
         spread: V = n^2 beta^2 [Cov(<a>_data) + Cov(<a>_v)], the covariance of the score over repetitions of data and
             simulation; as large as H where frames are independent and the model is right.
-        parts: (batch, free, free) what stretches of the data contribute to V.
         independent: (free, free) covariance of a frame at v if interactions were independent.
         overlap: effective share of the reference's frames at v.
     """
@@ -57,7 +51,6 @@ class Quadratic(NamedTuple):
     score: Float[np.ndarray, " free"]
     precision: Float[np.ndarray, "free free"]
     spread: Float[np.ndarray, "free free"]
-    parts: Float[np.ndarray, "batch free free"]
     independent: Float[np.ndarray, "free free"]
     overlap: float
 
@@ -72,14 +65,10 @@ def target_of(frames: Frames, prior: Prior) -> Target:
     values = frames.basis @ prior.lift
     mean = values.mean(axis=(0, 1))
     centered = values - mean
-    most = max(64, _BATCH_NUMBERS // len(mean) ** 2) // frames.runs
-    length = max(batch_length(centered), -(-frames.basis.shape[1] // max(most, 1)))
-    starts = np.arange(0, frames.basis.shape[1], length)
-    batches = np.add.reduceat(centered, starts, axis=1).reshape(-1, centered.shape[-1])
     error = long_run_covariance(centered) / frames.size
     counts = {name: frames.histogram(name) / frames.size for name in frames.counts}
     simple = prior.lift.T @ independent_covariance(prior.potential, counts, frames.size) @ prior.lift
-    return Target(frames.size, mean, simple, error, batches)
+    return Target(frames.size, mean, simple, error)
 
 
 class Model:
@@ -122,14 +111,11 @@ class Model:
         simple = self.lift.T @ independent_covariance(self.prior.potential, counts, frames.size) @ self.lift
         covariance = shrunk(moments.covariance, moments.error, simple)
         n, beta = self.target.frames, 1 / self.reference.kT
-        batches = self.target.batches
-        simulated = n**2 * beta**2 * moments.error
         return Quadratic(
             position,
             -n * beta * (self.target.mean - moments.mean),
             n * beta**2 * covariance,
-            n**2 * beta**2 * self.target.error + simulated,
-            beta**2 * batches[:, :, None] * batches[:, None, :] + simulated / len(batches),
+            n**2 * beta**2 * (self.target.error + moments.error),
             simple,
             moments.overlap,
         )

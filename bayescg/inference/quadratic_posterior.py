@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 
 from bayescg.inference import marginal
 from bayescg.inference import sampling as sampler
-from bayescg.inference.calibration import calibrate
+from bayescg.inference.calibration import Calibrated, calibrate
 from bayescg.inference.marginal import Prior, Reduced
 from bayescg.inference.newton import Model, Quadratic, distance
 from bayescg.inference.refinement import Refinement
@@ -31,15 +31,13 @@ class Settled(NamedTuple):
     Attributes:
         position: free coordinates.
         values: hyperparameters at their mode.
-        data: the quadratic log likelihood there, calibrated.
-        report: numbers of the calibration.
+        likelihood: the quadratic log likelihood there, calibrated.
         reached: whether the optimum is within trust of the reference; if not, position is the border on the way.
     """
 
     position: Float[np.ndarray, " free"]
     values: dict[str, np.ndarray]
-    data: Reduced
-    report: dict[str, float]
+    likelihood: Calibrated
     reached: bool
 
 
@@ -61,7 +59,8 @@ def settle(prior: Prior, model: Model, position: Float[np.ndarray, " free"], set
     reached = False
     for turn in range(_TURNS):
         local = model.quadratic(position)
-        data, report = quadratic_likelihood(local, factor, settings.calibration)
+        likelihood = quadratic_likelihood(local, factor, settings.calibration)
+        data = likelihood.data
         target = density(prior, data)
         values = target.constrain(sampler.find_mode(target).position)
         goal = mean(data, factor_at(prior, values))
@@ -75,11 +74,11 @@ def settle(prior: Prior, model: Model, position: Float[np.ndarray, " free"], set
         if share == 1 and turn > 1 and squared < _SETTLED * len(position):
             reached = True
             break
-    return Settled(position, values, data, report, reached)
+    return Settled(position, values, likelihood, reached)
 
 
-def quadratic_likelihood(local: Quadratic, factor: Float[np.ndarray, "free free"], calibration: str):
-    """The quadratic log likelihood that hyperparameters see, calibrated or as it is.
+def quadratic_likelihood(local: Quadratic, factor: Float[np.ndarray, "free free"], calibration: str) -> Calibrated:
+    """The quadratic log likelihood, calibrated or as it is.
 
     Args:
         local: at the optimum.
@@ -87,13 +86,13 @@ def quadratic_likelihood(local: Quadratic, factor: Float[np.ndarray, "free free"
         calibration: "godambe", "magnitude" or "none".
 
     Returns:
-        `Reduced` data of one noise class of unit noise, and the numbers of the calibration.
+        Data of one noise class of unit noise, and how their cross products scatter.
     """
     if calibration == "none":
         zero = jnp.zeros(1)
-        return Reduced(jnp.asarray(local.precision)[None], jnp.asarray(local.cross)[None], zero, zero), {}
-    found = calibrate(local.precision, local.cross, local.spread, factor, method=calibration)
-    return found.data, found.report
+        data = Reduced(jnp.asarray(local.precision)[None], jnp.asarray(local.cross)[None], zero, zero)
+        return Calibrated(data, None, {})
+    return calibrate(local.precision, local.cross, local.spread, factor, method=calibration)
 
 
 def density(prior: Prior, data: Reduced) -> sampler.Density:

@@ -41,10 +41,9 @@ def finish(problem: Problem, state: State, notes: list[str]) -> xr.DataTree:
     fit_key, draw_key, prior_key = jax.random.split(jax.random.fold_in(problem.key, _DRAWS_KEY), 3)
     model = Model(prior, problem.target, reference)
     settled = quadratic_posterior.settle(prior, model, state.before, settings)
-    _, _, found = sample_hyperparameters(
-        prior, settled.data, method=settings.method, sampling=settings.sampling, key=fit_key
-    )
-    coefficients = draw_coefficients(prior, settled.data, found.values, key=draw_key)
+    data, root, report = settled.likelihood
+    _, _, found = sample_hyperparameters(prior, data, method=settings.method, sampling=settings.sampling, key=fit_key)
+    coefficients = draw_coefficients(prior, data, found.values, root=root, key=draw_key)
     attrs: dict[str, object] = {}
     groups = {"iterations": table(state.records)}
     if found.stats:
@@ -90,7 +89,7 @@ def finish(problem: Problem, state: State, notes: list[str]) -> xr.DataTree:
         pressure_sd_posterior=spread,
         warnings="; ".join(notes),
         misfit=_MISFIT,
-        **{name: float(value) for name, value in settled.report.items()},
+        **{name: float(value) for name, value in report.items()},
         **{name: value for name, value in found.attrs.items() if name != "converged"},
     )
     return posterior_room.build(

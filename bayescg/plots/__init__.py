@@ -4,8 +4,19 @@ No function shows or saves anything, and none leaves a figure behind in pyplot: 
 display what is returned. Bands are the same everywhere: dark what the posterior leaves open, light all of the interval.
 """
 
+from bayescg.plots.coverage import coverage, ranks
 from bayescg.plots.inference import hyperparameters, pairs, prior_posterior, trace
 from bayescg.plots.observables import observable, rdf
 from bayescg.plots.potentials import potential
 
-__all__ = ["hyperparameters", "observable", "pairs", "potential", "prior_posterior", "rdf", "trace"]
+__all__ = [
+    "coverage",
+    "hyperparameters",
+    "observable",
+    "pairs",
+    "potential",
+    "prior_posterior",
+    "ranks",
+    "rdf",
+    "trace",
+]

@@ -89,7 +89,12 @@ def fit(results: Results, pictures: dict[str, bytes]) -> str:
     if "elpd" in attrs:
         rows["elpd, leaving out one time block"] = f"{attrs['elpd']:.1f} ± {attrs['elpd_se']:.1f}"
         rows["largest Pareto k"] = f"{attrs['pareto_k_max']:.2f} (reliable below 0.7)"
-    rows["log evidence"] = f"{attrs['log_evidence']:.1f}"
+    if "log_evidence" in attrs:
+        rows["log evidence"] = f"{attrs['log_evidence']:.1f}"
+    if "score_variance" in attrs:
+        span = f"{attrs['score_variance_min']:.2f} to {attrs['score_variance_max']:.2f}"
+        rows["variance of scores over that of independent noise"] = f"{attrs['score_variance']:.2f} ({span})"
+        rows["of which memory in time"] = f"{attrs['score_memory']:.2f}"
     words = (
         "The share of force variance that the fit predicts on time blocks it has not seen. "
         + ("" if known else "The rest is noise or misfit, and which of the two cannot be told from one trajectory: ")

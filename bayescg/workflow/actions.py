@@ -14,8 +14,14 @@ from bayescg import _runtime, report
 from bayescg import posterior as posteriors
 from bayescg.data import load as load_dataset
 from bayescg.data import save
-from bayescg.inference import ForceStatistics, Sampling, force_match, force_statistics
-from bayescg.inference.distributed import distributed_statistics
+from bayescg.inference import (
+    ForceStatistics,
+    Sampling,
+    distributed_statistics,
+    fit_pilot,
+    force_match,
+    force_statistics,
+)
 from bayescg.observables import summarize
 from bayescg.report import results as names
 from bayescg.simulation import Langevin
@@ -49,12 +55,14 @@ def map_trajectory(config: Config, stamps: dict[str, str], record: Record, sched
             yield chunk
             advance(chunk.sizes["frame"])
 
+    # Scores are summed whatever the calibration, so that another one needs no new pass.
+    pilot = fit_pilot(config.potential, next(iter(frames))) if names.STATISTICS in stale else None
     if scheduler is not None and names.STATISTICS in stale:
-        sums = distributed_statistics(config.potential, frames.chunks(), client=scheduler)
+        sums = distributed_statistics(config.potential, frames.chunks(), client=scheduler, pilot=pilot)
         frames = frames if observables else frames.last()
     with _runtime.progress("One pass over the trajectory", frames.count) as advance:
         if names.STATISTICS in stale and sums is None:
-            sums = force_statistics(config.potential, passing(advance))
+            sums = force_statistics(config.potential, passing(advance), pilot=pilot)
         else:
             for _ in passing(advance):
                 pass
@@ -79,6 +87,7 @@ def fit(config: Config, record: Record) -> None:
         ForceStatistics.load(config.output / names.STATISTICS),
         kernels=kernels_of(chosen.kernels),
         method=chosen.method,
+        calibration=chosen.calibration,
         sampling=Sampling(chosen.chains, chosen.warmup, chosen.draws),
         noise_ceiling=chosen.noise_ceiling,
         key=_key(config, 0),

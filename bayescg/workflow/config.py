@@ -91,6 +91,7 @@ class Inference:
     """How the posterior is sampled; see `force_match`."""
 
     method: str = setting(choice("nuts", "vi", "laplace"), "nuts")
+    calibration: str = setting(choice("godambe", "magnitude", "none"), "godambe")
     chains: int = setting(integer, 4)
     warmup: int = setting(integer, 500)
     draws: int = setting(integer, 500)

@@ -24,7 +24,7 @@ def statistics_of(term, energy):
     potential = bcg.Potential(term)
     sampled = x[counts > 0]
     ranges = {term.name: (float(sampled[0]), float(sampled[-1]))}
-    return ForceStatistics(potential, 300.0, potential.bead_types, {}, {}, {}, {term.name: counts}, ranges)
+    return ForceStatistics(potential, 300.0, potential.bead_types, {}, {}, {}, {term.name: counts}, ranges, {}, {})
 
 
 @pytest.mark.parametrize(

@@ -151,7 +151,7 @@ def test_addition_refuses_what_does_not_fit(data, whole, pilot):
         whole + force_statistics(POTENTIAL, data.isel(frame=[3]), pilot=pilot)
     with pytest.raises(ValueError, match="pilots differ"):
         whole + force_statistics(POTENTIAL, data.isel(frame=[3]).assign_attrs(source="other"))
-    with pytest.raises(ValueError, match="has the weights 1.0 and 2.0"):
+    with pytest.raises(ValueError, match=r"has the weights 1\.0 and 2\.0"):
         whole + force_statistics(POTENTIAL, data.isel(frame=[3]).assign_attrs(source="b"), pilot=pilot).weighted(2.0)
     with pytest.raises(ValueError, match="give a positive number"):
         whole.weighted(0.0)

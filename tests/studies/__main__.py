@@ -3,7 +3,10 @@
 import importlib
 import sys
 
-STUDIES = ("never_sampled", "known_truth", "engines", "water_coverage", "second_liquid", "correlated_noise")
+STUDIES = (
+    *("never_sampled", "known_truth", "engines"),
+    *("water_coverage", "second_liquid", "correlated_noise", "propagation", "relative_entropy"),
+)
 
 if __name__ == "__main__":
     for name in sys.argv[1:] or STUDIES:

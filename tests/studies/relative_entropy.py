@@ -126,9 +126,15 @@ def coverage(data: Frames, shortest, reference: Reference, segments: int, calibr
             prior, model, settled = fitted(own, reference, center, calibration)
             reached += settled.reached
             _, _, found = sample_hyperparameters(
-                prior, settled.data, method="laplace", sampling=Sampling(1, 1, 500), key=jax.random.key(k)
+                prior, settled.likelihood.data, method="laplace", sampling=Sampling(1, 1, 500), key=jax.random.key(k)
             )
-            draws = draw_coefficients(prior, settled.data, found.values, key=jax.random.key(1000 + k))[0]
+            draws = draw_coefficients(
+                prior,
+                settled.likelihood.data,
+                found.values,
+                root=settled.likelihood.root,
+                key=jax.random.key(1000 + k),
+            )[0]
             force = curves(POTENTIAL, "W-W", draws, x)[1]
             overlaps.append(model.overlap(settled.position))
             # f_seg - f_rest = (f_seg - f_all) N / (N - n) to first order.
