@@ -153,8 +153,8 @@ def distributed_statistics(
 
     Raises:
         ImportError: if dask.distributed is not installed.
+        ChildProcessError: if one worker after the other dies on a chunk.
         ConnectionError: if the scheduler does not answer, or is lost.
-        RuntimeError: if a chunk ends one worker after the other.
         ValueError: as `force_statistics`, and if there are no sources or `in_flight` is not positive.
     """
     if in_flight is not None and in_flight < 1:
@@ -240,7 +240,7 @@ class _Tasks:
         try:
             statistics, messages = future.result()
         except KilledWorker as error:
-            raise RuntimeError(
+            raise ChildProcessError(
                 f"one worker after the other has died on {_name(source)}: most often their memory is too small; give "
                 "them more, or fewer threads each, and look at their logs"
             ) from error

@@ -7,6 +7,8 @@ import signal
 import sys
 import threading
 import time
+from concurrent.futures import CancelledError
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -29,15 +31,15 @@ from tests.runs import write_inputs
 dask = pytest.importorskip("distributed", reason="needs dask.distributed")
 
 FRAMES = 130
+QUIET = {"dashboard_address": ":0", "silence_logs": "CRITICAL"}
 POTENTIAL = bcg.Potential(bcg.Pair("A", "A", cutoff=0.5, knot_spacing=0.03))
 
 
 @pytest.fixture(scope="module")
 def cluster():
-    # Two threads in each worker: precision and thread limits must hold when chunks run side by side.
-    with dask.LocalCluster(
-        n_workers=2, threads_per_worker=2, processes=True, dashboard_address=None, silence_logs="CRITICAL"
-    ) as made:
+    # Few data: compiling is what takes time.
+    quick = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    with dask.LocalCluster(n_workers=2, threads_per_worker=1, env=quick, **QUIET) as made:
         yield made
 
 
@@ -49,7 +51,7 @@ def client(cluster):
 
 @pytest.fixture(scope="module")
 def data():
-    """Neighbors on a jittered lattice: lists of all frames are padded to one length, so a worker compiles once."""
+    """Neighbors on a jittered lattice: lists of all frames have one padded length, so a worker compiles once."""
     rng = np.random.default_rng(0)
     grid = np.stack(np.meshgrid(*[np.arange(3) * 0.4] * 3, indexing="ij"), -1).reshape(-1, 3)
     positions = grid + 0.025 * rng.normal(size=(FRAMES, 27, 3))
@@ -90,6 +92,17 @@ def test_any_chunks_give_the_same_sums(client, data, pilot, whole, tmp_path, cou
     found = distributed_statistics(POTENTIAL, iter(chunks(path, count)), client=client, pilot=pilot)
     assert_same(whole, found)
     np.testing.assert_array_equal(found.frames[data.attrs["source"]], np.arange(FRAMES))
+
+
+def test_chunks_side_by_side_in_threads(data, pilot, whole, tmp_path):
+    """Precision and the limit of BLAS threads hold in every thread of a worker."""
+    path = save(data, tmp_path / "cg.nc")
+    with (
+        dask.LocalCluster(n_workers=1, threads_per_worker=4, processes=False, **QUIET) as threads,
+        dask.Client(threads, set_as_default=False) as client,
+    ):
+        found = distributed_statistics(POTENTIAL, chunks(path, 20, seconds=0.01), client=client, pilot=pilot)
+    assert_same(whole, found)
 
 
 def test_two_workers_killed_in_mid_pass(cluster, client, data, pilot, whole, tmp_path):
@@ -200,6 +213,27 @@ def test_errors_of_a_chunk_come_back(client, data, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("raised", "error", "message"),
+    [
+        (
+            dask.KilledWorker("chunk", None, 3),
+            ChildProcessError,
+            r"has died on frames 4:9:1 of /a/traj\.trr: most often",
+        ),
+        (CancelledError("chunk"), ConnectionError, "has dropped the work, or was lost"),
+    ],
+)
+def test_work_that_cannot_be_done(raised, error, message):
+    def result():
+        raise raised
+
+    tasks = room._Tasks(None, iter([]), None, None)
+    tasks._running["chunk"] = None, TrajectoryChunk("/a/topol.tpr", ("/a/traj.trr",), None, 300.0, 4, 9, 1)
+    with pytest.raises(error, match=message):
+        tasks._result(SimpleNamespace(key="chunk", result=result))
+
+
+@pytest.mark.parametrize(
     ("sources", "options", "message"),
     [
         ([], {}, "there are no sources"),
@@ -245,8 +279,3 @@ def test_without_dask(data, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(ImportError, match=r"pip install \"bayescg\[dask\]\""):
         distributed_statistics(POTENTIAL, data, client="tcp://localhost:8786")
-
-
-def test_chunks_name_their_frames(data):
-    part = TrajectoryChunk("/a/topol.tpr", ("/a/traj.trr",), None, 300.0, 4, 9, 1)
-    assert repr(part) == "frames 4:9:1 of /a/traj.trr"
