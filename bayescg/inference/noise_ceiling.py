@@ -33,12 +33,17 @@ def noise_ceiling(replicates: xr.Dataset | Iterable[xr.Dataset], *, separation: 
     value at all greater ones, up to half the run, by more than one standard error of the difference. If it still grows
     there, by more than two, a warning says so: the noise is then too small and the ceiling too high.
 
+    Modes slower than the whole run do not show in it: then the noise is a lower bound and the ceiling an upper one, and
+    a variogram that looks flat does not say otherwise. Replicates started from several places, each brought to
+    equilibrium by itself, can tell: with a coordinate `start` (replicate) only pairs of different starts are used.
+
     Forces are taken to have mean zero, as in every R^2 of this package. Standard errors are jackknives over frames,
     which are to be independent: take them far apart.
 
     Args:
         replicates: a CG dataset with `forces` (replicate, frame, bead, xyz), in the order of time along `replicate`,
             and `positions` with or without `replicate`; or one CG dataset for every replicate, with the same frames.
+            A coordinate `start` (replicate) tells which ones belong to one run.
         separation: distance from which on two replicates are independent; 1 if all of them are. None: found as above.
 
     Returns:
@@ -48,8 +53,8 @@ def noise_ceiling(replicates: xr.Dataset | Iterable[xr.Dataset], *, separation: 
         `separation` and `replicates` say what was used.
 
     Raises:
-        ValueError: for fewer than two replicates or two frames, a separation out of range, missing or infinite forces,
-            beads that moved between replicates, or replicates with other beads or frames.
+        ValueError: for fewer than two replicates, frames or starts, a separation out of range, missing or infinite
+            forces, beads that moved between replicates, or replicates with other beads or frames.
     """
     data = _joined(replicates)
     forces = _forces(data)
@@ -65,8 +70,14 @@ def noise_ceiling(replicates: xr.Dataset | Iterable[xr.Dataset], *, separation: 
     squares = np.mean(np.sum(forces**2, axis=-1), axis=0) @ members.T
     weight = 3 * members.sum(axis=1)
     overall = halves.sum(axis=-1) / weight.sum()
-    used = _separation(overall, pairs) if separation is None else separation
-    noise = _pooled(halves, pairs, used)
+    if "start" in data.coords:
+        if separation is not None:
+            raise ValueError("give either `separation` or the coordinate `start`: pairs of different starts are used")
+        used = "between starts"
+        noise = _between(forces, data["start"].values) @ members.T
+    else:
+        used = _separation(overall, pairs) if separation is None else separation
+        noise = _pooled(halves, pairs, used)
     values = {
         "noise_variance": _jackknife(lambda kept: kept[0] / weight, noise, squares),
         "force_variance": _jackknife(lambda kept: kept[1] / weight, noise, squares),
@@ -152,6 +163,19 @@ def _half_squares(forces: Float[np.ndarray, "replicate frame bead 3"]) -> Float[
 def _pooled(halves: Float[np.ndarray, "lag frame type"], pairs, separation: int) -> Float[np.ndarray, "frame type"]:
     """Mean over all pairs at least so far apart."""
     return np.average(halves[separation - 1 :], axis=0, weights=pairs[separation - 1 :])
+
+
+def _between(forces: Float[np.ndarray, "replicate frame bead 3"], start) -> Float[np.ndarray, "frame bead"]:
+    """Half the mean square difference of two replicates of different starts."""
+    starts = np.unique(start)
+    if len(starts) < 2:
+        raise ValueError(f"all replicates are of one start, {starts}: leave `start` out, or give more of them")
+    total, count = np.zeros(forces.shape[1:3]), 0
+    for k, here in enumerate(start):
+        others = [j for j in range(k + 1, len(start)) if start[j] != here]
+        total += 0.5 * np.sum((forces[others] - forces[k]) ** 2, axis=(0, -1))
+        count += len(others)
+    return total / count
 
 
 def _separation(overall: Float[np.ndarray, "lag frame"], pairs) -> int:

@@ -67,6 +67,23 @@ def test_too_short_replicates_are_said():
     assert found.attrs["separation"] == 4
 
 
+def test_modes_slower_than_a_run():
+    """A part of the noise that never changes within a run shows between starts alone."""
+    data = replicated(12, 100)
+    start = np.repeat([0, 1, 2], 4)
+    frozen = 2 * np.random.default_rng(1).normal(size=(3, 100, 12, 3))[start]
+    slow = data.assign(forces=data["forces"] + frozen)
+    one = noise_ceiling(slow.isel(replicate=slice(0, 4)))
+    assert np.all(np.abs(z(one, "noise_variance", [1.0, 4.0])) < 3)
+    found = noise_ceiling(slow.assign_coords(start=("replicate", start)))
+    assert np.all(np.abs(z(found, "noise_variance", [5.0, 8.0])) < 3)
+    assert np.all(np.abs(z(found, "ceiling", [9 / 14, 1 / 9])) < 3)
+    with pytest.raises(ValueError, match="all replicates are of one start"):
+        noise_ceiling(data.assign_coords(start=("replicate", np.zeros(12, int))))
+    with pytest.raises(ValueError, match="give either `separation`"):
+        noise_ceiling(data.assign_coords(start=("replicate", start)), separation=2)
+
+
 def test_a_list_of_datasets_is_the_same():
     data = replicated(4, 20)
     parts = [data.isel(replicate=k) for k in range(4)]
