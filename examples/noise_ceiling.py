@@ -150,12 +150,17 @@ print(f"+- {gain.std(ddof=1) / np.sqrt(FRAMES):.0f} (kJ/mol/nm)^2")
 #
 # Successive replicates are alike. `noise_ceiling` therefore compares only replicates that are far enough apart, and
 # `variogram` shows how far that is: half the mean square difference of replicates by their distance.
+#
+# It is flat after a picosecond, and yet not all there is: with their centers frozen the molecules keep to the network
+# of hydrogen bonds that they started with, and other networks may fit the same centers. What is measured is a lower
+# bound of the noise and an upper bound of R^2 (docs/guide/noise_ceiling.md).
 
 # %%
 ceiling = noise_ceiling(found)
 for lag, value in zip(ceiling["lag"].values, ceiling["variogram"].values, strict=True):
     print(f"{lag * INTERVAL:6.2f} ps apart: {value:8.0f}")
-print(f"E Var(f | R) = {ceiling.noise_variance.item():.0f} +- {ceiling.noise_variance_se.item():.0f} (kJ/mol/nm)^2")
+noise, error = ceiling.noise_variance.item(), ceiling.noise_variance_se.item()
+print(f"E Var(f | R) is at least {noise:.0f} +- {error:.0f} (kJ/mol/nm)^2")
 print(f"R^2 of any function of the beads: at most {ceiling.r2_ceiling:.4f} +- {ceiling.r2_ceiling_se:.4f}")
 
 # %% [markdown]
