@@ -79,7 +79,7 @@ def results():
     }
     groups = {
         "prior": xr.Dataset({n: (("chain", "draw"), v[:1]) for n, v in values.items()}),
-        "constant_data": xr.Dataset({"force_variance": ("bead_type", [9.0])}, {"bead_type": ["A"]}),
+        "constant_data": xr.Dataset({"force_variance": ("noise_class", [9.0])}, {"noise_class": ["A"]}),
     }
     tree = bcg.posterior.build(
         potential, rng.normal(size=(2, 50, 90)), values, groups, ranges={"A-A": (0.3, 0.9)}, attrs=attrs

@@ -42,7 +42,7 @@ def _force_table(tree: xr.DataTree) -> str:
     left = json.loads(tree["posterior"].attrs.get("residual_variance", "{}"))
     rows = [
         [str(bead), float(np.sqrt(value)), math.sqrt(left[bead]) if bead in left else float("nan")]
-        for bead, value in zip(variance["bead_type"].values.astype(str), variance.values, strict=True)
+        for bead, value in zip(variance["noise_class"].values.astype(str), variance.values, strict=True)
     ]
     head = ("bead type", "rms force component [kJ/mol/nm]", "rms residual of the mean potential [kJ/mol/nm]")
     return page.table(head, rows)

@@ -13,7 +13,7 @@ from bayescg.posterior import curves, load, save
 from tests.inference import systems
 
 POTENTIAL = bcg.Potential(bcg.Pair("A", "A", systems.CUTOFF))
-PLAN = Sampling(chains=2, warmup=300, draws=400)
+PLAN = Sampling(chains=2, warmup=300, draws=800)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def test_layout(nuts):
     }
     group = nuts["posterior"]
     assert group["coefficients"].dims == ("chain", "draw", "basis")
-    assert group["coefficients"].sizes == {"chain": 2, "draw": 400, "basis": POTENTIAL.n_basis}
+    assert group["coefficients"].sizes == {"chain": 2, "draw": 800, "basis": POTENTIAL.n_basis}
     assert {"lengthscale_A-A", "amplitude_A-A", "warp_A-A", "noise_A", "u_A-A", "f_A-A"} <= set(group.data_vars)
     assert group["u_A-A"].attrs["units"] == "kJ/mol"
     for attrs in (nuts.attrs, group.attrs):
