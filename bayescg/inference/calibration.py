@@ -41,8 +41,8 @@ _LEARNABLE = 1e-3
 _FLOOR = 0.25
 """Smallest eigenvalue of the whitened covariance relative to their mean: a smaller one is noise or over-correction."""
 
-_FEWEST_BLOCKS = 8
-"""Below this many blocks nothing can be said of correlation in time."""
+_FEWEST_BLOCKS = 16
+"""Below this many blocks chance would add more than what memory there is."""
 
 
 class Calibrated(NamedTuple):
@@ -140,7 +140,7 @@ class LongRun(NamedTuple):
     def inflation(self, whiten: Float[np.ndarray, "free direction"]) -> Float[np.ndarray, " direction"]:
         """Long-run variance of the scores over their variance without correlation in time, not below one.
 
-        The larger of two estimates from z_b, the whitened scores of a block. The sum of autocovariances, pooled over all
+        The larger of two estimates from z_b, the whitened scores of a block. The sum of autocovariances, pooled over
         directions, up to the first lag that is not a standard error above zero: misses the tail of a long memory. And
         in each direction that of a first-order autoregressive process with the same lag 1 (Andrews, Econometrica 59,
         817 (1991), doi:10.2307/2938229), where lags are averaged over neighboring directions, since a few dozen blocks

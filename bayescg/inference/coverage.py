@@ -74,6 +74,13 @@ def coverage(
         raise ValueError(f"calibration must be one of {', '.join(CALIBRATIONS)}; got {calibration!r}")
     if not 0 < probability < 1:
         raise ValueError(f"probability={probability}: choose one between 0 and 1")
+    learning = [term.name for term in potential.terms if term.n_basis or getattr(term, "learn", False)]
+    unknown = sorted(set(ranges or {}) - set(learning))
+    if unknown:
+        raise ValueError(f"ranges name unknown terms {unknown}; terms that learn: {learning}")
+    for name, edges in (ranges or {}).items():
+        if len(edges) < 2:
+            raise ValueError(f"ranges of {name}: at least two edges make a range; got {list(edges)}")
     frames = cg.sizes.get("frame", 1)
     length = frames // max(segments, 1)
     if segments < _FEWEST_SEGMENTS or length < _FEWEST_FRAMES:

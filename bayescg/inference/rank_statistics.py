@@ -80,7 +80,7 @@ def rank_statistics(
                 shares += below.mean(axis=0).tolist()
             return names, np.array(shares)
 
-        results = map_threads(one, jax.random.split(key, simulations), "Simulation-based calibration")
+        results = map_threads(one, list(jax.random.split(key, simulations)), "Simulation-based calibration")
     return xr.Dataset(
         {"rank": (("simulation", "quantity"), np.stack([shares for _, shares in results]))},
         {"quantity": results[0][0]},

@@ -1,0 +1,111 @@
+"""`coverage`: on data whose noise is known, what it finds is what is true; too little data is refused."""
+
+import jax
+import numpy as np
+import pytest
+
+import bayescg as bcg
+from bayescg.inference import rank_statistics
+from bayescg.inference.coverage import _jackknife
+from tests.inference import systems
+
+POTENTIAL = bcg.Potential(bcg.Pair("A", "A", systems.CUTOFF, knot_spacing=0.04))
+EDGES = {"A-A": [0.33, 0.36, 0.42, 0.55, 0.80]}
+
+
+@pytest.fixture(scope="module")
+def liquid():
+    data = systems.lennard_jones(160, seed=9)
+    return systems.with_noise(data, float(data["forces"].std()), 3)
+
+
+@pytest.fixture(scope="module")
+def found(liquid):
+    return bcg.coverage(POTENTIAL, liquid, segments=16, ranges=EDGES, key=jax.random.key(0))
+
+
+def test_true_error_bars_are_found_to_be_true(found):
+    assert found["z_A-A"].sizes == {"segment": 16, "x_A-A": 400}
+    assert found.attrs["frames_per_segment"] == 10
+    # 16 segments, each with a handful of independent values of z.
+    rms = float(np.sqrt((found["z_A-A"] ** 2).mean()))
+    assert 0.8 < rms < 1.2
+    assert 0.82 < found["covered_A-A"].attrs["covered"] < 0.96
+    assert found["covered_A-A"].attrs["covered_se"] < 0.04
+    assert found["rms_A-A"].sizes == {"range_A-A": 4}
+    np.testing.assert_allclose(found["low_A-A"], EDGES["A-A"][:-1])
+
+
+def test_z_is_what_it_says(found):
+    z = (found["mean_A-A"] - found["rest_A-A"]) / found["sd_A-A"] * np.sqrt(1 - 10 / 160)
+    np.testing.assert_allclose(found["z_A-A"], z)
+    inside = (found["x_A-A"] >= 0.36) & (found["x_A-A"] <= 0.42)
+    assert float(found["rms_A-A"][1]) == pytest.approx(float(np.sqrt((z.where(inside) ** 2).mean())))
+
+
+def test_error_bars_that_are_too_short_are_found(liquid):
+    # The same frames twice: the scores of neighboring frames agree exactly, and the plain posterior counts all twice.
+    twice = liquid.isel(frame=np.repeat(np.arange(160), 4)).assign_coords(frame=np.arange(640))
+    plain = bcg.coverage(POTENTIAL, twice, segments=16, ranges=EDGES, calibration="none", key=jax.random.key(0))
+    assert float(np.sqrt((plain["z_A-A"] ** 2).mean())) > 1.5
+
+
+def test_jackknife_of_a_mean_is_its_standard_error():
+    values = np.random.default_rng(0).normal(size=(12, 1))
+    estimate, error = _jackknife(np.mean, values)
+    assert estimate == pytest.approx(values.mean())
+    assert error == pytest.approx(values.std(ddof=1) / np.sqrt(12))
+
+
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        ({"segments": 3}, "at least 4 segments of 8 frames"),
+        ({"segments": 40}, "segments=40 of 160 frames"),
+        ({"segments": 16, "method": "hmc"}, "method must be one of"),
+        ({"segments": 16, "calibration": "best"}, "calibration must be one of"),
+        ({"segments": 16, "probability": 1.5}, "between 0 and 1"),
+        ({"segments": 16, "ranges": {"B-B": [0.3, 0.5]}}, "ranges name unknown terms"),
+        ({"segments": 16, "ranges": {"A-A": [0.5]}}, "at least two edges"),
+    ],
+)
+def test_bad_choices_are_refused(liquid, choices, message):
+    with pytest.raises(ValueError, match=message):
+        bcg.coverage(POTENTIAL, liquid, key=jax.random.key(0), **choices)
+
+
+@pytest.fixture(scope="module")
+def ranked(liquid):
+    statistics = bcg.force_statistics(POTENTIAL, liquid.isel(frame=slice(0, 20)))
+    return rank_statistics(statistics, simulations=100, draws=150, key=jax.random.key(0))
+
+
+def test_ranks_of_the_truth_are_uniform(ranked):
+    from scipy.stats import kstest
+
+    names = ranked["quantity"].values.astype(str)
+    assert {"noise_A", "lengthscale_A-A", "amplitude_A-A"} <= set(names)
+    assert sum(name.startswith("f_A-A(") for name in names) == 5
+    for name in names:
+        ranks = ranked["rank"].sel(quantity=name).values
+        # Nine quantities: 0.001 each keeps a false alarm below one in a hundred.
+        assert kstest(ranks, "uniform").pvalue > 0.001, name
+
+
+def test_rank_statistics_refuse_bad_choices(liquid):
+    statistics = bcg.force_statistics(POTENTIAL, liquid.isel(frame=slice(0, 4)))
+    with pytest.raises(ValueError, match="method must be one of"):
+        rank_statistics(statistics, method="hmc", key=jax.random.key(0))
+    with pytest.raises(ValueError, match="at least 2"):
+        rank_statistics(statistics, simulations=1, key=jax.random.key(0))
+
+
+def test_figures(found, ranked):
+    figure = bcg.plots.coverage(found)
+    assert [axes.get_ylabel() for axes in figure.axes] == ["rms z", "coverage of 90%"]
+    assert "16 segments of 10 frames" in figure.axes[0].get_title(loc="left")
+    with pytest.raises(ValueError, match="no coverage of term 'B-B'; there are A-A"):
+        bcg.plots.coverage(found, "B-B")
+    bcg.plots.ranks(ranked, ["noise_A", "amplitude_A-A"]).canvas.draw()
+    with pytest.raises(ValueError, match="no ranks of nothing"):
+        bcg.plots.ranks(ranked, ["nothing"])
