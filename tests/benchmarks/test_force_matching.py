@@ -66,7 +66,8 @@ def test_statistics_pass(benchmark, water, capsys):
 def test_nuts(benchmark, water, capsys):
     """Wall seconds of 4 chains of 500 + 500 for one pair term, everything after the pass included."""
     potential = bcg.Potential(bcg.Pair("CG", "CG", cutoff=0.9))
-    statistics = bcg.force_statistics(potential, chunks(water))
+    pilot = bcg.fit_pilot(potential, next(iter(chunks(water))))
+    statistics = bcg.force_statistics(potential, chunks(water), pilot=pilot)
 
     def fit():
         return bcg.force_match(potential, statistics, key=jax.random.key(0))
@@ -86,7 +87,8 @@ from pathlib import Path
 import jax, bayescg as bcg
 from tests.benchmarks.test_force_matching import chunks
 potential = bcg.Potential(bcg.Pair("CG", "CG", cutoff=0.9))
-statistics = bcg.force_statistics(potential, chunks(Path({folder!r}), copies={copies}))
+pilot = bcg.fit_pilot(potential, next(iter(chunks(Path({folder!r})))))
+statistics = bcg.force_statistics(potential, chunks(Path({folder!r}), copies={copies}), pilot=pilot)
 bcg.force_match(potential, statistics, method="laplace", key=jax.random.key(0))
 print(statistics.n_frames, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6)
 """

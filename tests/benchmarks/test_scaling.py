@@ -1,0 +1,142 @@
+"""How cost grows with frames, beads, knots and draws: CPU seconds and the exponents of fitted power laws."""
+
+import functools
+import time
+
+import jax
+import numpy as np
+import pytest
+import xarray as xr
+
+import bayescg as bcg
+from bayescg.inference import Sampling
+
+RDF = functools.partial(bcg.observables.rdf, a="W", b="W", cutoff=0.9)
+
+
+@pytest.fixture(scope="module")
+def water() -> xr.Dataset:
+    universe = bcg.datasets.water().universe()
+    mapping = bcg.Mapping.center_of_mass(universe, by="residues", names={"SOL": "W"})
+    return bcg.coarse_grain(universe, mapping, temperature=300.0)
+
+
+def tiled(cg: xr.Dataset, copies: tuple[int, int, int], frames: int) -> xr.Dataset:
+    """The same liquid in a box that is several times as large."""
+    cg = cg.isel(frame=slice(0, frames))
+    box = cg["box"].values
+    shifts = np.stack(np.meshgrid(*map(np.arange, copies), indexing="ij"), -1).reshape(-1, 3)
+    positions = np.concatenate([cg["positions"].values + (shift @ box[0]) for shift in shifts], axis=1)
+    forces = np.concatenate([cg["forces"].values] * len(shifts), axis=1)
+    count = positions.shape[1]
+    return bcg.from_arrays(
+        positions, box * np.array(copies)[:, None], ["W"] * count, temperature=300.0, forces=forces, mass=[18.0] * count
+    )
+
+
+def pair(spacing: float = 0.01) -> bcg.Potential:
+    return bcg.Potential(bcg.Pair("W", "W", cutoff=0.9, knot_spacing=spacing))
+
+
+def cpu(job, repeats: int = 2) -> float:
+    """CPU seconds of the fastest of some runs, after one that compiles."""
+    job()
+    found = []
+    for _ in range(repeats):
+        begin = time.process_time()
+        job()
+        found.append(time.process_time() - begin)
+    return min(found)
+
+
+def exponent(sizes, seconds) -> float:
+    return float(np.polyfit(np.log(sizes), np.log(seconds), 1)[0])
+
+
+def show(capsys, title: str, sizes, seconds) -> None:
+    with capsys.disabled():
+        row = ", ".join(f"{size:g}: {value:.3f}" for size, value in zip(sizes, seconds, strict=True))
+        print(f"\n{title}: {row} CPU-s; exponent {exponent(sizes, seconds):.2f}")
+
+
+def run(benchmark, job):
+    return benchmark.pedantic(job, rounds=1, iterations=1)
+
+
+@pytest.mark.parametrize("scored", [False, True])
+def test_pass_over_frames(benchmark, water, capsys, scored):
+    pilot = bcg.fit_pilot(pair(), water) if scored else None
+    sizes = [25, 50, 100]
+
+    def job():
+        return [
+            cpu(lambda n=n: bcg.force_statistics(pair(), water.isel(frame=slice(0, n)), pilot=pilot)) for n in sizes
+        ]
+
+    seconds = run(benchmark, job)
+    show(capsys, f"pass over frames, {'with' if scored else 'without'} scores", sizes, seconds)
+    with capsys.disabled():
+        print(f"  {1e3 * (seconds[-1] - seconds[0]) / (sizes[-1] - sizes[0]):.2f} CPU-ms a frame")
+
+
+def test_pass_over_beads(benchmark, water, capsys):
+    pilot = bcg.fit_pilot(pair(), water)
+    systems = [tiled(water, copies, 8) for copies in ((1, 1, 1), (2, 1, 1), (2, 2, 1), (2, 2, 2))]
+    sizes = [cg.sizes["bead"] for cg in systems]
+    seconds = run(
+        benchmark, lambda: [cpu(lambda cg=cg: bcg.force_statistics(pair(), cg, pilot=pilot)) for cg in systems]
+    )
+    show(capsys, "pass over beads, 8 frames", sizes, seconds)
+
+
+def test_pass_over_knots(benchmark, water, capsys):
+    potentials = [pair(spacing) for spacing in (0.04, 0.02, 0.01, 0.005)]
+    sizes = [potential.n_basis for potential in potentials]
+    part = water.isel(frame=slice(0, 10))
+
+    def job():
+        found = []
+        for potential in potentials:
+            pilot = bcg.fit_pilot(potential, part)
+            found.append(cpu(lambda p=potential, pilot=pilot: bcg.force_statistics(p, part, pilot=pilot)))
+        return found
+
+    show(capsys, "pass over knots, 10 frames", sizes, run(benchmark, job))
+
+
+def test_fit_over_knots_and_draws(benchmark, water, capsys):
+    spacings, counts = (0.04, 0.02, 0.01, 0.005), (250, 500, 1000, 2000)
+
+    def fit(statistics, draws):
+        plan = Sampling(chains=1, warmup=1, draws=draws)
+        return bcg.force_match(statistics.potential, statistics, method="laplace", sampling=plan, key=jax.random.key(0))
+
+    def job():
+        all_statistics = []
+        for spacing in spacings:
+            pilot = bcg.fit_pilot(pair(spacing), water.isel(frame=slice(0, 20)))
+            all_statistics.append(bcg.force_statistics(pair(spacing), water, pilot=pilot))
+        knots = [cpu(lambda s=s: fit(s, 500), 1) for s in all_statistics]
+        draws = [cpu(lambda n=n: fit(all_statistics[2], n), 1) for n in counts]
+        return [s.potential.n_basis for s in all_statistics], knots, draws
+
+    sizes, knots, draws = run(benchmark, job)
+    show(capsys, "Laplace fit over knots, 500 draws", sizes, knots)
+    show(capsys, "Laplace fit over draws", counts, draws)
+
+
+def test_propagation_over_draws(benchmark, water, capsys):
+    plan = Sampling(chains=1, warmup=1, draws=800)
+    posterior = bcg.force_match(pair(), water, method="laplace", sampling=plan, key=jax.random.key(0))
+    dynamics = bcg.Langevin(equilibration=2.0, interval=0.5)
+    reference = bcg.simulate(posterior, water.isel(frame=-1), time=50.0, dynamics=dynamics, key=jax.random.key(1))
+    guard = bcg.observables.Guard(references=0, simulations=0, effective_frames=5, tolerance=0.5)
+    counts = (100, 200, 400, 800)
+
+    def job():
+        return [
+            cpu(lambda n=n: bcg.propagate(posterior, reference, RDF, draws=n, guard=guard, key=jax.random.key(2)), 1)
+            for n in counts
+        ]
+
+    show(capsys, "propagation of g(r) over draws, 100 frames", counts, run(benchmark, job))
