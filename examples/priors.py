@@ -41,7 +41,7 @@ print(statistics)
 
 def fit(data, **options):
     sampling = bcg.Sampling(chains=1, draws=100) if FAST else bcg.Sampling()
-    # Evidence and scores compare models of independent noise: calibration, which needs none, would leave them undefined.
+    # Evidence and scores are defined under independent noise only.
     return bcg.force_match(
         data.potential, data, calibration="none", sampling=sampling, key=jax.random.key(0), **options
     )

@@ -25,19 +25,16 @@ class Sums(NamedTuple):
         cross: (bead_type, column) J'f [kJ/mol/nm^2].
         square: (bead_type,) |f|^2 [(kJ/mol/nm)^2].
         components: (bead_type,) number of force components.
-        scores: (pair, basis, basis) sums of products of bead scores about the pilot, over each bead with itself and
-            with its neighbors, for each unordered pair of bead types (`type_pairs`); no pairs without a pilot.
     """
 
     gram: Float[Array, "bead_type column column"]
     cross: Float[Array, "bead_type column"]
     square: Float[Array, " bead_type"]
     components: Float[Array, " bead_type"]
-    scores: Float[Array, "pair basis basis"]
 
 
 def type_pairs(types: int) -> list[tuple[int, int]]:
-    """Unordered pairs of bead types, in the order of `Sums.scores`."""
+    """Unordered pairs of bead types, in the order of score products."""
     return [(a, b) for a in range(types) for b in range(a, types)]
 
 

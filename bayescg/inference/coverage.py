@@ -18,7 +18,7 @@ from bayescg._runtime import double_precision, map_threads
 from bayescg.inference import marginal
 from bayescg.inference import sampling as sampler
 from bayescg.inference.calibration import CALIBRATIONS
-from bayescg.inference.fit import METHODS, Sampling, fit
+from bayescg.inference.fit import METHODS, Sampling, fit, kernels_by_name
 from bayescg.inference.pilot import pilot_of
 from bayescg.inference.priors import build_prior
 from bayescg.inference.statistics import ForceStatistics
@@ -36,6 +36,7 @@ def coverage(
     *,
     segments: int,
     method: str = "laplace",
+    kernels: Mapping[str, object] | None = None,
     ranges: Mapping[str, Sequence[float]] | None = None,
     probability: float = 0.9,
     calibration: str = "godambe",
@@ -54,6 +55,7 @@ def coverage(
         segments: number of segments of equal length; frames left over at the end belong to none.
         method: how hyperparameters are sampled, as in `force_match`; "laplace" is accurate enough to check thousands
             of intervals in a minute.
+        kernels: as in `force_match`.
         ranges: for each term, edges of the ranges of its descriptor over which z is pooled [nm or rad]; None: six
             ranges over what every segment has sampled, finer at contact.
         probability: of the interval whose coverage is counted.
@@ -66,7 +68,8 @@ def coverage(
         the `mean_NAME`, `sd_NAME` (segment, x_NAME) and `rest_NAME` of the forces.
 
     Raises:
-        ValueError: if there are fewer than 4 segments or 8 frames in each, or an option is unknown.
+        ValueError: if there are fewer than 4 segments or 8 frames in each, an option is unknown, or a range reaches
+            where the force is zero by construction.
     """
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}; got {method!r}")
@@ -82,6 +85,8 @@ def coverage(
         if len(edges) < 2:
             raise ValueError(f"ranges of {name}: at least two edges make a range; got {list(edges)}")
     frames = cg.sizes.get("frame", 1)
+    if "frame" not in cg.coords and "frame" in cg.dims:
+        cg = cg.assign_coords(frame=np.arange(frames))
     length = frames // max(segments, 1)
     if segments < _FEWEST_SEGMENTS or length < _FEWEST_FRAMES:
         raise ValueError(
@@ -91,10 +96,18 @@ def coverage(
     potential = potential.with_ranges(cg)
     parts = [cg.isel(frame=slice(k * length, (k + 1) * length)) for k in range(segments)]
     statistics = [force_statistics(potential, part) for part in parts]
-    left = [force_statistics(potential, cg.isel(frame=slice(segments * length, None)))] if frames % length else []
+    remainder = cg.isel(frame=slice(segments * length, None))
+    left = [force_statistics(potential, remainder)] if remainder.sizes["frame"] else []
     whole = reduce(add, statistics + left)
     grids = {t.name: _grid(t, statistics, (ranges or {}).get(t.name)) for t in potential.terms if t.n_basis}
-    rest = _rest(whole, statistics, grids)
+    chosen = kernels_by_name(kernels)
+    for name, x in grids.items():
+        low, high = potential.term(name).spline.start, potential.term(name).spline.stop
+        if x[0] < low or (potential.term(name).kind == "pair" and x[-1] >= high):
+            raise ValueError(
+                f"ranges of {name} must lie between its knots, {low:g} and {high:g}; got {x[0]:g} to {x[-1]:g}"
+            )
+    rest = _rest(whole, statistics, grids, chosen)
     keys = jax.random.split(key, segments)
     plan = Sampling(chains=1, warmup=500, draws=400)
 
@@ -102,7 +115,7 @@ def coverage(
         found = statistics[k]
         if calibration != "none":
             found = force_statistics(potential, parts[k], pilot=pilot_of(found))
-        fitted = fit(found, {}, method=method, calibration=calibration, sampling=plan, key=keys[k])
+        fitted = fit(found, chosen, method=method, calibration=calibration, sampling=plan, key=keys[k])
         poor.append(fitted.found.attrs.get("laplace_pareto_k", 0.0) > 0.7)
         draws = fitted.coefficients[0]
         curves = {n: posterior_room.curves(potential, n, draws, x)[1] for n, x in grids.items()}
@@ -116,6 +129,10 @@ def coverage(
     result.attrs.update(method=method, calibration=calibration, poor_laplace=sum(poor))
     for name, x in grids.items():
         mean, sd = (np.stack([f[name][k] for f in fits]) for k in (0, 1))
+        if not np.all(sd > 0):
+            raise ValueError(
+                f"{name}: the force has no error bar at {x[np.argmin(sd.min(axis=0))]:.4g}; narrow the ranges"
+            )
         z = (mean - rest[name]) / sd * np.sqrt(1 - length / frames)
         edges = _edges(x, (ranges or {}).get(name))
         result = result.merge(_pooled(name, potential.term(name), x, z, edges, z_limit), combine_attrs="override")
@@ -141,12 +158,12 @@ def _edges(x: Float[np.ndarray, " x"], asked: Sequence[float] | None) -> Float[n
 
 
 def _rest(
-    whole: ForceStatistics, parts: list[ForceStatistics], grids: Mapping[str, np.ndarray]
+    whole: ForceStatistics, parts: list[ForceStatistics], grids: Mapping[str, np.ndarray], kernels: Mapping[str, object]
 ) -> dict[str, Float[np.ndarray, "segment x"]]:
     """Force of the fit to all frames outside of each segment, hyperparameters at the mode of all frames."""
     potential = whole.potential
     with double_precision():
-        prior = build_prior(whole, {})
+        prior = build_prior(whole, kernels)
         total = whole.total()
         target = sampler.density(marginal.model, (prior, marginal.reduce(prior, total)), prior.medians())
         values = target.constrain(sampler.find_mode(target).position)

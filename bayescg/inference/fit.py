@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from bayescg import kernels as kernel_room
 from bayescg.inference import marginal
 from bayescg.inference import sampling as sampler
 from bayescg.inference.calibration import force_calibration
@@ -88,6 +89,11 @@ def fit(
     target, mode, found = sample_hyperparameters(free, reduced, method=method, sampling=sampling, key=fit_key)
     coefficients = draw_coefficients(free, reduced, found.values, root=root, key=draw_key)
     return Fit(prior, target, mode, found, coefficients, fixed, report)
+
+
+def kernels_by_name(kernels: Mapping[str, object] | None) -> dict[str, object]:
+    """Kernels of terms, those given by the names of their classes made into objects."""
+    return {n: kernel_room.by_name(k) if isinstance(k, str) else k for n, k in (kernels or {}).items()}
 
 
 def sample_hyperparameters(

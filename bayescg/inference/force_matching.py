@@ -14,14 +14,13 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array
 
-from bayescg import kernels as kernel_room
 from bayescg import posterior as posterior_room
 from bayescg._runtime import double_precision
 from bayescg.inference import diagnostics, scores
 from bayescg.inference import sampling as sampler
 from bayescg.inference.blocks import Sums
 from bayescg.inference.calibration import CALIBRATIONS
-from bayescg.inference.fit import METHODS, Fit, Sampling, fit
+from bayescg.inference.fit import METHODS, Fit, Sampling, fit, kernels_by_name
 from bayescg.inference.pilot import fit_pilot
 from bayescg.inference.statistics import ForceStatistics
 from bayescg.inference.streaming import force_statistics
@@ -82,8 +81,8 @@ def force_match(
 
     Returns:
         DataTree in ArviZ layout: `posterior` (hyperparameters, `coefficients` (chain, draw, basis) [kJ/mol], curves
-        `u_TERM` [kJ/mol] and `f_TERM` [kJ/mol/nm]), `sample_stats`, `log_likelihood` (predictive, per time block; for
-        `arviz_stats.loo`), `prior`, `constant_data`, `statistics`.
+        `u_TERM` [kJ/mol] and `f_TERM` [kJ/mol/nm]), `sample_stats`, `log_likelihood` (calibration "none" only;
+        predictive, per time block; for `arviz_stats.loo`), `prior`, `constant_data`, `statistics`.
 
     Raises:
         ValueError: for an unknown method or kernel name, data that do not fit the potential, or statistics without a
@@ -103,7 +102,7 @@ def force_match(
     if potential.n_basis == 0:
         raise ValueError("no term of this potential learns anything: every term has learn=False")
     fit_key, prior_key = jax.random.split(key)
-    chosen = {name: _kernel(kernel) for name, kernel in (kernels or {}).items()}
+    chosen = kernels_by_name(kernels)
     with double_precision():
         fitted = fit(statistics, chosen, method=method, calibration=calibration, sampling=sampling, key=fit_key)
         total, blocks, found = statistics.total(), statistics.blocks, fitted.found
@@ -136,10 +135,6 @@ def force_match(
     )
 
 
-def _kernel(kernel: object) -> object:
-    return kernel_room.by_name(kernel) if isinstance(kernel, str) else kernel
-
-
 def _pass(potential: Potential, data: xr.Dataset | Iterable[xr.Dataset], calibration: str) -> ForceStatistics:
     """Statistics of data that were not passed over before, about a pilot from their first chunk."""
     if calibration == "none":
@@ -164,12 +159,12 @@ def _groups(fitted: Fit, statistics, blocks, total: Sums, *, key: Array):
         notes += words
         groups["sample_stats"] = xr.Dataset({n: (("chain", "draw"), v) for n, v in found.stats.items()})
     chains, draws = next(iter(found.values.values())).shape[:2]
-    if len(blocks) > 1:
+    # Under another calibration hyperparameters do not follow the likelihood whose blocks would be left out.
+    if len(blocks) > 1 and not fixed:
         # A few hundred draws of a handful of hyperparameters are plenty for PSIS: each costs a solve for every block.
         wanted = int(np.clip(_SCORE_BUDGET / (len(blocks) * prior.lift.shape[1] ** 3), 100, 400))
         chosen = np.arange(0, draws, max(1, chains * draws // wanted))
         flat = {n: v[:, chosen].reshape(chains * len(chosen), *v.shape[2:]) for n, v in found.values.items()}
-        flat.update({n: np.full(chains * len(chosen), v) for n, v in fixed.items()})
         pointwise = scores.block_log_likelihood(prior, blocks, total, flat).reshape(chains, len(chosen), -1)
         groups["log_likelihood"] = xr.Dataset(
             {"forces": (("chain", "draw", "block"), pointwise)},

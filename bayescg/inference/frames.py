@@ -31,20 +31,13 @@ class Scoring(NamedTuple):
     neighbors: Int[Array, "pair 2"]
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2, 3))
-def zeros(types: int, columns: int, basis: int, scored: bool) -> Sums:
+@partial(jax.jit, static_argnums=(0, 1))
+def zeros(types: int, columns: int) -> Sums:
     """Empty sums."""
-    pairs = len(type_pairs(types)) if scored else 0
-    return Sums(
-        jnp.zeros((types, columns, columns)),
-        jnp.zeros((types, columns)),
-        jnp.zeros(types),
-        jnp.zeros(types),
-        jnp.zeros((pairs, basis, basis)),
-    )
+    return Sums(jnp.zeros((types, columns, columns)), jnp.zeros((types, columns)), jnp.zeros(types), jnp.zeros(types))
 
 
-@partial(jax.jit, static_argnums=0, donate_argnums=1)
+@partial(jax.jit, static_argnums=0, donate_argnums=(1, 6))
 def accumulate(
     potential: Potential,
     sums: Sums,
@@ -52,8 +45,9 @@ def accumulate(
     forces: Float[Array, "bead 3"],
     rows: list[Array] | None,
     scoring: Scoring | None = None,
-) -> tuple[Sums, dict]:
-    """Add one frame to a block's sums; also histogram each descriptor on its knot intervals."""
+    scores: Float[Array, "pair basis basis"] | None = None,
+) -> tuple[Sums, Float[Array, "pair basis basis"] | None, dict]:
+    """Add one frame to a block's sums and a source's scores; histogram each descriptor on its knot intervals."""
     design = jnp.concatenate([potential.design_rows(configuration), potential.baseline_forces(configuration)], axis=1)
     gram, cross, square, components = [], [], [], []
     for chosen in rows if rows is not None else [None]:
@@ -77,9 +71,10 @@ def accumulate(
             jnp.min(x, where=within, initial=jnp.inf),
             jnp.max(x, where=within, initial=-jnp.inf),
         )
-    products = sums.scores[:0] if scoring is None else _score_products(potential, design, forces, rows, scoring)
-    added = Sums(jnp.stack(gram), jnp.stack(cross), jnp.stack(square), jnp.stack(components), products)
-    return jax.tree.map(jnp.add, sums, added), found
+    added = Sums(jnp.stack(gram), jnp.stack(cross), jnp.stack(square), jnp.stack(components))
+    if scoring is not None:
+        scores = scores + _score_products(potential, design, forces, rows, scoring)
+    return jax.tree.map(jnp.add, sums, added), scores, found
 
 
 def _score_products(potential: Potential, design, forces, rows, scoring: Scoring) -> Float[Array, "pair basis basis"]:

@@ -25,6 +25,13 @@ from bayescg.simulation import simulate
 _FRAMES_PER_DIRECTION = 10
 
 
+_SHORT = 3.0
+"""Length of a step [standard deviations of beta U] up to which its overlap can be told beforehand."""
+
+_EXPECTED = 0.25
+"""Share of the overlap expected of a short step below which it is halved."""
+
+
 @dataclass(frozen=True, eq=False)
 class Problem:
     """A fit: everything that does not change from one iteration to the next.
@@ -121,8 +128,7 @@ class Problem:
             )
         frames = structure(self.potential, ensemble, "Structure of the model")
         energy = ensemble["potential_energy"].values.reshape(1, -1) - frames.baseline[..., 0]
-        # Coefficients are not stored with an ensemble, but energies are exactly linear in them; directions that it
-        # never visited stay at the prior mean.
+        # Energies are exactly linear in the free coordinates; directions never visited stay at the prior mean.
         rows = (frames.basis @ self.prior.lift).reshape(frames.size, -1)
         goal = (energy - frames.basis @ self.prior.mean).ravel()
         scale = max(float(np.abs(rows).max()), 1e-300)
@@ -176,6 +182,12 @@ def advance(problem: Problem, state: State, given: tuple[Reference, Float[np.nda
             reference=reference,
         )
     overlap = model.overlap(landing)
+    # Where a step is short, exp(-length^2) of the frames stay effective. If far fewer do, the step goes along
+    # directions whose fluctuations a short reference has hardly seen, and the quadratic model does not hold.
+    while share * length < _SHORT and overlap < _EXPECTED * np.exp(-((share * length) ** 2)) and share > 1 / 64:
+        share *= 0.5
+        landing = 0.5 * (position + landing)
+        overlap = model.overlap(landing)
     record = record._replace(step=share * length, overlap=overlap)
     near = share == 1 and overlap >= settings.overlap
     return state.then(

@@ -113,9 +113,13 @@ def _joined(replicates: xr.Dataset | Iterable[xr.Dataset]) -> xr.Dataset:
             for name in ("frame", "bead_type"):
                 if not np.array_equal(part[name].values, parts[0][name].values):
                     raise ValueError(f"replicates differ in `{name}`: all must hold the same beads and frames")
+        starts = [part["start"].values for part in parts if "start" in part and part["start"].ndim == 0]
         names = ["positions", "forces"]
         fixed = xr.concat([part[names] for part in parts], "replicate", join="override", combine_attrs="override")
-        data = parts[0].drop_vars(names).merge(fixed, compat="override", join="override")
+        fixed = fixed.drop_vars("start", errors="ignore")
+        data = parts[0].drop_vars([*names, "start"], errors="ignore").merge(fixed, compat="override", join="override")
+        if len(starts) == len(parts):
+            data = data.assign_coords(start=("replicate", np.stack(starts)))
     _require_forces(data)
     return data
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -56,8 +56,9 @@ class Pilot:
 class ForceStatistics:
     """Sums of one pass. `a + b` adds those of disjoint frames; any split of a trajectory gives the same sums.
 
-    Trajectories of several systems (compositions, densities) add up to statistics of one potential fitted to all of
-    them, each with a force noise of its own (the extended ensemble of Mullinax & Noid, doi:10.1063/1.3220627).
+    Trajectories of several systems (compositions, or what `system=` names) add up to statistics of one potential fitted
+    to all of them, each with a force noise of its own (the extended ensemble of Mullinax & Noid,
+    doi:10.1063/1.3220627).
 
     Attributes:
         potential: the potential with all ranges filled in.
@@ -71,6 +72,8 @@ class ForceStatistics:
         systems: the system that each source belongs to.
         weights: weight of each system's log likelihood.
         pilot: about which scores were taken; None: there are none.
+        scores: for each source, (pair, basis, basis) products of bead scores about the pilot, of each bead with itself
+            and with its neighbors, for each unordered pair of bead types (`type_pairs`).
     """
 
     potential: Potential
@@ -84,6 +87,7 @@ class ForceStatistics:
     systems: dict[str, str]
     weights: dict[str, float]
     pilot: Pilot | None = None
+    scores: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def n_frames(self) -> int:
@@ -123,11 +127,14 @@ class ForceStatistics:
         blocks = self.blocks
         return Sums(*(np.sum([getattr(b, f) for b in blocks], axis=0) for f in Sums._fields))
 
-    def score_covariance(self, precision: Float[np.ndarray, " noise_class"]) -> Float[np.ndarray, "basis basis"]:
+    def score_covariance(
+        self, precision: Float[np.ndarray, " noise_class"], source: str | None = None
+    ) -> Float[np.ndarray, "basis basis"]:
         """Covariance of the total score sum_t precision_t J_t'(f_t - J_t w~), from neighboring beads' products.
 
         Args:
             precision: weight of each noise class's scores.
+            source: the share of one source; None: all of them.
 
         Raises:
             ValueError: if the pass was made without a pilot.
@@ -136,27 +143,28 @@ class ForceStatistics:
             raise ValueError(_NO_PILOT)
         total = np.zeros((self.potential.n_basis,) * 2)
         of_class = dict(zip(self.noise_classes, np.asarray(precision, float), strict=True))
-        for (source, _), block in self.sums.items():
-            system = self.systems[source]
+        for name in self.scores if source is None else [source]:
+            system = self.systems[name]
             p = [self.weights[system] * of_class.get(NoiseClass(system, bead), 0.0) for bead in self.bead_types]
-            for (a, b), product in zip(type_pairs(len(p)), block.scores, strict=True):
+            for (a, b), product in zip(type_pairs(len(p)), self.scores[name], strict=True):
                 total += p[a] * p[b] * product
         return total
 
     def weighted(self, weight: float) -> ForceStatistics:
         """The same statistics of one system with this weight on their log likelihood when added to others.
 
-        Raises:
-            ValueError: if the weight is not positive.
-        """
-        if not weight > 0:
-            raise ValueError(f"weight={weight}: give a positive number")
-        return dataclasses.replace(self, weights=dict.fromkeys(self.weights, float(weight)))
+        Calibrated error bars depend on the ratios of weights only: scores are weighted as well.
 
-    def without_scores(self) -> ForceStatistics:
-        """The same sums without scores, to be added to others whatever their pilot."""
-        sums = {key: block._replace(scores=block.scores[:0]) for key, block in self.sums.items()}
-        return dataclasses.replace(self, sums=sums, pilot=None)
+        Raises:
+            ValueError: if the weight is not positive and finite, or there are several systems.
+        """
+        if not 0 < weight < np.inf:
+            raise ValueError(f"weight={weight}: give a positive number")
+        if len(self.weights) > 1:
+            raise ValueError(
+                f"weights belong to single systems; these are {', '.join(self.weights)}: weigh before adding"
+            )
+        return dataclasses.replace(self, weights=dict.fromkeys(self.weights, float(weight)))
 
     def __add__(self, other: ForceStatistics) -> ForceStatistics:
         """Statistics of both sets of frames together.
@@ -189,6 +197,7 @@ class ForceStatistics:
             {**self.systems, **other.systems},
             {**self.weights, **other.weights},
             self.pilot,
+            {s: self.scores.get(s, 0.0) + other.scores.get(s, 0.0) for s in {**self.scores, **other.scores}},
         )
 
     def _by_class(self, key: Key, classes: tuple[NoiseClass, ...]) -> Sums:
@@ -196,13 +205,13 @@ class ForceStatistics:
         if len(self.weights) == 1 and self.weights[system] == 1.0:
             return block
         fields = []
-        for values in block[:4]:
+        for values in block:
             placed = np.zeros((len(classes), *values.shape[1:]))
             for k, (of, bead) in enumerate(classes):
                 if of == system:
                     placed[k] = self.weights[system] * values[self.bead_types.index(bead)]
             fields.append(placed)
-        return Sums(*fields, block.scores)
+        return Sums(*fields)
 
     def to_dataset(self) -> xr.Dataset:
         """All numbers as a Dataset with dims (block, bead_type, column, column_)."""
@@ -215,7 +224,8 @@ class ForceStatistics:
             "components": (("block", "bead_type"), np.stack([b.components for b in blocks])),
         }
         if self.pilot is not None:
-            variables["scores"] = (("block", "type_pair", "basis", "basis_"), np.stack([b.scores for b in blocks]))
+            products = np.stack([self.scores[source] for source in sorted(self.scores)])
+            variables["scores"] = (("source", "type_pair", "basis", "basis_"), products)
             variables["pilot"] = ("basis", np.asarray(self.pilot.coefficients), {"radius": self.pilot.radius})
         for name, counts in self.counts.items():
             variables[f"counts_{name}"] = (f"interval_{name}", counts)
@@ -250,18 +260,16 @@ class ForceStatistics:
             raise ValueError(f"not force statistics of format {_FORMAT}: {dict(data.attrs)!r:.200}")
         potential = Potential.from_json(data.attrs["potential"])
         keys = zip(data["block_source"].values.tolist(), data["block_number"].values.tolist(), strict=True)
-        pilot, none = None, np.zeros((0, potential.n_basis, potential.n_basis))
+        pilot, scores = None, {}
+        frames = [data[name] for name in data.data_vars if str(name).startswith("frames_")]
         if "pilot" in data:
+            scores = dict(zip(sorted(str(f.attrs["source"]) for f in frames), data["scores"].values, strict=True))
             values = tuple(data["pilot"].values.tolist())
             pilot = Pilot(potential, values, float(data["pilot"].attrs["radius"]))
-        fields = ("gram", "cross", "square", "components")
         sums = {
-            (str(source), int(number)): Sums(
-                *(data[name].values[row] for name in fields), none if pilot is None else data["scores"].values[row]
-            )
+            (str(source), int(number)): Sums(*(data[name].values[row] for name in Sums._fields))
             for row, (source, number) in enumerate(keys)
         }
-        frames = [data[name] for name in data.data_vars if str(name).startswith("frames_")]
         return cls(
             potential,
             float(data.attrs["temperature"]),
@@ -274,6 +282,7 @@ class ForceStatistics:
             json.loads(data.attrs["systems"]),
             json.loads(data.attrs["weights"]),
             pilot,
+            scores,
         )
 
     def save(self, path: str | os.PathLike[str]) -> Path:
@@ -336,6 +345,11 @@ def _check_addable(a: ForceStatistics, b: ForceStatistics) -> None:
                 "statistics one weight, or the systems different names by force_statistics(..., system=)"
             )
     for source in set(a.frames) & set(b.frames):
+        if a.systems[source] != b.systems[source]:
+            raise ValueError(
+                f"{source!r} belongs to two systems, {a.systems[source]!r} and {b.systems[source]!r}: a trajectory is "
+                "of one"
+            )
         twice = np.intersect1d(a.frames[source], b.frames[source])
         if len(twice):
             raise ValueError(f"{len(twice)} frames of {source!r} would count twice (first: {twice[0]})")

@@ -12,7 +12,7 @@ import xarray as xr
 from bayescg._runtime import double_precision, progress
 from bayescg.data import neighbors
 from bayescg.data.dataset import check_temperature
-from bayescg.inference.blocks import MAX_BLOCKS, Sums, add, merge_to_level
+from bayescg.inference.blocks import MAX_BLOCKS, Sums, add, merge_to_level, type_pairs
 from bayescg.inference.frames import Scoring, accumulate, zeros
 from bayescg.inference.statistics import ForceStatistics, Pilot
 from bayescg.potentials import Interactions, Potential
@@ -83,6 +83,8 @@ def _pass(potential: Potential, cg: xr.Dataset, pilot: Pilot | None, system: str
     with double_precision():
         columns = potential.n_basis + sum(term.baseline is not None for term in potential.terms)
         open_key, open_sums = None, None
+        pairs = len(type_pairs(len(rows)))
+        scores = None if pilot is None else jnp.zeros((pairs, potential.n_basis, potential.n_basis))
         for k, number in enumerate(numbers.tolist()):
             key = (source, number >> level)
             if key != open_key:
@@ -93,12 +95,12 @@ def _pass(potential: Potential, cg: xr.Dataset, pilot: Pilot | None, system: str
                             level += 1
                             sums = merge_to_level(sums, level - 1, level)
                         key = (source, number >> level)
-                open_key, open_sums = key, zeros(len(rows), columns, potential.n_basis, pilot is not None)
+                open_key, open_sums = key, zeros(len(rows), columns)
             x, box = positions[k].astype(float), boxes[k]
             configuration = interactions.configuration(x, box, sizes=sizes)
             scoring = None if pilot is None else _scoring(pilot, x, box, sizes)
-            open_sums, found = accumulate(
-                potential, open_sums, configuration, forces[k].astype(float), everything, scoring
+            open_sums, scores, found = accumulate(
+                potential, open_sums, configuration, forces[k].astype(float), everything, scoring, scores
             )
             for name, (histogram, lowest, highest) in found.items():
                 counts[name] += np.asarray(histogram)
@@ -127,6 +129,7 @@ def _pass(potential: Potential, cg: xr.Dataset, pilot: Pilot | None, system: str
         {source: name},
         {name: 1.0},
         pilot,
+        {} if scores is None else {source: np.asarray(scores)},
     )
 
 

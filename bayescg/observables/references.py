@@ -65,7 +65,7 @@ def gather(reference: xr.Dataset | Iterable[xr.Dataset], posterior: xr.DataTree)
     first = ensembles[0]
     for ensemble in ensembles[1:]:
         _check_same(first, ensemble)
-    runs = tuple(run for ensemble in ensembles for run in _each_draw(ensemble))
+    runs = _different([run for ensemble in ensembles for run in _each_draw(ensemble)])
     frames, member = _in_one_sequence(runs)
     if len(member) < _FEWEST:
         raise ValueError(
@@ -176,3 +176,17 @@ def _in_one_sequence(runs: Sequence[xr.Dataset]) -> tuple[xr.Dataset, Int[np.nda
     kept = runs[0].drop_vars([name for name, v in runs[0].variables.items() if "frame" in v.dims or not v.dims])
     kept = kept.drop_vars(["coefficients", "out_of_range"], errors="ignore")
     return kept.assign(variables).assign_coords(frame=np.arange(len(member))), member[order]
+
+
+def _different(runs: list[xr.Dataset]) -> tuple[xr.Dataset, ...]:
+    """The runs without those that were given before: frames that count twice would look like twice the evidence."""
+    kept: list[xr.Dataset] = []
+    for run in runs:
+        twice = any(
+            run["positions"].shape == other["positions"].shape
+            and np.array_equal(run["positions"].values, other["positions"].values)
+            for other in kept
+        )
+        if not twice:
+            kept.append(run)
+    return tuple(kept)

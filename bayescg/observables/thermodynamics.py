@@ -83,8 +83,7 @@ def potential_energy(
     """
     values = _stored(dataset, "potential_energy")
     if "target_coefficients" in dataset:
-        changes = dataset["target_coefficients"].values[:, None, :] - dataset["coefficients"].values
-        values = values + np.einsum("tfb,fb->tf", changes, dataset["basis_energy"].values)
+        values = values + _changed(dataset, dataset["basis_energy"].values)
     return _series(dataset, values, blocks, weights, "potential_energy", "potential energy", "kJ/mol")
 
 
@@ -113,11 +112,16 @@ def virial_pressure(
         volume = abs(np.linalg.det(dataset["box"].values))
         trace = np.trace(values, axis1=-2, axis2=-1)
         if "target_coefficients" in dataset:
-            changes = dataset["target_coefficients"].values[:, None, :] - dataset["coefficients"].values
-            trace = trace + np.einsum("tfb,fb->tf", changes, basis_virials(dataset))
+            trace = trace + _changed(dataset, basis_virials(dataset))
         thermal = dataset.sizes["bead"] * BOLTZMANN * float(dataset.attrs["temperature"])
         values = (thermal + trace / 3) / volume * BAR
     return _series(dataset, values, blocks, weights, "virial_pressure", "virial pressure", "bar")
+
+
+def _changed(dataset: xr.Dataset, responses: NDArray) -> NDArray:
+    """(target, frame) change of a linear quantity from each frame's own coefficients to those of each target."""
+    own = np.einsum("fb,fb->f", dataset["coefficients"].values, responses)
+    return dataset["target_coefficients"].values @ responses.T - own
 
 
 def _stored(dataset: xr.Dataset, name: str) -> NDArray:

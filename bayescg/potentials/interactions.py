@@ -134,7 +134,8 @@ class Interactions:
             code = low * self.n_beads + high
             place = np.minimum(np.searchsorted(self.excluded, code), len(self.excluded) - 1)
             found = found[self.excluded[place] != code]
-        if len(terms) == 1 and np.all(self.type_index == self.type_index[0]):
+        wanted = [self.potential.bead_types.index(bead) for bead in terms[0].types]
+        if len(terms) == 1 and wanted[0] == wanted[1] and np.all(self.type_index == wanted[0]):
             return {terms[0].name: found}
         types = self.type_index[found]
         result = {}

@@ -129,7 +129,7 @@ def test_memory_of_scores_is_found(rho):
         scores = noise.copy()
         for k in range(1, 64):
             scores[k] = rho * scores[k - 1] + np.sqrt(1 - rho**2) * noise[k]
-        run = LongRun(scores, np.full(64, 1 / 64), np.arange(64), np.full(64, "a"))
+        run = LongRun(scores, np.full(64, 1 / 64), np.arange(64))
         found.append(run.inflation(np.eye(20) / 8).mean())
     expected = (1 + rho) / (1 - rho)
     # Demeaned over 64 blocks and cut at a finite lag: a few per cent are lost, more for longer memory.
@@ -145,20 +145,51 @@ def test_smooth_directions_may_remember_longer():
         scores = noise.copy()
         for k in range(1, 60):
             scores[k, :20] = 0.5 * scores[k - 1, :20] + np.sqrt(0.75) * noise[k, :20]
-        run = LongRun(scores, np.full(60, 1 / 60), np.arange(60), np.full(60, "a"))
+        run = LongRun(scores, np.full(60, 1 / 60), np.arange(60))
         found.append(run.inflation(np.eye(40) / np.sqrt(60)))
     weak, strong = np.mean(found, axis=0)[:10], np.mean(found, axis=0)[-10:]
     assert weak.mean() == pytest.approx(3.0, rel=0.15)
     assert strong.mean() < 0.75 * weak.mean()
 
 
-def test_blocks_of_different_sources_do_not_correlate():
-    scores = np.tile(np.random.default_rng(0).normal(size=(1, 10)), (16, 1))
-    scores *= np.where(np.arange(16) < 8, 1, -1)[:, None]
-    together = LongRun(scores, np.full(16, 1 / 16), np.arange(16), np.full(16, "a"))
-    apart = together._replace(source=np.array([f"run {k}" for k in range(16)]))
-    whiten = np.eye(10) / 4
-    assert together.inflation(whiten).mean() > 1.5 * apart.inflation(whiten).mean()
+def test_every_tenth_frame_remembers_as_well():
+    rng = np.random.default_rng(12)
+    noise = rng.normal(size=(60, 20))
+    for k in range(1, 60):
+        noise[k] = 0.6 * noise[k - 1] + 0.8 * noise[k]
+    numbers = np.arange(60)
+    near, far = (LongRun(noise, np.full(60, 1 / 60), step * numbers) for step in (1, 10))
+    whiten = np.eye(20) / np.sqrt(60)
+    np.testing.assert_array_equal(near.inflation(whiten), far.inflation(whiten))
+    assert near.inflation(whiten).mean() > 2
+
+
+@pytest.mark.parametrize(("blocks", "directions"), [(16, 3), (20, 9), (20, 60), (64, 20)])
+def test_chance_adds_little_memory(blocks, directions):
+    rng = np.random.default_rng(13)
+    share = np.full(blocks, 1 / blocks)
+    found = [
+        LongRun(rng.normal(size=(blocks, directions)), share, np.arange(blocks))
+        .inflation(np.eye(directions) / np.sqrt(blocks))
+        .mean()
+        for _ in range(200)
+    ]
+    # Inherent in an estimate that is not below one: the fewer the numbers, the more.
+    assert np.mean(found) < 1.15
+
+
+def test_memory_is_that_of_each_trajectory():
+    """Two systems whose truths differ: constant scores of opposite sign are misfit between them, not memory."""
+    small, large = systems.lennard_jones(20, seed=12), systems.lennard_jones(20, beads=216, seed=13)
+    rng = np.random.default_rng(0)
+    weaker = large.assign(forces=0.7 * large["forces"])
+    weaker.attrs["source"] = "weaker"
+    noisy = [data.assign(forces=data["forces"] + rng.normal(0, 60, data["forces"].shape)) for data in (small, weaker)]
+    pilot = bcg.fit_pilot(POTENTIAL, noisy[0])
+    sums = [bcg.force_statistics(POTENTIAL, data, pilot=pilot) for data in noisy]
+    plan = Sampling(1, 1, 100)
+    tree = bcg.force_match(POTENTIAL, sums[0] + sums[1], method="laplace", sampling=plan, key=jax.random.key(0))
+    assert tree.attrs["score_memory"] < 1.5
 
 
 @pytest.fixture(scope="module")

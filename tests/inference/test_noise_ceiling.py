@@ -76,6 +76,8 @@ def test_modes_slower_than_a_run():
     one = noise_ceiling(slow.isel(replicate=slice(0, 4)))
     assert np.all(np.abs(z(one, "noise_variance", [1.0, 4.0])) < 3)
     found = noise_ceiling(slow.assign_coords(start=("replicate", start)))
+    apart = [slow.isel(replicate=k).assign_coords(start=start[k]) for k in range(12)]
+    assert float(noise_ceiling(apart)["r2_ceiling"]) == float(found["r2_ceiling"])
     assert np.all(np.abs(z(found, "noise_variance", [5.0, 8.0])) < 3)
     assert np.all(np.abs(z(found, "ceiling", [9 / 14, 1 / 9])) < 3)
     with pytest.raises(ValueError, match="all replicates are of one start"):

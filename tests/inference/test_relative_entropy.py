@@ -104,7 +104,7 @@ def test_interrupted_fits_go_on_from_their_checkpoint(bonds, fitted, tmp_path, m
 
 
 def test_starts(bonds, fitted):
-    few = dataclasses.replace(QUICK, iterations=3)
+    few = dataclasses.replace(QUICK, iterations=6)
     near = relative_entropy(dimers.potential(), bonds, start=fitted, settings=few, key=jax.random.key(2))
     assert near["posterior"].attrs["converged"]
     run = bcg.simulate(

@@ -59,6 +59,9 @@ def assert_same(a: ForceStatistics, b: ForceStatistics, rtol=1e-12):
         for name, x, y in zip(a.sums[key]._fields, a.sums[key], b.sums[key], strict=True):
             scale = np.abs(x).max()
             np.testing.assert_allclose(y, x, rtol=0, atol=rtol * scale, err_msg=f"{name} of {key}")
+    assert sorted(a.scores) == sorted(b.scores)
+    for source, products in a.scores.items():
+        np.testing.assert_allclose(b.scores[source], products, rtol=0, atol=rtol * np.abs(products).max())
     for name in a.counts:
         np.testing.assert_array_equal(a.counts[name], b.counts[name])
     assert a.ranges == b.ranges
@@ -111,7 +114,8 @@ def test_sums_equal_a_dense_design(data, whole, pilot):
     np.testing.assert_allclose(total.cross, cross, atol=1e-11 * np.abs(cross).max())
     np.testing.assert_allclose(total.square, square, rtol=1e-12)
     np.testing.assert_array_equal(total.components, [12 * 3 * 130] * 2)
-    np.testing.assert_allclose(total.scores, scores, atol=1e-11 * np.abs(scores).max())
+    (stored,) = whole.scores.values()
+    np.testing.assert_allclose(stored, scores, atol=1e-11 * np.abs(scores).max())
     weight = np.array([0.3, 2.0])
     expected = 0.09 * scores[0] + 0.6 * scores[1] + 4.0 * scores[2]
     np.testing.assert_allclose(whole.score_covariance(weight), expected, atol=1e-11 * np.abs(expected).max())
@@ -153,8 +157,11 @@ def test_addition_refuses_what_does_not_fit(data, whole, pilot):
         whole + force_statistics(POTENTIAL, data.isel(frame=[3]).assign_attrs(source="other"))
     with pytest.raises(ValueError, match=r"has the weights 1\.0 and 2\.0"):
         whole + force_statistics(POTENTIAL, data.isel(frame=[3]).assign_attrs(source="b"), pilot=pilot).weighted(2.0)
-    with pytest.raises(ValueError, match="give a positive number"):
-        whole.weighted(0.0)
+    with pytest.raises(ValueError, match="belongs to two systems"):
+        whole + force_statistics(POTENTIAL, data.isel(frame=[3]), pilot=pilot, system="other")
+    for weight in (0.0, np.inf, np.nan):
+        with pytest.raises(ValueError, match="give a positive number"):
+            whole.weighted(weight)
     other = bcg.Potential(bcg.Pair("A", "B", cutoff=0.9))
     with pytest.raises(ValueError, match="different potentials"):
         whole + force_statistics(other, data.isel(frame=[3]))

@@ -58,6 +58,8 @@ def test_together_they_know_more_than_either(parts, calibration):
 
 def test_weights_multiply_the_likelihood(parts, trajectories):
     doubled = parts[0] + parts[1].weighted(2.0)
+    with pytest.raises(ValueError, match="weigh before adding"):
+        doubled.weighted(1.0)
     total = doubled.total()
     np.testing.assert_allclose(total.gram[1], 2 * parts[1].total().gram[0], rtol=1e-12)
     np.testing.assert_allclose(total.components, [10 * 125 * 3, 2 * 10 * 216 * 3])
@@ -96,6 +98,8 @@ def test_a_pure_component_may_lack_the_other():
         bcg.force_statistics(potential, pure, pilot=pilot)
     alone = bcg.force_statistics(potential, pure, pilot=pilot, system="pure")
     assert alone.counts["A-B"].sum() == 0
+    unlike = bcg.Potential(bcg.Pair("A", "B", systems.CUTOFF, knot_spacing=0.05))
+    assert bcg.force_statistics(unlike, pure, system="pure").counts["A-B"].sum() == 0
     with pytest.raises(ValueError, match="no system has any interaction"):
         bcg.force_match(potential, alone, method="laplace", key=jax.random.key(0))
     both = alone + bcg.force_statistics(potential, mixed, pilot=pilot, system="mixed")

@@ -60,6 +60,7 @@ def test_several_references_are_mbar():
     assert not jax.config.jax_enable_x64
     # exp(-F) is the integral of the density: exact free energies are -|w|^2 / 2.
     gathered = references.gather(runs, posterior(rows))
+    assert len(references.gather([*runs, *runs], posterior(rows)).runs) == len(gathered.runs)  # none counts twice
     found = reweighting.free_energies(centers @ gathered.frames["basis_energy"].values.T / KT, gathered.member)
     exact = -0.5 * (centers**2).sum(1)
     np.testing.assert_allclose(found, exact - exact[0], atol=0.15)
