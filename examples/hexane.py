@@ -43,7 +43,7 @@ OUTPUT.mkdir(parents=True, exist_ok=True)
 # %%
 universe = mda.Universe(str(data / "topol.tpr"), str(data / "traj.trr"))
 mapping = bcg.Mapping.from_votca(data / "votca" / "mapping.xml", universe)
-cg = bcg.coarse_grain(universe, mapping, temperature=300.0, stop=6 if FAST else None)
+cg = bcg.coarse_grain(universe, mapping, temperature=300.0, stop=20 if FAST else None)
 print(cg.sizes)
 
 # %% [markdown]

@@ -50,9 +50,8 @@ files = bcg.export(posterior, OUTPUT / "lammps", format="lammps")
 # %%
 attrs = posterior["posterior"].attrs
 print(f"held-out R^2 {attrs['held_out_r2']:.3f} +- {attrs['held_out_r2_se']:.3f}; ceiling {attrs['noise_ceiling_r2']}")
-print(
-    f"residual variance {attrs['residual_variance']} (kJ/mol/nm)^2, elpd {attrs['elpd']:.0f} +- {attrs['elpd_se']:.0f}"
-)
+print(f"residual variance {attrs['residual_variance']} (kJ/mol/nm)^2")
+print(f"variance of scores over that of independent noise: {attrs['score_variance']:.2f}")
 print(attrs["misfit"])
 
 # %% [markdown]

@@ -142,9 +142,12 @@ class LongRun(NamedTuple):
         directions, up to the first lag that is not two standard errors above zero: misses the tail of a long memory.
         And in each direction that of a first-order autoregressive process with the same lag 1 (Andrews, Econometrica
         59, 817 (1991), doi:10.2307/2938229), where lags are averaged over neighboring directions, since a few dozen
-        blocks know too little of one, and half a standard error is taken off, since a maximum collects chance: misses a
-        weak but long memory. Without any memory chance still adds about a tenth for 20 blocks. Smooth directions remember longer than rough ones, because the neighbors of a bead stay
+        blocks know too little of one, and half a standard error is taken off, since a maximum collects chance: misses
+        a weak but long memory. Smooth directions remember longer than rough ones, because the neighbors of a bead stay
         while distances jitter.
+
+        Without any memory chance still adds a sixth for 16 blocks of 3 directions, a tenth for 20 of 9, and less for
+        more.
 
         Args:
             whiten: directions, ordered from weak to strong, in which the scores of all blocks have unit variance.

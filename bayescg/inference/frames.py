@@ -72,7 +72,7 @@ def accumulate(
             jnp.max(x, where=within, initial=-jnp.inf),
         )
     added = Sums(jnp.stack(gram), jnp.stack(cross), jnp.stack(square), jnp.stack(components))
-    if scoring is not None:
+    if scoring is not None and scores is not None:
         scores = scores + _score_products(potential, design, forces, rows, scoring)
     return jax.tree.map(jnp.add, sums, added), scores, found
 

@@ -164,8 +164,10 @@ def test_every_tenth_frame_remembers_as_well():
     assert near.inflation(whiten).mean() > 2
 
 
-@pytest.mark.parametrize(("blocks", "directions"), [(16, 3), (20, 9), (20, 60), (64, 20)])
-def test_chance_adds_little_memory(blocks, directions):
+@pytest.mark.parametrize(
+    ("blocks", "directions", "most"), [(16, 3, 1.2), (20, 9, 1.13), (20, 60, 1.08), (64, 20, 1.06)]
+)
+def test_chance_adds_little_memory(blocks, directions, most):
     rng = np.random.default_rng(13)
     share = np.full(blocks, 1 / blocks)
     found = [
@@ -175,7 +177,7 @@ def test_chance_adds_little_memory(blocks, directions):
         for _ in range(200)
     ]
     # Inherent in an estimate that is not below one: the fewer the numbers, the more.
-    assert np.mean(found) < 1.15
+    assert np.mean(found) < most
 
 
 def test_memory_is_that_of_each_trajectory():
