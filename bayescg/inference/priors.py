@@ -55,13 +55,13 @@ def build_prior(statistics: ForceStatistics, kernels: Mapping[str, object]) -> P
     for term in learning:
         if term.kind != "pair":
             continue
-        walls[term.name] = _wall(term, statistics.counts[term.name], w[potential.slices[term.name]], kT)
+        walls[term.name] = wall(term, statistics.counts[term.name], w[potential.slices[term.name]], kT)
     residual = np.sqrt(np.maximum(scores.residual_variance(total, w), 1e-12))
     return prior(walls, tuple(np.maximum(residual, 1e-6 * np.asarray(noise)).tolist()))
 
 
-def _wall(term: Term, counts, w: Float[np.ndarray, " basis"], kT: float) -> Wall:
-    """Power law through the first fit's force at the inner edge of the well-sampled range."""
+def wall(term: Term, counts, w: Float[np.ndarray, " basis"], kT: float) -> Wall:
+    """Power law through the force of a first fit, or of a start, at the inner edge of the well-sampled range."""
     edge = kernel_room.well_sampled_edge(term, counts)
     outer = edge + 2 * term.spline.spacing
     inner_force, outer_force = -term.spline.matrix([edge, outer], 1)[:, : term.n_basis] @ w

@@ -12,9 +12,9 @@ from bayescg import kernels as kernel_room
 from bayescg import posterior as posterior_room
 from bayescg.inference.boltzmann_inversion import invert
 from bayescg.inference.marginal import Prior
+from bayescg.inference.priors import wall
 from bayescg.inference.structure import Frames
-from bayescg.kernels import Wall
-from bayescg.potentials import Potential, Term
+from bayescg.potentials import Potential
 from bayescg.potentials.baselines import value_and_slope
 
 
@@ -46,19 +46,9 @@ def build_prior(
     terms = []
     for term in learning:
         counts = data.histogram(term.name)
-        wall = _wall(term, counts, start[potential.slices[term.name]], kT) if term.kind == "pair" else None
-        terms.append(kernel_room.term_prior(term, counts, data.ranges[term.name], kT=kT, wall=wall))
+        edge = wall(term, counts, start[potential.slices[term.name]], kT) if term.kind == "pair" else None
+        terms.append(kernel_room.term_prior(term, counts, data.ranges[term.name], kT=kT, wall=edge))
     return Prior(potential, tuple(terms), chosen, (), ())
-
-
-def _wall(term: Term, counts, w: Float[np.ndarray, " basis"], kT: float) -> Wall:
-    """Power law through the start's force at the inner edge of the well-sampled range."""
-    edge = kernel_room.well_sampled_edge(term, counts)
-    outer = edge + 2 * term.spline.spacing
-    inner_force, outer_force = -term.spline.matrix([edge, outer], 1)[:, : term.n_basis] @ w
-    force = max(float(inner_force), kT / 0.05)
-    power = np.log(force / max(float(outer_force), 1e-3 * force)) / np.log(outer / edge)
-    return Wall(edge, force, float(np.clip(power, 10, 24)))
 
 
 def into_free(prior: Prior, data: Frames, coefficients: Float[np.ndarray, " basis"]) -> Float[np.ndarray, " free"]:
