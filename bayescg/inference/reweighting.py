@@ -61,11 +61,6 @@ class Reference:
         influence = centered * (weight * weight.size)[..., None]
         return Moments(mean, covariance, long_run_covariance(influence) / weight.size, overlap)
 
-    def free_energy(self, coefficients: Float[np.ndarray, " basis"]) -> float:
-        """Beta F at given coefficients relative to the reference, -ln <exp(-beta dU)>."""
-        log = (self.energy - self.frames.basis @ coefficients) / self.kT
-        return -float(log.max() + np.log(np.mean(np.exp(log - log.max()))))
-
 
 def long_run_covariance(values: Float[np.ndarray, "run frame k"]) -> Float[np.ndarray, "k k"]:
     """Covariance per frame of the mean of correlated frames: sum over lags of the autocovariances.
