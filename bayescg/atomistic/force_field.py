@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from types import ModuleType
 
 import equinox as eqx
@@ -72,8 +73,9 @@ class ForceField(eqx.Module):
         # Coulomb and generalized Born) share its columns, and the compiler then computes their distances once.
         lists = {id(term.pairs): term.pairs for term in self.terms if not isinstance(term, AtomPairs)}
         ends = np.cumsum([0, *(pairs.shape[1] for pairs in lists.values())])
-        columns = {key: slice(*bounds) for key, bounds in zip(lists, zip(ends, ends[1:], strict=False), strict=True)}
-        vectors = Differences(self.n_atoms, *np.concatenate(list(lists.values()), axis=1))(positions) if lists else None
+        columns = {key: slice(*bounds) for key, bounds in zip(lists, pairwise(ends), strict=True)}
+        pairs = np.concatenate([np.zeros((2, 0), int), *lists.values()], axis=1)
+        vectors = Differences(self.n_atoms, *pairs)(positions)
         found: dict[str, Float[Array, ""]] = {}
         for term in self.terms:
             inputs = positions if isinstance(term, AtomPairs) else vectors[:, columns[id(term.pairs)]]

@@ -198,21 +198,11 @@ def _born(
     reading: Reading, force, parameters: tuple[np.ndarray, ...], model: str, dielectrics: tuple, constants: tuple
 ) -> BornSolvent:
     charge, offset_radius, scale = parameters
+    name = type(force).__name__
     if np.any(offset_radius <= 0):
-        raise ValueError(
-            f"{type(force).__name__} has a radius of {offset_radius.min() + OFFSET:g} nm: radii must be above {OFFSET} nm"
-        )
+        raise ValueError(f"{name} has a radius of {offset_radius.min() + OFFSET:g} nm: it must be above {OFFSET} nm")
     scaled = scale * offset_radius
-    return BornSolvent(
-        type(force).__name__ if type(force).__name__ == "GBSAOBCForce" else "CustomGBForce",
-        reading.pairs,
-        charge,
-        offset_radius,
-        scaled,
-        POLYNOMIALS[model],
-        dielectrics,
-        *constants,
-    )
+    return BornSolvent(name, reading.pairs, charge, offset_radius, scaled, POLYNOMIALS[model], dielectrics, *constants)
 
 
 READERS = {
