@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 import xarray as xr
 
 from bayescg._runtime import double_precision, progress
-from bayescg.data import neighbors
 from bayescg.data.dataset import check_temperature
-from bayescg.inference.blocks import MAX_BLOCKS, Sums, add, merge_to_level, type_pairs
-from bayescg.inference.frames import Scoring, accumulate, zeros
+from bayescg.inference.batches import Frames, Plan, make_batches
+from bayescg.inference.blocks import MAX_BLOCKS, Sums
+from bayescg.inference.frames import NOWHERE, Shared, accumulate, empty
 from bayescg.inference.statistics import ForceStatistics, Pilot
 from bayescg.potentials import Interactions, Potential
-
-_PADDING = 512
-"""Neighbor lists of scores grow in such steps, so that few different shapes are compiled."""
 
 
 def force_statistics(
@@ -51,68 +48,65 @@ def force_statistics(
         for chunk in chunks:
             if total is not None:
                 potential = total.potential
-            part = _pass(potential, chunk, pilot, system, advance)
+            # Blocks no shorter than the total's, which would merge them anyway.
+            level = 0 if total is None else total.levels.get(_source(chunk), 0)
+            part = chunk_statistics(potential, chunk, pilot=pilot, system=system, level=level, advance=advance)
             total = part if total is None else total + part
     if total is None:
         raise ValueError("there are no frames: the trajectory is empty")
     return total
 
 
-def _pass(potential: Potential, cg: xr.Dataset, pilot: Pilot | None, system: str | None, advance) -> ForceStatistics:
+def chunk_statistics(
+    potential: Potential,
+    cg: xr.Dataset,
+    *,
+    pilot: Pilot | None = None,
+    system: str | None = None,
+    level: int = 0,
+    plan: Plan | None = None,
+    advance: Callable[[float], object] = lambda n: None,
+) -> ForceStatistics:
+    """`force_statistics` of one chunk.
+
+    Args:
+        potential: what to fit.
+        cg: the chunk.
+        pilot: from `fit_pilot`.
+        system: name of the thermodynamic system.
+        level: log2 of the frames in the shortest blocks that are wanted.
+        plan: how frames go through the compiled program; None: what is fastest here.
+        advance: called with the number of frames done since the last call.
+    """
     cg, temperature = _checked(cg)
     potential = _filled(potential, cg, pilot)
     interactions = Interactions.of(potential, cg, partial=system is not None)
     types = potential.bead_types
     rows = [np.flatnonzero(interactions.type_index == k).astype(np.int32) for k in range(len(types))]
     everything = rows if len(rows) > 1 or len(rows[0]) < interactions.n_beads else None
-    source = str(cg.attrs.get("source", "data"))
-    numbers = np.asarray(cg["frame"].values, np.int64) if "frame" in cg.coords else np.arange(cg.sizes["frame"])
-    if len(np.unique(numbers)) < len(numbers):
-        raise ValueError("some frame numbers appear twice in the data: the same frames would count twice")
-    positions, forces = np.asarray(cg["positions"].values), np.asarray(cg["forces"].values)
-    for name, values in (("positions", positions), ("forces", forces)):
-        if not np.all(np.isfinite(values)):
-            frame, bead = np.argwhere(~np.isfinite(values))[0][:2]
-            raise ValueError(f"{name} of bead {bead} in frame {numbers[frame]} are not finite: leave that frame out")
+    source = _source(cg)
+    numbers = _numbers(cg)
+    positions, forces = _finite(cg, numbers)
     boxes = np.broadcast_to(np.asarray(cg["box"].values, float), (len(numbers), 3, 3))
-    counts = {term.name: np.zeros(term.spline.intervals) for term in potential.terms}
-    low, high = dict.fromkeys(counts, np.inf), dict.fromkeys(counts, -np.inf)
-    sizes: dict[str, int] = {}
-    level = 0
-    sums: dict[tuple[str, int], Sums] = {}
+    while len(blocks := np.unique(numbers >> level)) > MAX_BLOCKS:
+        level += 1
+    slots = np.searchsorted(blocks, numbers >> level).astype(np.int32)
+    frames = Frames(positions, boxes, forces, slots)
     with double_precision():
-        columns = potential.n_basis + sum(term.baseline is not None for term in potential.terms)
-        open_key, open_sums = None, None
-        pairs = len(type_pairs(len(rows)))
-        scores = None if pilot is None else jnp.zeros((pairs, potential.n_basis, potential.n_basis))
-        for k, number in enumerate(numbers.tolist()):
-            key = (source, number >> level)
-            if key != open_key:
-                if open_key is not None:
-                    _add(sums, open_key, open_sums)
-                    if len(sums) > MAX_BLOCKS:
-                        while len(sums) > MAX_BLOCKS:
-                            level += 1
-                            sums = merge_to_level(sums, level - 1, level)
-                        key = (source, number >> level)
-                open_key, open_sums = key, zeros(len(rows), columns)
-            x, box = positions[k].astype(float), boxes[k]
-            configuration = interactions.configuration(x, box, sizes=sizes)
-            scoring = None if pilot is None else _scoring(pilot, x, box, sizes)
-            open_sums, scores, found = accumulate(
-                potential, open_sums, configuration, forces[k].astype(float), everything, scoring, scores
-            )
-            for name, (histogram, lowest, highest) in found.items():
-                counts[name] += np.asarray(histogram)
-                low[name], high[name] = min(low[name], float(lowest)), max(high[name], float(highest))
-            advance(1)
-        _add(sums, open_key, open_sums)
-        while len(sums) > MAX_BLOCKS:
-            level += 1
-            sums = merge_to_level(sums, level - 1, level)
+        running = empty(potential, len(blocks), len(types), pilot is not None)
+        shared = Shared(interactions.bonded, everything, None if pilot is None else np.asarray(pilot.coefficients))
+        under_way: deque = deque()
+        for batch in make_batches(interactions, frames, None if pilot is None else pilot.radius, plan or Plan()):
+            running, done = accumulate(potential, running, batch, shared)
+            # Two batches under way keep the device busy; more would only hold memory.
+            under_way.append(done)
+            if len(under_way) > 2:
+                under_way.popleft().block_until_ready()
+            advance(np.count_nonzero(batch.slots < NOWHERE))
+        running = jax.tree.map(np.asarray, running)
     present = {types[k] for k, chosen in enumerate(rows) if len(chosen)}
     for term in potential.terms:
-        if not np.isfinite(low[term.name]) and present.issuperset(term.types):
+        if not np.isfinite(running.lowest[term.name]) and present.issuperset(term.types):
             raise ValueError(
                 f"{term.name}: no interaction within its range in {len(numbers)} frames; check bead types and cutoff"
             )
@@ -121,15 +115,15 @@ def _pass(potential: Potential, cg: xr.Dataset, pilot: Pilot | None, system: str
         potential,
         temperature,
         types,
-        sums,
+        {(source, int(b)): Sums(*(table[k].copy() for table in running.sums)) for k, b in enumerate(blocks)},
         {source: level},
         {source: numbers},
-        counts,
-        {name: (low[name], high[name]) for name in counts},
+        running.counts,
+        {term.name: (float(running.lowest[term.name]), float(running.highest[term.name])) for term in potential.terms},
         {source: name},
         {name: 1.0},
         pilot,
-        {} if scores is None else {source: np.asarray(scores)},
+        {} if running.scores is None else {source: running.scores},
     )
 
 
@@ -160,18 +154,27 @@ def _filled(potential: Potential, cg: xr.Dataset, pilot: Pilot | None) -> Potent
     return pilot.potential
 
 
+def _source(cg: xr.Dataset) -> str:
+    return str(cg.attrs.get("source", "data"))
+
+
 def _composition(cg: xr.Dataset) -> str:
     return " ".join(f"{bead}{count}" for bead, count in sorted(Counter(cg["bead_type"].values.tolist()).items()))
 
 
-def _scoring(pilot: Pilot, positions, box, sizes: dict[str, int]) -> Scoring:
-    found = neighbors.pairs(positions, box, min(pilot.radius, neighbors.shortest_height(box) / 2))
-    sizes["scores"] = max(-(-len(found) // _PADDING) * _PADDING, sizes.get("scores", 0))
-    padded = np.full((sizes["scores"], 2), len(positions), np.int32)  # beyond the last bead: dropped
-    padded[: len(found)] = found
-    return Scoring(jnp.asarray(pilot.coefficients), jnp.asarray(padded))
+def _numbers(cg: xr.Dataset) -> np.ndarray:
+    """Absolute frame numbers."""
+    numbers = np.asarray(cg["frame"].values, np.int64) if "frame" in cg.coords else np.arange(cg.sizes["frame"])
+    if len(np.unique(numbers)) < len(numbers):
+        raise ValueError("some frame numbers appear twice in the data: the same frames would count twice")
+    return numbers
 
 
-def _add(sums: dict, key, block: Sums) -> None:
-    block = Sums(*(np.asarray(part) for part in block))
-    sums[key] = block if key not in sums else add(sums[key], block)
+def _finite(cg: xr.Dataset, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Positions and forces."""
+    positions, forces = np.asarray(cg["positions"].values), np.asarray(cg["forces"].values)
+    for name, values in (("positions", positions), ("forces", forces)):
+        if not np.all(np.isfinite(values)):
+            frame, bead = np.argwhere(~np.isfinite(values))[0][:2]
+            raise ValueError(f"{name} of bead {bead} in frame {numbers[frame]} are not finite: leave that frame out")
+    return positions, forces

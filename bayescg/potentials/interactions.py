@@ -164,7 +164,7 @@ class Interactions:
         sizes = {} if sizes is None else sizes
         tuples = dict(self.bonded)
         for name, found in self.pairs(positions, box, skin).items():
-            sizes[name] = max(_capacity(len(found)), sizes.get(name, 0))
+            sizes[name] = max(capacity(len(found)), sizes.get(name, 0))
             padded = np.zeros((sizes[name], 2), np.int32)
             padded[: len(found)] = found
             tuples[name] = padded
@@ -191,7 +191,7 @@ def _warn_of_missing_pairs(potential: Potential, present: list[str]) -> None:
         )
 
 
-def _capacity(count: int) -> int:
+def capacity(count: int) -> int:
     """Smallest size >= count of a geometric ladder with ratio 1.1."""
     if count <= 64:
         return 64
