@@ -9,7 +9,6 @@ products of bead scores about a frozen pilot, from which the covariance of J'f f
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,12 +18,10 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
-from bayescg import __version__
 from bayescg._runtime import write_netcdf
+from bayescg.inference import statistics_files
 from bayescg.inference.blocks import Key, Sums, combine, type_pairs
 from bayescg.potentials import Potential
-
-_FORMAT = 2
 
 
 class NoiseClass(NamedTuple):
@@ -215,39 +212,7 @@ class ForceStatistics:
 
     def to_dataset(self) -> xr.Dataset:
         """All numbers as a Dataset with dims (block, bead_type, column, column_)."""
-        keys = self.keys
-        blocks = [self.sums[key] for key in keys]
-        variables: dict = {
-            "gram": (("block", "bead_type", "column", "column_"), np.stack([b.gram for b in blocks])),
-            "cross": (("block", "bead_type", "column"), np.stack([b.cross for b in blocks])),
-            "square": (("block", "bead_type"), np.stack([b.square for b in blocks])),
-            "components": (("block", "bead_type"), np.stack([b.components for b in blocks])),
-        }
-        if self.pilot is not None:
-            products = np.stack([self.scores[source] for source in sorted(self.scores)])
-            variables["scores"] = (("source", "type_pair", "basis", "basis_"), products)
-            variables["pilot"] = ("basis", np.asarray(self.pilot.coefficients), {"radius": self.pilot.radius})
-        for name, counts in self.counts.items():
-            variables[f"counts_{name}"] = (f"interval_{name}", counts)
-        for number, (source, frames) in enumerate(sorted(self.frames.items())):
-            variables[f"frames_{number}"] = (f"frame_{number}", frames, {"source": source})
-        coords = {
-            "bead_type": np.asarray(self.bead_types, str),
-            "block_source": ("block", np.asarray([source for source, _ in keys], str)),
-            "block_number": ("block", np.asarray([number for _, number in keys], np.int64)),
-        }
-        attrs = {
-            "kind": "force statistics",
-            "format": _FORMAT,
-            "bayescg_version": __version__,
-            "potential": self.potential.to_json(),
-            "temperature": self.temperature,
-            "levels": json.dumps(self.levels),
-            "ranges": json.dumps({name: list(pair) for name, pair in self.ranges.items()}),
-            "systems": json.dumps(self.systems),
-            "weights": json.dumps(self.weights),
-        }
-        return xr.Dataset(variables, coords, attrs)
+        return statistics_files.to_dataset(self)
 
     @classmethod
     def from_dataset(cls, data: xr.Dataset) -> ForceStatistics:
@@ -256,34 +221,7 @@ class ForceStatistics:
         Raises:
             ValueError: if the dataset holds no statistics or another format.
         """
-        if data.attrs.get("kind") != "force statistics" or int(data.attrs["format"]) != _FORMAT:
-            raise ValueError(f"not force statistics of format {_FORMAT}: {dict(data.attrs)!r:.200}")
-        potential = Potential.from_json(data.attrs["potential"])
-        keys = zip(data["block_source"].values.tolist(), data["block_number"].values.tolist(), strict=True)
-        pilot, scores = None, {}
-        frames = [data[name] for name in data.data_vars if str(name).startswith("frames_")]
-        if "pilot" in data:
-            scores = dict(zip(sorted(str(f.attrs["source"]) for f in frames), data["scores"].values, strict=True))
-            values = tuple(data["pilot"].values.tolist())
-            pilot = Pilot(potential, values, float(data["pilot"].attrs["radius"]))
-        sums = {
-            (str(source), int(number)): Sums(*(data[name].values[row] for name in Sums._fields))
-            for row, (source, number) in enumerate(keys)
-        }
-        return cls(
-            potential,
-            float(data.attrs["temperature"]),
-            tuple(data["bead_type"].values.tolist()),
-            sums,
-            json.loads(data.attrs["levels"]),
-            {str(array.attrs["source"]): array.values for array in frames},
-            {term.name: data[f"counts_{term.name}"].values for term in potential.terms},
-            {name: (pair[0], pair[1]) for name, pair in json.loads(data.attrs["ranges"]).items()},
-            json.loads(data.attrs["systems"]),
-            json.loads(data.attrs["weights"]),
-            pilot,
-            scores,
-        )
+        return statistics_files.from_dataset(data)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write to netCDF, atomically."""
@@ -297,13 +235,7 @@ class ForceStatistics:
             FileNotFoundError: if there is no such file.
             ValueError: if it is not netCDF or holds no statistics of this format.
         """
-        if not Path(path).exists():
-            raise FileNotFoundError(f"no statistics at {path}")
-        try:
-            data = xr.load_dataset(path, engine="h5netcdf")
-        except (OSError, ValueError) as error:
-            raise ValueError(f"{path} is not a readable netCDF file: {error}") from error
-        return cls.from_dataset(data)
+        return cls.from_dataset(statistics_files.read(path))
 
     def __repr__(self) -> str:
         systems = f", {len(self.weights)} systems" if len(self.weights) > 1 else ""
