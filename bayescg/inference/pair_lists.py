@@ -1,8 +1,9 @@
 """Neighbor lists of a batch of frames, padded to common lengths: by vesin on the host, or on the device.
 
-Vesin searches one frame at a time (a lock of its own lets no second search into a process). Beside a CPU's compiled
-programs that costs little, as they run meanwhile on another core; a GPU would wait most of the time. There, up to a
-few thousand beads, a compiled program looks at all pairs of all frames of a batch instead.
+Vesin's searches do not run side by side in one process: with version 0.6, two threads took as long as one after the
+other. Beside a CPU's compiled programs one search at a time costs little, as they run meanwhile on another core; a GPU
+would wait most of the time. There, up to a few thousand beads, a compiled program looks at all pairs of all frames of
+a batch instead.
 """
 
 from __future__ import annotations

@@ -10,6 +10,8 @@ import xarray as xr
 
 import bayescg as bcg
 from bayescg.inference import Sampling
+from bayescg.inference.batches import Plan
+from bayescg.inference.streaming import chunk_statistics
 
 RDF = functools.partial(bcg.observables.rdf, a="W", b="W", cutoff=0.9)
 
@@ -77,6 +79,40 @@ def test_pass_over_frames(benchmark, water, capsys, scored):
     show(capsys, f"pass over frames, {'with' if scored else 'without'} scores", sizes, seconds)
     with capsys.disabled():
         print(f"  {1e3 * (seconds[-1] - seconds[0]) / (sizes[-1] - sizes[0]):.2f} CPU-ms a frame")
+
+
+@pytest.mark.parametrize("scored", [False, True])
+def test_pass_over_batches(benchmark, water, capsys, scored):
+    """Also for a GPU: the default there is printed beside the sizes that are tried."""
+    potential, frames, sizes = pair(), water.sizes["frame"], [1, 4, 16, 64]
+    pilot = bcg.fit_pilot(potential, water) if scored else None
+    plans = {"default": Plan(), **{f"{size} at once": Plan(size) for size in sizes}}
+
+    def job():
+        found = {}
+        for name, plan in plans.items():
+            chunk_statistics(potential, water, pilot=pilot, plan=plan)
+            runs = []
+            for _ in range(3):
+                begin = time.perf_counter(), time.process_time()
+                chunk_statistics(potential, water, pilot=pilot, plan=plan)
+                runs.append((time.perf_counter() - begin[0], time.process_time() - begin[1]))
+            found[name] = [1e3 * min(column) / frames for column in zip(*runs, strict=True)]
+        return found
+
+    found = run(benchmark, job)
+    statistics = chunk_statistics(potential, water, pilot=pilot)
+    pairs, rows, basis = statistics.counts["W-W"].sum() / frames, 3 * water.sizes["bead"], potential.n_basis
+    # One window of 4 functions x 3 directions is added for both beads of a pair; J'J and J'f; J written and read.
+    windows, flops, moved = 24 * pairs, 2 * rows * basis * (basis + 1), 8 * (2 * rows * basis + 2 * 24 * pairs)
+    with capsys.disabled():
+        print(f"\nthe pass on {jax.default_backend()}, {'with' if scored else 'without'} scores, ms a frame:")
+        for name, (wall, used) in found.items():
+            print(f"  {name}: {wall:.2f} wall, {used:.2f} CPU; {flops / wall / 1e6:.1f} Gflop/s of products")
+        print(f"  a frame: {pairs:.0f} pairs, {windows / 1e6:.2f} M numbers added to design rows,", end=" ")
+        print(
+            f"{flops / 1e6:.1f} Mflop of products, design rows {8e-6 * rows * basis:.2f} MB, {moved / 1e6:.1f} MB moved"
+        )
 
 
 def test_pass_over_beads(benchmark, water, capsys):

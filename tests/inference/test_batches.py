@@ -129,4 +129,6 @@ def test_memory_keeps_to_its_bound(data, pilot, monkeypatch):
         batch = next(make_batches(interactions, frames, pilot.radius, Plan(16, False)))
         program = products.lower(POTENTIAL, batch, shared).compile()
     # What the compiler itself says that the program needs beside its arguments.
-    assert 0 < program.memory_analysis().temp_size_in_bytes < 16 * bytes_a_frame
+    needed = program.memory_analysis()
+    assert needed is not None
+    assert 0 < needed.temp_size_in_bytes < 16 * bytes_a_frame
