@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from bayescg import atomistic as atomistic
+    from bayescg import generative as generative
     from bayescg import observables as observables
     from bayescg import plots as plots
     from bayescg import posterior as posterior
@@ -70,7 +72,7 @@ _HOME = {
     "simulation": ("Langevin", "simulate"),
     "exports": ("export",),
 }
-_ROOMS = ("observables", "plots", "posterior")
+_ROOMS = ("atomistic", "generative", "observables", "plots", "posterior")
 
 __all__ = sorted(["__version__", *_ROOMS, *(name for names in _HOME.values() for name in names)])
 

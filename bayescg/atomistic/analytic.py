@@ -1,0 +1,84 @@
+"""Targets with known answers, to learn with and to test with."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from bayescg.atomistic.target import LogDensity
+
+
+def bimodal() -> LogDensity:
+    """Two wells of very different depth, U = x1^4 / 4 - 3 x1^2 + x1 + x2^2 / 2 at beta = 1.
+
+    The example of Schoeberl, Zabaras and Koutsourelakis (arXiv:2002.10148): log Z = 12.06493; the right well has
+    0.00835 of the mass, little enough for reverse KL to lose it unnoticed.
+    """
+
+    def log_density(x):
+        return -(x[0] ** 4 / 4 - 3 * x[0] ** 2 + x[0] + x[1] ** 2 / 2)
+
+    return LogDensity(log_density, [0.0, 0.0], [3.0, 1.0])
+
+
+def gaussian_mixture(
+    means: Float[np.ndarray, "component coordinate"],
+    covariances: Float[np.ndarray, "component coordinate coordinate"],
+    weights: Float[np.ndarray, " component"],
+) -> LogDensity:
+    """A mixture of Gaussians, normalized: log Z = 0.
+
+    Raises:
+        ValueError: if shapes do not fit or a covariance is not positive definite.
+    """
+    means, covariances, weights = (np.asarray(a, float) for a in (means, covariances, weights))
+    if means.ndim != 2 or covariances.shape != (*means.shape, means.shape[1]) or weights.shape != means.shape[:1]:
+        raise ValueError(
+            f"means {means.shape}, covariances {covariances.shape} and weights {weights.shape} do not fit: they must be "
+            "(k, d), (k, d, d) and (k,)"
+        )
+    if np.any(weights <= 0):
+        raise ValueError(f"weights are {weights}; all must be positive")
+    weights = weights / weights.sum()
+    try:
+        factors = np.linalg.cholesky(covariances)
+    except np.linalg.LinAlgError:
+        raise ValueError("a covariance is not positive definite") from None
+    inverse = np.linalg.inv(factors)
+    constants = np.log(weights) + np.log(np.diagonal(inverse, axis1=1, axis2=2)).sum(axis=1)
+    constants -= 0.5 * means.shape[1] * np.log(2 * np.pi)
+
+    def log_density(x):
+        white = jnp.einsum("kij,kj->ki", jnp.asarray(inverse), x - jnp.asarray(means))
+        return jax.nn.logsumexp(jnp.asarray(constants) - 0.5 * jnp.sum(white**2, axis=1))
+
+    center = weights @ means
+    spread = weights @ (np.diagonal(covariances, axis1=1, axis2=2) + (means - center) ** 2)
+    return LogDensity(log_density, center, np.sqrt(spread))
+
+
+def double_well_dimer(*, barrier: float = 5.0, short: float = 1.0, long: float = 2.0) -> LogDensity:
+    """Two particles in three dimensions whose distance has two wells, held near the origin by springs.
+
+    U = h (1 - ((r - m) / s)^2)^2 + |x1|^2 / 2 + |x2|^2 / 2 with m in the middle of the wells and s half their distance,
+    in units of kT.
+
+    Args:
+        barrier: h between the wells [kT].
+        short: distance of the bound state.
+        long: distance of the open state.
+
+    Raises:
+        ValueError: unless 0 < short < long.
+    """
+    if not 0 < short < long:
+        raise ValueError(f"short is {short} and long is {long}; 0 < short < long is needed")
+    middle, half = (short + long) / 2, (long - short) / 2
+
+    def log_density(x):
+        distance = jnp.sqrt(jnp.sum((x[:3] - x[3:]) ** 2) + 1e-12)
+        return -barrier * (1 - ((distance - middle) / half) ** 2) ** 2 - 0.5 * jnp.sum(x**2)
+
+    return LogDensity(log_density, [short / 2, 0, 0, -short / 2, 0, 0], 1.0)

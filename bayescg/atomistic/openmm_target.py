@@ -1,0 +1,163 @@
+"""`OpenMMTarget`: the Boltzmann density of one molecule of an OpenMM system, over internal coordinates."""
+
+from __future__ import annotations
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+from scipy.optimize import minimize
+
+from bayescg._runtime import double_precision
+from bayescg.atomistic.force_field import ForceField, translate
+from bayescg.atomistic.internal_coordinates import InternalCoordinates, internal_coordinates
+from bayescg.atomistic.target import Target
+
+GAS_CONSTANT = 8.31446261815324e-3
+"""[kJ/mol/K]"""
+
+
+class OpenMMTarget(Target):
+    """The Boltzmann density of one molecule, free to turn and move, over its internal coordinates.
+
+    Attributes:
+        force_field: energies in JAX, agreeing with OpenMM's.
+        coordinates: the internal coordinates.
+        temperature: [K].
+        location: a local energy minimum.
+        scale: widths of the stiff coordinates at that minimum, in the harmonic approximation; pi for torsions.
+    """
+
+    force_field: ForceField
+    coordinates: InternalCoordinates
+    temperature: float = eqx.field(static=True)
+    location: np.ndarray
+    scale: np.ndarray
+    periodic: np.ndarray
+
+    def __init__(self, system, topology, positions, temperature: float):
+        """Translate an OpenMM system.
+
+        Args:
+            system: an `openmm.System` without constraints, of one molecule.
+            topology: its `openmm.app.Topology`, with all bonds.
+            positions: a configuration with the right handedness, OpenMM quantity or array [nm].
+            temperature: [K].
+
+        Raises:
+            ValueError: if the system has forces that cannot be translated (named), constraints or virtual sites; if
+                the bonds make no single molecule or close a ring; if the energy there is not finite.
+        """
+        if not temperature > 0:
+            raise ValueError(f"temperature is {temperature} K; it must be positive")
+        x = _in_nm(positions)
+        elements = [atom.element.symbol if atom.element is not None else "X" for atom in topology.atoms()]
+        bonds = [(bond[0].index, bond[1].index) for bond in topology.bonds()]
+        self.force_field = translate(system)
+        if self.force_field.box is not None:
+            raise ValueError("the system is periodic: internal coordinates describe one molecule in open space")
+        if len(elements) != self.force_field.n_atoms:
+            raise ValueError(f"the topology has {len(elements)} atoms and the system {self.force_field.n_atoms}")
+        if not np.all(np.isfinite(x)):
+            raise ValueError("the positions are not all finite: they hold NaN or infinity")
+        self.temperature = float(temperature)
+        with double_precision():
+            energy = float(jax.jit(self.force_field.energy)(jnp.asarray(x)))
+            if not np.isfinite(energy):
+                raise ValueError(
+                    f"the energy of the positions is {energy} kJ/mol: check them and the force field's parameters"
+                )
+            trial = internal_coordinates(elements, bonds, x)
+            slope = _slope(self.force_field, trial)
+            relaxed = _relaxed(trial, slope, x)
+            # Rotors whose atoms differ for the force field are told from equal ones by the energy of a relabeling.
+            equal = _rotors_are_equal(self.force_field, trial, relaxed)
+            self.coordinates = internal_coordinates(elements, bonds, relaxed, fold=equal)
+            self.location = np.array(self.coordinates.to_internal(jnp.asarray(relaxed)))
+            self.scale = _harmonic_widths(trial, slope, relaxed, GAS_CONSTANT * self.temperature)
+        self.periodic = self.coordinates.periodic
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Kind and atoms of each coordinate."""
+        return self.coordinates.names
+
+    @property
+    def thermal_energy(self) -> float:
+        """KT [kJ/mol]."""
+        return GAS_CONSTANT * self.temperature
+
+    def log_density(self, coordinates, beta=1.0):
+        within = self.coordinates.within(coordinates)
+        # Outside, the location takes their place: neither the value nor the gradient may become NaN.
+        safe = jnp.where(within, coordinates, jnp.asarray(self.location, coordinates.dtype))
+        energy = self.force_field.energy(self.coordinates.to_cartesian(safe))
+        value = self.coordinates.log_jacobian(safe) - beta * energy / self.thermal_energy
+        return jnp.where(within & jnp.isfinite(value), value, -jnp.inf)
+
+    def energy(self, coordinates: Float[Array, " coordinate"]) -> Float[Array, ""]:
+        """Potential energy [kJ/mol]."""
+        return self.force_field.energy(self.coordinates.to_cartesian(coordinates))
+
+    def to_positions(self, coordinates: Float[Array, " coordinate"]) -> Float[Array, "atom 3"]:
+        """Positions [nm] of one vector of coordinates."""
+        return self.coordinates.to_cartesian(coordinates)
+
+    def to_coordinates(self, positions: Float[Array, "atom 3"]) -> Float[Array, " coordinate"]:
+        """Coordinates of positions [nm]."""
+        return self.coordinates.to_internal(positions)
+
+
+def _in_nm(positions) -> np.ndarray:
+    if hasattr(positions, "value_in_unit"):
+        from openmm import unit
+
+        positions = positions.value_in_unit(unit.nanometer)
+    return np.array([[float(c) for c in row] for row in positions])
+
+
+def _slope(force_field: ForceField, coordinates: InternalCoordinates):
+    """Energy and its gradient in internal coordinates, compiled once for all that follows."""
+    return jax.jit(jax.value_and_grad(lambda y: force_field.energy(coordinates.to_cartesian(y))))
+
+
+def _relaxed(coordinates: InternalCoordinates, slope, x: np.ndarray) -> np.ndarray:
+    """Positions at the nearest minimum, found in internal coordinates, where steps keep the handedness."""
+    start = np.asarray(coordinates.to_internal(jnp.asarray(x)))
+    bonds = coordinates.n_atoms - 1
+    width = np.concatenate([np.full(bonds, 0.003), np.full(len(start) - bonds, 0.05)])
+
+    def value_and_slope(u):
+        value, gradient = slope(jnp.asarray(start + u * width))
+        return (float(value), np.asarray(gradient) * width) if np.isfinite(value) else (1e10, np.zeros_like(u))
+
+    found = minimize(value_and_slope, np.zeros_like(start), jac=True, method="L-BFGS-B", options={"maxiter": 2000})
+    y = jnp.asarray(start + found.x * width)
+    return np.asarray(coordinates.to_cartesian(y)) if bool(coordinates.within(y)) else x
+
+
+def _rotors_are_equal(force_field: ForceField, coordinates: InternalCoordinates, x: np.ndarray) -> bool:
+    shaken = x + 0.002 * np.random.default_rng(0).normal(size=x.shape)
+    order = np.asarray(coordinates.zmatrix.order)
+    energy = jax.jit(force_field.energy)
+    before = float(energy(jnp.asarray(shaken)))
+    for group in coordinates.zmatrix.rotors:
+        atoms = order[list(group)]
+        moved = shaken.copy()
+        moved[atoms] = shaken[np.roll(atoms, 1)]
+        if abs(float(energy(jnp.asarray(moved))) - before) > 1e-6 * max(1.0, abs(before)):
+            return False
+    return True
+
+
+def _harmonic_widths(coordinates: InternalCoordinates, slope, x: np.ndarray, thermal_energy: float) -> np.ndarray:
+    """Standard deviations of the stiff coordinates from the energy's curvature; pi for torsions."""
+    y = np.array(coordinates.to_internal(jnp.asarray(x)))
+    bonds = coordinates.n_atoms - 1
+    widest = np.concatenate([np.full(bonds, 0.01), np.full(len(y) - bonds, 0.3)])
+    steps = np.diag(0.01 * widest)
+    up, down = (np.stack([np.asarray(slope(jnp.asarray(y + sign * step))[1]) for step in steps]) for sign in (1, -1))
+    curvature = np.diagonal(up - down) / (2 * np.diagonal(steps)) / thermal_energy
+    widths = np.minimum(1 / np.sqrt(np.maximum(curvature, 1e-12)), widest)
+    return np.where(coordinates.periodic, np.pi, widths)

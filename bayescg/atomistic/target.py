@@ -1,0 +1,98 @@
+"""What generative models learn from: an unnormalized log density over coordinates that may be periodic."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+
+class Target(eqx.Module):
+    """An unnormalized density over a vector of coordinates.
+
+    Subclasses give `log_density`, `location`, `scale` and, where there are any, `periodic` coordinates.
+    """
+
+    location: eqx.AbstractVar[np.ndarray]
+    """A typical value of each coordinate, shape (dimension,)."""
+
+    scale: eqx.AbstractVar[np.ndarray]
+    """How far the density may reach from there, as standard deviations, shape (dimension,)."""
+
+    periodic: eqx.AbstractVar[np.ndarray]
+    """Which coordinates have the period 2 pi, shape (dimension,)."""
+
+    @abstractmethod
+    def log_density(self, coordinates: Float[Array, " coordinate"], beta: float = 1.0) -> Float[Array, ""]:
+        """Unnormalized log density of one vector of coordinates.
+
+        Args:
+            coordinates: one value for each coordinate.
+            beta: inverse temperature in units of the target's own; only the energy is multiplied by it.
+        """
+
+    @property
+    def dimension(self) -> int:
+        """Number of coordinates."""
+        return len(self.location)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """A name for each coordinate."""
+        return tuple(f"x{k + 1}" for k in range(self.dimension))
+
+
+class LogDensity(Target):
+    """A target from any JAX function.
+
+    Attributes:
+        function: of one vector of coordinates; minus its energy in units of kT.
+        location: typical values.
+        scale: how far the density reaches.
+        periodic: which coordinates have the period 2 pi.
+    """
+
+    function: Callable = eqx.field(static=True)
+    location: np.ndarray
+    scale: np.ndarray
+    periodic: np.ndarray
+
+    def __init__(
+        self,
+        function: Callable[[Float[Array, " coordinate"]], Float[Array, ""]],
+        location: Sequence[float],
+        scale: Sequence[float] | float,
+        periodic: Sequence[bool] | None = None,
+    ):
+        """Check the function once.
+
+        Raises:
+            ValueError: if shapes do not fit, a scale is not positive, or the density at `location` is not finite.
+        """
+        self.function = function
+        self.location = np.atleast_1d(np.asarray(location, float))
+        self.scale = np.broadcast_to(np.asarray(scale, float), self.location.shape).copy()
+        self.periodic = np.zeros(self.dimension, bool) if periodic is None else np.asarray(periodic, bool)
+        if self.location.ndim != 1 or self.periodic.shape != self.location.shape:
+            raise ValueError(
+                f"location has shape {self.location.shape} and periodic {self.periodic.shape}; both are vectors with one "
+                "value for each coordinate"
+            )
+        if not np.all(self.scale > 0):
+            raise ValueError(f"scale is {self.scale}; every coordinate needs a positive one")
+        value = jnp.asarray(function(jnp.asarray(self.location)))
+        if value.shape != ():
+            raise ValueError(
+                f"the log density of one vector of coordinates has shape {value.shape}; it must be a number"
+            )
+        if not np.isfinite(value):
+            raise ValueError(
+                f"the log density at location {self.location} is {value}: give a location where it is finite"
+            )
+
+    def log_density(self, coordinates, beta=1.0):
+        return beta * self.function(coordinates)

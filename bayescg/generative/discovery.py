@@ -1,0 +1,252 @@
+"""`discover`: a generative coarse-grained model of a density, without data."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bayescg.atomistic.target import Target
+from bayescg.generative.annealing import reverse_training
+from bayescg.generative.checkpoint import Checkpoint
+from bayescg.generative.coordinates import whitening_of_samples, whitening_of_target
+from bayescg.generative.flattening import POWER, flattening
+from bayescg.generative.information import latent_information
+from bayescg.generative.latent_model import LatentModel, build_model, strengthened
+from bayescg.generative.objectives import forward_bound, relevance_penalty, reverse_bound
+from bayescg.generative.replay import weighted_draws
+from bayescg.generative.tempering import LEAPFROG, Particles, rejuvenate, tempered_smc
+from bayescg.generative.training import train
+
+
+@dataclass(frozen=True)
+class Training:
+    """How long and how hard to train. The defaults suit a molecule of twenty atoms on two processors.
+
+    Attributes:
+        discovery_steps: gradient steps of the first stage, which finds the latent variables.
+        refinement_steps: of each round of the second, which sharpens the decoder.
+        rounds: of refinement, each with new draws of the model.
+        batch: samples for each step and direction.
+        learning_rate: largest one of Adam.
+        sharpness: lambda of the Gibbs posterior over weights, exp(-lambda KL): how many samples' worth of evidence the
+            divergence counts against the prior that switches latents off; None: the number of samples.
+        decoder: "spline" or "gaussian", the reference method's.
+    """
+
+    discovery_steps: int = 3000
+    refinement_steps: int = 1000
+    rounds: int = 3
+    batch: int = 256
+    learning_rate: float = 1e-3
+    sharpness: float | None = None
+    decoder: str = "spline"
+
+
+class _Budget:
+    """Counts evaluations of the target."""
+
+    def __init__(self, total: int):
+        self.total, self.spent = total, 0
+
+    def left(self) -> int:
+        return self.total - self.spent
+
+
+def discover(
+    target: Target,
+    *,
+    latent_dim: int = 2,
+    budget: int = 5_000_000,
+    method: str = "annealed",
+    training: Training | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    key,
+) -> LatentModel:
+    """Learn q(z) q(x|z) and its encoder r(z|x) from a log density alone.
+
+    `method="annealed"`: tempered SMC finds where the target has mass; a Gaussian decoder learns from its particles what
+    it needs latent variables for, irrelevant ones being switched off; then a spline flow around it sharpens the decoder
+    in both directions, against particles (no mode may be missed) and against the target's density at its own draws.
+    `method="reverse_kl"`: the reference method (Schoeberl, Zabaras and Koutsourelakis, arXiv:2002.10148), the reverse
+    divergence alone, tempered from high temperature; it can lose modes without a sign.
+
+    Args:
+        target: from `bayescg.atomistic`.
+        latent_dim: number of latent variables, an upper bound: irrelevant ones are switched off.
+        budget: largest number of evaluations of the target's density (with or without its gradient).
+        method: "annealed" or "reverse_kl".
+        training: how long to train.
+        checkpoint: folder for finished stages. A second call with the same arguments goes on from there.
+        key: random key.
+
+    Returns:
+        The model. `report` holds the evaluations of each stage, log Z of the particles, information of each latent.
+        An interrupt (Ctrl-C) during training ends it early and returns what there is; the report says so.
+
+    Raises:
+        ValueError: if there are more latents than degrees of freedom, the method is unknown, or the budget is too small.
+    """
+    training = training or Training()
+    if not 1 <= latent_dim <= target.dimension:
+        raise ValueError(
+            f"latent_dim is {latent_dim}; it must be between 1 and the target's {target.dimension} degrees of freedom"
+        )
+    if method not in ("annealed", "reverse_kl"):
+        raise ValueError(f"method is {method!r}; it must be 'annealed' or 'reverse_kl'")
+    if training.decoder not in ("spline", "gaussian"):
+        raise ValueError(f"decoder is {training.decoder!r}; it must be 'spline' or 'gaussian'")
+    store = Checkpoint(
+        checkpoint, {"method": method, "latent_dim": latent_dim, "budget": budget, "training": repr(training)}
+    )
+    purse = _Budget(budget)
+    if method == "reverse_kl":
+        return _reverse_only(target, latent_dim, purse, training, store, key)
+    return _annealed(target, latent_dim, purse, training, store, key)
+
+
+def _reverse_only(target: Target, latent_dim: int, purse: _Budget, training: Training, store: Checkpoint, key):
+    first, second, third = jax.random.split(key, 3)
+    model = store.model("model")
+    if model is None:
+        model = build_model(whitening_of_target(target), latents=latent_dim, key=first)
+        if training.decoder == "spline":
+            model = strengthened(model, flexible_prior=False, key=third)
+        model, report = reverse_training(model, target, training, purse.left(), key=second)
+        model = store.keep("model", model.with_report(report))
+    return model
+
+
+class _Found(NamedTuple):
+    particles: Particles
+    samples: np.ndarray
+
+
+def _annealed(
+    target: Target, latent_dim: int, purse: _Budget, training: Training, store: Checkpoint, key
+) -> LatentModel:
+    keys = jax.random.split(key, 5)
+    found = _explore(target, purse, store, keys[0])
+    report = {
+        "method": "annealed",
+        "interrupted": False,
+        "evaluations_smc": found.particles.evaluations,
+        "log_z_smc": found.particles.log_z,
+        "log_z_smc_error": found.particles.log_z_error,
+    }
+    purse.spent = found.particles.evaluations
+    samples = found.samples
+    model = store.model("discovered")
+    if model is None:
+        model, stopped = _discover_latents(target, samples, latent_dim, training, keys[1])
+        if stopped:
+            return _finished(model, report | {"interrupted": True}, purse, samples, keys[4])
+        store.keep("discovered", model)
+    model = strengthened(model, decoder=training.decoder, key=keys[2])
+    return _refine(model, target, samples, purse, training, store, report, keys[3])
+
+
+def _explore(target: Target, purse: _Budget, store: Checkpoint, key) -> _Found:
+    first, second = jax.random.split(key)
+    kept = store.particles()
+    if kept is not None:
+        return _Found(*kept)
+    # About 15 levels of one trajectory each; the rest of the share goes into moves at the target itself.
+    count = int(np.clip(0.3 * purse.total / (15 * (LEAPFROG + 4)), 200, 16384))
+    particles = tempered_smc(target, particles=count, moves=1, budget=int(0.6 * purse.total), key=first)
+    share = 0.5 * purse.total - particles.evaluations
+    sweeps = int(np.clip(share // (count * (LEAPFROG + 1)), 1, 20))
+    particles, samples = rejuvenate(target, particles, sweeps=sweeps, key=second)
+    samples = samples.reshape(-1, target.dimension)
+    store.keep_particles(particles, samples)
+    return _Found(particles, samples)
+
+
+def _discover_latents(target: Target, samples: np.ndarray, latent_dim: int, training: Training, key):
+    first, second = jax.random.split(key)
+    # Sweep by sweep in order: the last tenth of the samples, of later sweeps, validates.
+    held = max(len(samples) // 10, 1)
+    model = build_model(whitening_of_samples(target, samples, np.ones(len(samples))), latents=latent_dim, key=first)
+    data, validation = (jnp.asarray(part, jnp.float32) for part in (samples[:-held], samples[-min(held, 2048) :]))
+    sharpness = training.sharpness or len(samples)
+
+    def loss(model, *, key):
+        pick, draw = jax.random.split(key)
+        batch = data[jax.random.randint(pick, (2 * training.batch,), 0, len(data))]
+        return forward_bound(model, batch, key=draw) + relevance_penalty(model) / sharpness
+
+    done = train(
+        model,
+        loss,
+        steps=training.discovery_steps,
+        learning_rate=2 * training.learning_rate,
+        check=lambda m: forward_bound(m, validation, key=jax.random.key(0)),
+        description="Latent variables",
+        key=second,
+    )
+    return done.model, done.interrupted
+
+
+def _refine(model, target, samples, purse, training: Training, store: Checkpoint, report: dict, key) -> LatentModel:
+    """Rounds of both divergences, each on particles and the model's own draws by their weights."""
+    stopped = False
+    pool, shares = [samples], []
+    for number, subkey in enumerate(jax.random.split(key, training.rounds)):
+        left = purse.left() // (training.rounds - number)
+        steps = min(training.refinement_steps, int(0.7 * left / training.batch))
+        if steps < 10:
+            break
+        kept = store.model(f"round{number}")
+        first, second = jax.random.split(subkey)
+        if kept is None:
+            # The last round sees states as often as they are: its draws are to be the target's own.
+            power = POWER if number + 1 < training.rounds else 0.0
+            data = [_shown(model, part, power) for part in pool]
+            done = train(
+                model,
+                partial(_both, target=target, data=data, batch=training.batch),
+                steps=steps,
+                learning_rate=training.learning_rate,
+                description=f"Refinement {number + 1} of {training.rounds}",
+                key=first,
+            )
+            kept, stopped = done.model, done.interrupted
+        purse.spent += steps * training.batch
+        model = kept if stopped else store.keep(f"round{number}", kept)
+        if stopped:
+            break
+        drawn = weighted_draws(model, target, draws=max(int(0.3 * left), 1000), key=second)
+        purse.spent += drawn.evaluations
+        shares.append(drawn.share)
+        pool = [samples, drawn.coordinates]
+    return _finished(model, report | {"interrupted": stopped, "effective_shares": shares}, purse, pool[-1], key)
+
+
+def _both(model, *, target: Target, data: list, batch: int, key):
+    """Both divergences; half of the samples of the forward one are the model's own, once there are some."""
+    pick, draw, own = jax.random.split(key, 3)
+    parts = []
+    for (part, cumulative), subkey in zip(data, jax.random.split(pick, len(data)), strict=True):
+        index = jnp.searchsorted(cumulative, jax.random.uniform(subkey, (batch // len(data),)))
+        parts.append(part[jnp.minimum(index, len(part) - 1)])
+    return forward_bound(model, jnp.concatenate(parts), key=draw) + reverse_bound(model, target, 1.0, batch, key=own)
+
+
+def _shown(model: LatentModel, samples: np.ndarray, power: float) -> tuple[jax.Array, jax.Array]:
+    """Samples and the cumulative probabilities with which they are shown: rare states more often."""
+    cumulative = np.cumsum(flattening(model, samples, power))
+    return jnp.asarray(samples, jnp.float32), jnp.asarray(cumulative, jnp.float32)
+
+
+def _finished(model: LatentModel, report: dict, purse: _Budget, samples: np.ndarray, key) -> LatentModel:
+    information = latent_information(model, samples, key=key)
+    report = report | {"evaluations": purse.spent, "information": information.tolist()}
+    if report["interrupted"]:
+        warnings.warn("training was interrupted: the model is as far as it came; go on with checkpoint=", stacklevel=4)
+    return model.with_report(report)

@@ -1,0 +1,93 @@
+"""How much the latent variables know: about the coordinates, and about states."""
+
+from __future__ import annotations
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Int
+
+from bayescg.generative.latent_model import LatentModel
+
+RELEVANT = 0.05
+"""Latents with less information [nats] are switched off."""
+
+
+def latent_information(
+    model: LatentModel, coordinates: Float[np.ndarray, "sample coordinate"], *, key
+) -> Float[np.ndarray, " latent"]:
+    """I(x; z_j) of each latent [nats] under the encoder, z_j drawn for each sample.
+
+    The marginal of z_j is the mean of the encoder's densities over all other samples.
+
+    Args:
+        model: from `discover`.
+        coordinates: equally weighted samples of the target; more than 2000 are thinned.
+        key: random key.
+    """
+    mean, width, z = _encoded(model, coordinates, key)
+    log_density = _log_normal(z[:, None, :], mean[None], width[None])
+    own = np.diagonal(log_density, axis1=0, axis2=1).T
+    return np.maximum(np.mean(own - _left_out(log_density, np.zeros(len(z), int))[0], axis=0), 0.0)
+
+
+def state_information(
+    model: LatentModel,
+    coordinates: Float[np.ndarray, "sample coordinate"],
+    states: Int[np.ndarray, " sample"],
+    *,
+    key,
+) -> float:
+    """Mutual information [nats] of all latents with a labeling of the samples, such as metastable basins.
+
+    Args:
+        model: from `discover`.
+        coordinates: equally weighted samples of the target; more than 2000 are thinned.
+        states: label of each sample.
+        key: random key.
+
+    Raises:
+        ValueError: if there are not as many labels as samples.
+    """
+    states = np.asarray(states)
+    if states.shape != (len(coordinates),):
+        raise ValueError(f"states has shape {states.shape} for {len(coordinates)} samples")
+    chosen = _thinned(len(coordinates))
+    mean, width, z = _encoded(model, coordinates, key)
+    log_density = _log_normal(z[:, None, :], mean[None], width[None]).sum(axis=2)[:, :, None]
+    everything, same = _left_out(log_density, states[chosen])
+    return float(max(np.mean((same - everything)[np.isfinite(same)]), 0.0))
+
+
+def _thinned(count: int) -> np.ndarray:
+    return np.unique(np.linspace(0, count - 1, min(count, 2000)).astype(int))
+
+
+def _encoded(model: LatentModel, coordinates, key):
+    chosen = np.asarray(coordinates, np.float32)[_thinned(len(coordinates))]
+
+    @eqx.filter_jit
+    def moments(model, coordinates):
+        return jax.vmap(lambda y: model.encoder.moments(model.whitening.whiten(y)))(coordinates)
+
+    mean, width = (np.asarray(a, float) for a in moments(model, jnp.asarray(chosen)))
+    return mean, width, mean + width * np.asarray(jax.random.normal(key, mean.shape), float)
+
+
+def _log_normal(z, mean, width):
+    return -0.5 * ((z - mean) / width) ** 2 - np.log(width) - 0.5 * np.log(2 * np.pi)
+
+
+def _left_out(log_density, states):
+    """Log mean density over all other samples, and over the others of the same state, without a sample's own."""
+    n = len(log_density)
+    other = ~np.eye(n, dtype=bool)[:, :, None]
+    top = log_density.max()
+    density = np.where(other, np.exp(log_density - top), 0.0)
+    alike = (states[:, None] == states[None, :])[:, :, None]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        everything = np.log(density.sum(axis=1) / (n - 1)) + top
+        number = (alike & other).sum(axis=1)
+        same = np.log(np.where(alike, density, 0.0).sum(axis=1) / np.maximum(number, 1)) + top
+    return everything, np.where(number > 0, same, -np.inf)

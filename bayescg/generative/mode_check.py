@@ -1,0 +1,81 @@
+"""Has the model lost a mode? A comparison with particles that do not know it."""
+
+from __future__ import annotations
+
+import warnings
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bayescg.atomistic.target import Target
+from bayescg.generative.latent_model import LatentModel
+from bayescg.generative.tempering import Particles, tempered_smc
+
+LOG_RATIO = 3.0
+SHARE = 0.002
+"""Flagged if more than this share of the particles' weight has a log p / q above LOG_RATIO."""
+
+
+class ModeCheck(NamedTuple):
+    """What the comparison found.
+
+    Attributes:
+        missed: share of the particles' weight where the model has less than 1/20 of the target's density.
+        flagged: whether that is more than 0.2 %.
+        log_ratio: log p / q of each particle.
+        weights: of the particles.
+        coordinates: of the particles, shape (particle, dimension).
+        evaluations: of the target that the particles cost.
+    """
+
+    missed: float
+    flagged: bool
+    log_ratio: np.ndarray
+    weights: np.ndarray
+    coordinates: np.ndarray
+    evaluations: int
+
+
+def check_modes(
+    model: LatentModel, target: Target, *, particles: Particles | int = 5000, draws: int = 64, key
+) -> ModeCheck:
+    """Compare a model with a tempered SMC of the target, which does not know the model.
+
+    Importance weights of the model's own draws cannot tell that a well was lost: no draw falls there. Particles that
+    came another way can.
+
+    Args:
+        model: from `discover`.
+        target: what it was made for.
+        particles: from `tempered_smc`, or how many to make.
+        draws: of the encoder for each particle, for log q(y).
+        key: random key.
+
+    Returns:
+        The share of weight that the model misses; a warning names it if it is more than 0.2 %.
+    """
+    first, second = jax.random.split(key)
+    found = tempered_smc(target, particles=particles, key=first) if isinstance(particles, int) else particles
+    coordinates = jnp.asarray(found.coordinates, jnp.float32)
+
+    @eqx.filter_jit
+    def ratios(model, coordinates, keys):
+        def one(argument):
+            y, key = argument
+            return target.log_density(y) - model.log_density(y, draws=draws, key=key)
+
+        return jax.lax.map(one, (coordinates, keys), batch_size=64)
+
+    ratio = np.asarray(ratios(model, coordinates, jax.random.split(second, len(coordinates))), float) - found.log_z
+    ratio = np.where(np.isnan(ratio), np.inf, ratio)
+    missed = float(np.sum(found.weights[ratio > LOG_RATIO]))
+    if missed > SHARE:
+        warnings.warn(
+            f"the model misses {100 * missed:.2g} % of the target: there its density is less than a twentieth of what it "
+            "should be; averages over its draws leave that out, whatever their error bars say",
+            stacklevel=2,
+        )
+    return ModeCheck(missed, missed > SHARE, ratio, found.weights, found.coordinates, found.evaluations)

@@ -1,0 +1,70 @@
+"""What training minimizes: divergences in both directions, and the prior that switches latents off."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from bayescg.atomistic.target import Target
+from bayescg.generative.latent_model import LatentModel
+
+RELEVANCE_SHAPE = 1e-2
+RELEVANCE_RATE = 1e-4
+"""Gamma hyperprior of each latent's precision: broad, so that the data decide."""
+
+
+def forward_bound(model: LatentModel, samples: Float[Array, "sample coordinate"], *, key) -> Float[Array, ""]:
+    """Upper bound on the forward divergence KL(p || q), up to a constant: E_p E_r [log r(z|y) - log q(z) - log q(y|z)].
+
+    It punishes missed modes: where p has mass and q has none it grows without limit.
+    """
+
+    def one(y, key):
+        u = model.whitening.whiten(y)
+        z, log_encoder = model.encoder.sample(u, key=key)
+        return log_encoder - model.log_joint(y, z)
+
+    return jnp.mean(jax.vmap(one)(samples, jax.random.split(key, len(samples))))
+
+
+def decoder_bound(model: LatentModel, samples: Float[Array, "sample coordinate"], *, key) -> Float[Array, ""]:
+    """The same with the encoder held fixed: what its latents mean does not change any more."""
+
+    def one(y, key):
+        z, _ = model.encoder.sample(model.whitening.whiten(y), key=key)
+        return -model.log_joint(y, jax.lax.stop_gradient(z))
+
+    return jnp.mean(jax.vmap(one)(samples, jax.random.split(key, len(samples))))
+
+
+def reverse_bound(model: LatentModel, target: Target, beta: float, draws: int, *, key) -> Float[Array, ""]:
+    """Upper bound on the reverse divergence KL(q || p) less log Z (Schoeberl et al., arXiv:2002.10148, equation 12).
+
+    E_q [log q(z) + log q(y|z) - log r(z|y) + beta U(y)]. It knows only what q reaches: a lost mode costs nothing.
+    """
+
+    def one(key):
+        y, z, log_q = model.sample(key=key)
+        log_p = target.log_density(y, beta)
+        # Outside the domain there is no slope that leads back: such draws only count.
+        log_p = jnp.where(jnp.isfinite(log_p), log_p, -1e4)
+        return log_q - log_p - model.log_encoder(z, y)
+
+    values = jax.vmap(one)(jax.random.split(key, draws))
+    # Overlapping atoms have energies beyond measure; one of them must not decide a step.
+    return jnp.mean(jnp.minimum(values, jnp.median(jax.lax.stop_gradient(values)) + 1e4))
+
+
+def relevance_penalty(model: LatentModel) -> Float[Array, ""]:
+    """-log p(weights) of automatic relevance determination, precisions integrated out.
+
+    All weights by which a latent enters share a Gaussian of unknown precision with a Gamma hyperprior (MacKay,
+    ASHRAE Trans. 100, 1053 (1994)): a latent that explains nothing is switched off as a whole.
+    """
+    total = jnp.zeros(())
+    for weights in model.decoder.latent_weights():
+        count = weights.shape[1]
+        energy = RELEVANCE_RATE + 0.5 * jnp.sum(weights**2, axis=1)
+        total = total + (RELEVANCE_SHAPE + 0.5 * count) * jnp.sum(jnp.log(energy))
+    return total

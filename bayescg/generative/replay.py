@@ -1,0 +1,63 @@
+"""A model's own draws, resampled by their weights: the target's samples as the model sees them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bayescg.atomistic.target import Target
+from bayescg.generative.latent_model import LatentModel
+
+_BATCH = 512
+
+
+class Draws(NamedTuple):
+    """Resampled draws.
+
+    Attributes:
+        coordinates: with repetitions, shape (draw, coordinate).
+        share: effective samples over draws.
+        evaluations: of the target.
+    """
+
+    coordinates: np.ndarray
+    share: float
+    evaluations: int
+
+
+def weighted_draws(model: LatentModel, target: Target, *, draws: int, key) -> Draws:
+    """Draw, weigh and resample.
+
+    The largest weights are cut at sqrt(n) times the mean (Ionides, J. Comput. Graph. Stat. 17, 295 (2008),
+    doi:10.1198/106186008X320456): training needs no exactness, and one draw must not become the whole batch.
+
+    Args:
+        model: to draw from.
+        target: to weigh by.
+        draws: number of evaluations.
+        key: random key.
+    """
+    draws = -(-draws // _BATCH) * _BATCH
+
+    @eqx.filter_jit
+    def weighed(model, keys):
+        def one(key):
+            y, z, log_q = model.sample(key=key)
+            return y, target.log_density(y) + model.log_encoder(z, y) - log_q
+
+        return jax.lax.map(one, keys, batch_size=_BATCH)
+
+    first, second = jax.random.split(key)
+    y, log_weight = (np.asarray(a, float) for a in weighed(model, jax.random.split(first, draws)))
+    log_weight = np.where(np.isfinite(log_weight), log_weight, -np.inf)
+    weights = np.exp(log_weight - log_weight.max())
+    share = float(weights.sum() ** 2 / np.sum(weights**2) / draws)
+    weights = np.minimum(weights, np.sqrt(draws) * weights.mean())
+    index = np.asarray(
+        jax.random.choice(second, draws, (max(draws // 4, 256),), p=jnp.asarray(weights / weights.sum()))
+    )
+    return Draws(y[index], share, draws)

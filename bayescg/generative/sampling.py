@@ -1,0 +1,243 @@
+"""`sample`: draws of a model with importance weights, and what follows from them."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable, Mapping
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from arviz_stats.base import array_stats
+from jaxtyping import Float
+
+import bayescg
+from bayescg._runtime import double_precision, progress
+from bayescg.atomistic.target import Target
+from bayescg.generative.latent_model import LatentModel
+
+PARETO_LIMIT = 0.7
+"""From here on the weights' variance need not exist and errors are withheld (Vehtari et al., JMLR 25 (2024) 72)."""
+_BATCH = 512
+Observable = Callable[[xr.Dataset], Float[np.ndarray, "sample *shape"]]
+
+
+def sample(
+    model: LatentModel,
+    target: Target,
+    *,
+    draws: int = 20_000,
+    observables: Mapping[str, Observable] | None = None,
+    key,
+) -> xr.DataTree:
+    """Draw from a model and weigh each draw by the target.
+
+    With w = p(y) r(z|y) / (q(z) q(y|z)) for draws of (z, y), averages are exact for the target in the limit of many
+    draws, whatever the model, as long as it reaches everywhere; and the mean of w estimates Z without bias. Weights
+    cannot see what the model never reaches: see `check_modes`.
+
+    Args:
+        model: from `discover`.
+        target: what it was made for.
+        draws: number of draws, each one evaluation of the target.
+        observables: name -> function of the `samples` group that returns one value (or array) for each sample.
+        key: random key.
+
+    Returns:
+        DataTree with `samples` (`coordinates`, `latent`, `log_weight`, `log_target`, and for molecules `positions`
+        [nm]) and `estimates` (each observable as mean and `_error`, `log_z`, `log_z_error`); attrs of the root hold
+        effective sample size, Pareto k and the number of evaluations. With a Pareto k of 0.7 or more the errors are NaN.
+
+    Raises:
+        ValueError: if the model belongs to another target, or no draw has a finite weight.
+    """
+    if model.whitening.dimension != target.dimension:
+        raise ValueError(
+            f"the model has {model.whitening.dimension} coordinates and the target {target.dimension}: they do not "
+            "belong together"
+        )
+    if draws < 100:
+        raise ValueError(f"draws is {draws}: weights of fewer than 100 draws say nothing about their own tail")
+    y, z, log_q, log_p, log_r = _draw(model, target, draws, key)
+    raw = log_p + log_r - log_q
+    if not np.any(np.isfinite(raw)):
+        raise ValueError("no draw has a finite density under the target: the model does not describe it")
+    raw = np.where(np.isfinite(raw), raw, -np.inf)
+    log_z, log_z_error, weights = _normalized(raw)
+    k = pareto_k(raw)
+    samples = _samples(target, y, z, np.log(np.maximum(weights, 1e-300)), log_p)
+    withheld = not k < PARETO_LIMIT
+    if withheld:
+        warnings.warn(
+            f"Pareto k of the weights is {k:.2f}, not below {PARETO_LIMIT}: few draws carry all the weight, and error bars "
+            "are withheld; train longer (a larger budget), or draw more",
+            stacklevel=2,
+        )
+    variables = {"log_z": log_z, "log_z_error": np.nan if withheld else log_z_error}
+    dataset = xr.Dataset({name: ((), value) for name, value in variables.items()})
+    for name, observable in (observables or {}).items():
+        mean, error = average(samples, observable)
+        shape = tuple(f"{name}_dim_{axis}" for axis in range(np.ndim(mean)))
+        dataset[name], dataset[f"{name}_error"] = (
+            (shape, mean),
+            (shape, np.full_like(error, np.nan) if withheld else error),
+        )
+    attrs = {
+        "draws": draws,
+        "effective_samples": float(1 / np.sum(weights**2)),
+        "effective_share": float(1 / np.sum(weights**2) / draws),
+        "pareto_k": k,
+        "reliable": int(not withheld),
+        "evaluations": draws,
+        "evaluations_training": int(json.loads(model.report).get("evaluations", 0)),
+        "bayescg_version": bayescg.__version__,
+        "note": "Weights cannot see regions that the model never reaches; check_modes compares with tempered SMC.",
+    }
+    samples.attrs.update(attrs)
+    dataset.attrs.update(attrs)
+    return xr.DataTree.from_dict({"/": xr.Dataset(attrs=attrs), "samples": samples, "estimates": dataset})
+
+
+def average(samples: xr.Dataset, observable: Observable) -> tuple[np.ndarray, np.ndarray]:
+    """Weighted mean of an observable over samples and its standard error (delta method for normalized weights).
+
+    Args:
+        samples: the group `samples` of what `sample` returned.
+        observable: function of it that returns an array with samples first.
+
+    Raises:
+        ValueError: if the observable does not return one value for each sample.
+    """
+    values = np.asarray(observable(samples), float)
+    weights = np.exp(samples["log_weight"].values)
+    if values.shape[:1] != weights.shape:
+        raise ValueError(f"the observable returned shape {values.shape} for {len(weights)} samples: samples come first")
+    mean = np.tensordot(weights, values, axes=1)
+    error = np.sqrt(np.tensordot(weights**2, (values - mean) ** 2, axes=1))
+    return mean, error
+
+
+def free_energy(
+    samples: xr.Dataset, values: Float[np.ndarray, " sample"], edges: Float[np.ndarray, " edge"]
+) -> xr.Dataset:
+    """Free energy -ln p [kT] of one variable in bins, zero at its minimum, with standard errors.
+
+    Args:
+        samples: the group `samples` of what `sample` returned.
+        values: of the variable for each sample.
+        edges: of the bins.
+
+    Returns:
+        `free_energy` and `error` over `bin` (centers); NaN where no sample fell, and errors NaN where withheld.
+    """
+    inside = (values[:, None] >= edges[:-1]) & (values[:, None] < edges[1:])
+    share, error = average(samples, lambda _: inside.astype(float))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        energy = np.where(share > 0, -np.log(share / np.diff(edges)), np.nan)
+        relative = np.where((share > 0) & bool(samples.attrs.get("reliable", 1)), error / share, np.nan)
+    centers = 0.5 * (edges[1:] + edges[:-1])
+    return xr.Dataset(
+        {
+            "free_energy": ("bin", energy - np.nanmin(energy), {"units": "kT"}),
+            "error": ("bin", relative, {"units": "kT"}),
+        },
+        {"bin": centers},
+    )
+
+
+def pareto_k(log_weights: Float[np.ndarray, " sample"]) -> float:
+    """Pareto k of importance weights' tail."""
+    floor = np.where(np.isfinite(log_weights), log_weights, np.min(log_weights[np.isfinite(log_weights)]) - 50)
+    with warnings.catch_warnings():
+        # That the tail is heavy is what k says.
+        warnings.simplefilter("ignore")
+        return float(array_stats.psislw(-floor)[1])
+
+
+def encode(model: LatentModel, data, target: Target | None = None) -> Float[np.ndarray, "frame latent"]:
+    """Collective variables of configurations: the encoder's mean.
+
+    Args:
+        model: from `discover`.
+        data: coordinates (frame, coordinate); or, with a molecule's target, positions (frame, atom, 3) [nm], an
+            MDAnalysis universe or atom group (every frame of its trajectory, units converted).
+        target: needed for positions.
+
+    Raises:
+        ValueError: if shapes do not fit, or positions come without a target.
+    """
+    if hasattr(data, "universe"):
+        atoms = data.atoms
+        data = np.stack([atoms.positions / 10.0 for _ in data.universe.trajectory])
+    values = np.asarray(data, float)
+    with double_precision():
+        if values.ndim == 3:
+            if target is None or not hasattr(target, "to_coordinates"):
+                raise ValueError("positions need the molecule's target: encode(model, positions, target)")
+            if values.shape[1:] != (target.coordinates.n_atoms, 3):
+                raise ValueError(
+                    f"positions have shape {values.shape}; the target has {target.coordinates.n_atoms} atoms"
+                )
+            values = np.asarray(_batched(target.to_coordinates, jnp.asarray(values)))
+        if values.ndim != 2 or values.shape[1] != model.whitening.dimension:
+            raise ValueError(
+                f"coordinates have shape {values.shape}; the model takes (frame, {model.whitening.dimension})"
+            )
+        values = values.astype(np.float32)
+    return np.asarray(_batched(model.latent_mean, jnp.asarray(values)), float)
+
+
+def _batched(function, values):
+    return eqx.filter_jit(lambda f, v: jax.lax.map(f, v, batch_size=min(_BATCH, len(v))))(function, values)
+
+
+def _draw(model: LatentModel, target: Target, draws: int, key):
+    """Draws in single precision, which the networks have; the target's density in double."""
+
+    @eqx.filter_jit
+    def batch(model, keys):
+        def one(key):
+            y, z, log_q = model.sample(key=key)
+            return y, z, log_q, model.log_encoder(z, y)
+
+        return jax.vmap(one)(keys)
+
+    @jax.jit
+    def density(y):
+        return jax.vmap(target.log_density)(y)
+
+    parts = []
+    with progress("Sampling", draws) as advance:
+        for begin in range(0, draws, _BATCH):
+            key, subkey = jax.random.split(key)
+            y, z, log_q, log_r = (np.asarray(a) for a in batch(model, jax.random.split(subkey, _BATCH)))
+            with double_precision():
+                log_p = np.asarray(density(jnp.asarray(y, float)))
+            parts.append((y, z, log_q, log_p, log_r))
+            advance(min(_BATCH, draws - begin))
+    return tuple(np.concatenate([part[k] for part in parts])[:draws].astype(float) for k in range(5))
+
+
+def _normalized(log_weights):
+    """Log of the mean weight, its standard error, and weights that add up to one."""
+    top = log_weights.max()
+    weights = np.exp(log_weights - top)
+    mean, n = weights.mean(), len(weights)
+    return float(top + np.log(mean)), float(weights.std() / mean / np.sqrt(n)), weights / weights.sum()
+
+
+def _samples(target: Target, y, z, log_weight, log_p) -> xr.Dataset:
+    variables = {
+        "coordinates": (("sample", "coordinate"), y),
+        "latent": (("sample", "latent_dim"), z),
+        "log_weight": ("sample", log_weight, {"long_name": "log of normalized weight"}),
+        "log_target": ("sample", log_p, {"long_name": "unnormalized log density of the target"}),
+    }
+    if hasattr(target, "to_positions"):
+        with double_precision():
+            positions = np.asarray(_batched(target.to_positions, jnp.asarray(y)))
+        variables["positions"] = (("sample", "atom", "xyz"), positions, {"units": "nm"})
+    return xr.Dataset(variables, {"coordinate": list(target.names), "xyz": ["x", "y", "z"]})

@@ -1,0 +1,98 @@
+"""The training loop: stochastic gradients with progress, interruption and validation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from bayescg._runtime import progress
+from bayescg.generative.latent_model import LatentModel, trainable
+
+_CHUNK = 10
+"""Steps compiled into one program."""
+
+
+class Trained(NamedTuple):
+    """What training gives.
+
+    Attributes:
+        model: with the weights of the best validation loss, or the last ones without validation.
+        losses: of every step.
+        validation: losses at each check, empty without validation data.
+        interrupted: whether the user stopped it.
+    """
+
+    model: LatentModel
+    losses: np.ndarray
+    validation: np.ndarray
+    interrupted: bool
+
+
+def train(
+    model: LatentModel,
+    loss: Callable,
+    *,
+    steps: int,
+    learning_rate: float = 1e-3,
+    frozen: Callable[[LatentModel], object] | None = None,
+    check: Callable | None = None,
+    description: str = "Training",
+    key,
+) -> Trained:
+    """Minimize `loss(model, key=key)` with Adam, a warm-up and a cosine decay.
+
+    Args:
+        model: where to start.
+        loss: of the model and a key.
+        steps: gradient steps.
+        learning_rate: the largest.
+        frozen: the part of the model that must not change, such as `lambda m: m.encoder`.
+        check: validation loss of a model, evaluated about forty times; the best model is kept.
+        description: for the progress bar.
+        key: random key.
+    """
+    spec = trainable(model)
+    if frozen is not None:
+        spec = eqx.tree_at(frozen, spec, jax.tree.map(lambda _: False, frozen(model)))
+    weights, rest = eqx.partition(model, spec)
+    schedule = optax.warmup_cosine_decay_schedule(0.1 * learning_rate, learning_rate, steps // 20 + 1, steps + 1)
+    optimizer = optax.chain(optax.clip_by_global_norm(10.0), optax.adam(schedule))
+    state = optimizer.init(weights)
+
+    @eqx.filter_jit
+    def chunk(weights, state, key):
+        def step(carry, key):
+            weights, state = carry
+            value, slope = jax.value_and_grad(lambda w: loss(eqx.combine(w, rest), key=key))(weights)
+            # One bad batch (an energy beyond float32) must not end the run: it is left out.
+            slope = jax.tree.map(lambda g: jnp.where(jnp.isfinite(value) & jnp.all(jnp.isfinite(g)), g, 0.0), slope)
+            updates, state = optimizer.update(slope, state, weights)
+            return (optax.apply_updates(weights, updates), state), value
+
+        (weights, state), values = jax.lax.scan(step, (weights, state), jax.random.split(key, _CHUNK))
+        return weights, state, values
+
+    evaluate = None if check is None else eqx.filter_jit(lambda w: check(eqx.combine(w, rest)))
+    best, best_value, losses, checks, interrupted = weights, np.inf, [], [], False
+    chunks = max(1, -(-steps // _CHUNK))
+    every = max(1, chunks // 40)
+    with progress(description, chunks * _CHUNK) as advance:
+        try:
+            for k, subkey in enumerate(jax.random.split(key, chunks)):
+                weights, state, values = chunk(weights, state, subkey)
+                losses.append(np.asarray(values))
+                if evaluate is not None and (k % every == 0 or k == chunks - 1):
+                    checks.append(float(evaluate(weights)))
+                    if checks[-1] < best_value:
+                        best, best_value = weights, checks[-1]
+                advance(_CHUNK)
+        except KeyboardInterrupt:
+            interrupted = True
+    final = eqx.combine(weights if evaluate is None or not checks else best, rest)
+    return Trained(final, np.concatenate(losses) if losses else np.zeros(0), np.asarray(checks), interrupted)
