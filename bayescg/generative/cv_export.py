@@ -54,7 +54,7 @@ def cv(action):
     return found if len(found) > 1 else next(iter(found.values()))
 '''
 
-_INPUT = """# Collective variables of bayescg: PLUMED 2.10 or newer with pycv (plugins/pycv in its source, pip install .).
+_INPUT = """# Collective variables of bayescg: PLUMED 2.10 or newer with pycv (its source: pip install ./plugins/pycv).
 # `python -m pycv` prints the file for LOAD. Run in this folder, or with it in PYTHONPATH.
 LOAD GLOBAL FILE=PythonCVInterface.so
 cv: PYCVINTERFACE ATOMS={atoms} IMPORT=bayescg_cv CALCULATE=cv

@@ -1,21 +1,25 @@
-"""Figures of posteriors and observables: xarray in, matplotlib figures out.
+"""Figures of posteriors, observables and generative models: xarray in, matplotlib figures out.
 
 No function shows or saves anything, and none leaves a figure behind in pyplot: use `figure.savefig`, or let a notebook
 display what is returned. Bands are the same everywhere: dark what the posterior leaves open, light all of the interval.
 """
 
 from bayescg.plots.coverage import coverage, ranks
+from bayescg.plots.generative import free_energy, latent_space, ramachandran
 from bayescg.plots.inference import hyperparameters, pairs, prior_posterior, trace
 from bayescg.plots.observables import observable, rdf
 from bayescg.plots.potentials import potential
 
 __all__ = [
     "coverage",
+    "free_energy",
     "hyperparameters",
+    "latent_space",
     "observable",
     "pairs",
     "potential",
     "prior_posterior",
+    "ramachandran",
     "ranks",
     "rdf",
     "trace",
