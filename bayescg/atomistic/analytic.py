@@ -36,10 +36,10 @@ def gaussian_mixture(
     means, covariances, weights = (np.asarray(a, float) for a in (means, covariances, weights))
     if means.ndim != 2 or covariances.shape != (*means.shape, means.shape[1]) or weights.shape != means.shape[:1]:
         raise ValueError(
-            f"means {means.shape}, covariances {covariances.shape} and weights {weights.shape} do not fit: they must be "
-            "(k, d), (k, d, d) and (k,)"
+            f"means {means.shape}, covariances {covariances.shape} and weights {weights.shape} do not fit: they must "
+            "be (k, d), (k, d, d) and (k,)"
         )
-    if np.any(weights <= 0):
+    if not np.all(weights > 0):
         raise ValueError(f"weights are {weights}; all must be positive")
     weights = weights / weights.sum()
     try:

@@ -31,7 +31,9 @@ def dihedral(
     """Dihedral a-b-c-d [rad], trans = pi, IUPAC sign."""
     first, axis, last = b - a, c - b, d - c
     left, right = jnp.cross(first, axis), jnp.cross(axis, last)
-    return jnp.arctan2(norm(axis) * jnp.sum(first * right, axis=-1), jnp.sum(left * right, axis=-1))
+    sine, cosine = norm(axis) * jnp.sum(first * right, axis=-1), jnp.sum(left * right, axis=-1)
+    # On a line the angle is undefined: zero there, without a gradient.
+    return jnp.arctan2(sine, jnp.where((sine == 0) & (cosine == 0), 1.0, cosine))
 
 
 def place(

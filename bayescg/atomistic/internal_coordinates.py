@@ -18,6 +18,8 @@ from bayescg.atomistic.dihedrals import dihedral, norm, place, unit, wrapped
 from bayescg.atomistic.zmatrix import ZMatrix, choose_zmatrix
 
 THIRD = 2 * np.pi / 3
+_STRAIGHT = 0.02
+"""Sine of an angle that counts as straight, one degree: energy minimization comes that close to a linear group."""
 
 
 class InternalCoordinates(eqx.Module):
@@ -161,11 +163,10 @@ class InternalCoordinates(eqx.Module):
 
     def _asymmetry(self, angles, group):
         """Mean torsion of a rotor's three atoms less that of its leader."""
-        turn = THIRD * np.sign(self.reference[group[1] - 3])
-        return (angles[group[1] - 3] - turn + angles[group[2] - 3] + turn) / 3
+        return (angles[group[1] - 3] + angles[group[2] - 3]) / 3
 
     def _into_first_third(self, x, group):
-        """Exchange a rotor's atoms, in turn, until their mean torsion is within a sixth of a turn of the reference's."""
+        """Turn a rotor's labels until the mean torsion is within a sixth of a turn of the reference's."""
         a, b, c = (x[self.zmatrix.references[group[0] - 3][k]] for k in range(3))
         phi = dihedral(x[np.asarray(group)], a[None], b[None], c[None])
         reference = np.asarray(self.reference)
@@ -204,13 +205,15 @@ def internal_coordinates(
         raise ValueError("the positions are not all finite")
     placed = x[list(zmatrix.order)]
     references = np.asarray(zmatrix.references, int).reshape(-1, 3)
-    for k, chain in enumerate(references):
-        for triple in ((placed[k + 3], placed[chain[0]], placed[chain[1]]), tuple(placed[chain])):
-            if np.linalg.norm(np.cross(triple[0] - triple[1], triple[2] - triple[1])) < 1e-6:
-                raise ValueError(
-                    f"atom {zmatrix.order[k + 3]} is placed along a straight or coinciding chain of atoms: dihedrals "
-                    "are undefined there; internal coordinates of linear groups are not supported"
-                )
+    for triple in [(0, 1, 2), *((k + 3, *chain[:2]) for k, chain in enumerate(references)), *references]:
+        first, middle, last = placed[list(triple)]
+        left, right = first - middle, last - middle
+        if not np.linalg.norm(np.cross(left, right)) > _STRAIGHT * np.linalg.norm(left) * np.linalg.norm(right):
+            atoms = "-".join(str(zmatrix.order[k]) for k in triple)
+            raise ValueError(
+                f"atoms {atoms} lie on a straight line or coincide: dihedrals are undefined there; internal "
+                "coordinates of linear groups are not supported"
+            )
     a, b, c = (placed[references[:, k]] for k in range(3))
     phi = np.asarray(dihedral(jnp.asarray(placed[3:]), jnp.asarray(a), jnp.asarray(b), jnp.asarray(c)), float)
     leader = np.asarray(zmatrix.leader, int)

@@ -36,22 +36,23 @@ class OpenMMTarget(Target):
     scale: np.ndarray
     periodic: np.ndarray
 
-    def __init__(self, system, topology, positions, temperature: float):
+    def __init__(self, system, topology, positions, temperature):
         """Translate an OpenMM system.
 
         Args:
             system: an `openmm.System` without constraints, of one molecule.
             topology: its `openmm.app.Topology`, with all bonds.
             positions: a configuration with the right handedness, OpenMM quantity or array [nm].
-            temperature: [K].
+            temperature: OpenMM quantity or number [K].
 
         Raises:
             ValueError: if the system has forces that cannot be translated (named), constraints or virtual sites; if
                 the bonds make no single molecule or close a ring; if the energy there is not finite.
         """
-        if not temperature > 0:
+        temperature = _number(temperature, "kelvin")
+        if not 0 < temperature < np.inf:
             raise ValueError(f"temperature is {temperature} K; it must be positive")
-        x = _in_nm(positions)
+        x = np.array(_number(positions, "nanometer"), float)
         elements = [atom.element.symbol if atom.element is not None else "X" for atom in topology.atoms()]
         bonds = [(bond[0].index, bond[1].index) for bond in topology.bonds()]
         self.force_field = translate(system)
@@ -59,6 +60,8 @@ class OpenMMTarget(Target):
             raise ValueError("the system is periodic: internal coordinates describe one molecule in open space")
         if len(elements) != self.force_field.n_atoms:
             raise ValueError(f"the topology has {len(elements)} atoms and the system {self.force_field.n_atoms}")
+        if x.shape != (len(elements), 3):
+            raise ValueError(f"positions have shape {x.shape}; the topology has {len(elements)} atoms")
         if not np.all(np.isfinite(x)):
             raise ValueError("the positions are not all finite: they hold NaN or infinity")
         self.temperature = float(temperature)
@@ -96,6 +99,10 @@ class OpenMMTarget(Target):
         value = self.coordinates.log_jacobian(safe) - beta * energy / self.thermal_energy
         return jnp.where(within & jnp.isfinite(value), value, -jnp.inf)
 
+    def canonical(self, coordinates):
+        # A rotor that went on by a third of a turn has other labels: its stiff coordinates change places.
+        return self.coordinates.to_internal(self.coordinates.to_cartesian(coordinates))
+
     def energy(self, coordinates: Float[Array, " coordinate"]) -> Float[Array, ""]:
         """Potential energy [kJ/mol]."""
         return self.force_field.energy(self.coordinates.to_cartesian(coordinates))
@@ -109,12 +116,13 @@ class OpenMMTarget(Target):
         return self.coordinates.to_internal(positions)
 
 
-def _in_nm(positions) -> np.ndarray:
-    if hasattr(positions, "value_in_unit"):
-        from openmm import unit
+def _number(quantity, name: str):
+    """The value of an OpenMM quantity in a unit; anything else is in that unit already."""
+    if not hasattr(quantity, "value_in_unit"):
+        return quantity
+    from openmm import unit
 
-        positions = positions.value_in_unit(unit.nanometer)
-    return np.array([[float(c) for c in row] for row in positions])
+    return quantity.value_in_unit(getattr(unit, name))
 
 
 def _slope(force_field: ForceField, coordinates: InternalCoordinates):

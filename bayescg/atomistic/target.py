@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from bayescg.atomistic.dihedrals import wrapped
+
 
 class Target(eqx.Module):
     """An unnormalized density over a vector of coordinates.
@@ -35,6 +37,10 @@ class Target(eqx.Module):
             beta: inverse temperature in units of the target's own; only the energy is multiplied by it.
         """
 
+    def canonical(self, coordinates: Float[Array, " coordinate"]) -> Float[Array, " coordinate"]:
+        """The same state with periodic coordinates in [-pi, pi)."""
+        return jnp.where(np.asarray(self.periodic), wrapped(coordinates), coordinates)
+
     @property
     def dimension(self) -> int:
         """Number of coordinates."""
@@ -44,6 +50,9 @@ class Target(eqx.Module):
     def names(self) -> tuple[str, ...]:
         """A name for each coordinate."""
         return tuple(f"x{k + 1}" for k in range(self.dimension))
+
+
+_TURN = (-np.pi, np.pi)
 
 
 class LogDensity(Target):
@@ -75,14 +84,16 @@ class LogDensity(Target):
         """
         self.function = function
         self.location = np.atleast_1d(np.asarray(location, float))
-        self.scale = np.broadcast_to(np.asarray(scale, float), self.location.shape).copy()
         self.periodic = np.zeros(self.dimension, bool) if periodic is None else np.asarray(periodic, bool)
         if self.location.ndim != 1 or self.periodic.shape != self.location.shape:
             raise ValueError(
-                f"location has shape {self.location.shape} and periodic {self.periodic.shape}; both are vectors with one "
-                "value for each coordinate"
+                f"location has shape {self.location.shape} and periodic {self.periodic.shape}; both are vectors with "
+                "one value for each coordinate"
             )
-        if not np.all(self.scale > 0):
+        if np.shape(scale) not in ((), self.location.shape):
+            raise ValueError(f"scale has shape {np.shape(scale)}; give one number, or one for each coordinate")
+        self.scale = np.broadcast_to(np.asarray(scale, float), self.location.shape).copy()
+        if not np.all((self.scale > 0) & np.isfinite(self.scale)):
             raise ValueError(f"scale is {self.scale}; every coordinate needs a positive one")
         value = jnp.asarray(function(jnp.asarray(self.location)))
         if value.shape != ():
@@ -93,6 +104,14 @@ class LogDensity(Target):
             raise ValueError(
                 f"the log density at location {self.location} is {value}: give a location where it is finite"
             )
+        # Half a turn either way: a function that is not periodic may still be even.
+        for k in np.flatnonzero(self.periodic):
+            ends = [function(jnp.asarray(self.location + (step + 0.1) * np.eye(self.dimension)[k])) for step in _TURN]
+            if not np.allclose(ends[0], ends[1], rtol=1e-3, atol=1e-3):
+                raise ValueError(
+                    f"coordinate {k + 1} is said to have the period 2 pi, but the log density is {ends[0]} at one "
+                    f"point and {ends[1]} a turn further"
+                )
 
     def log_density(self, coordinates, beta=1.0):
         return beta * self.function(coordinates)

@@ -48,13 +48,15 @@ def choose_zmatrix(elements: Sequence[str], bonds: Sequence[tuple[int, int]]) ->
         bonds: pairs of atom numbers.
 
     Raises:
-        ValueError: if there are fewer than three atoms, several molecules, or a ring.
+        ValueError: if there are fewer than three atoms, several molecules, or a ring, or a bond has no two atoms.
     """
     n = len(elements)
     if n < 3:
         raise ValueError(f"internal coordinates need at least three atoms; this molecule has {n}")
     neighbors: list[list[int]] = [[] for _ in range(n)]
-    for i, j in {(min(pair), max(pair)) for pair in bonds}:
+    for i, j in sorted({(min(pair), max(pair)) for pair in bonds}):
+        if not 0 <= i < j < n:
+            raise ValueError(f"bond ({i}, {j}) is not between two of the {n} atoms, which are numbered from 0")
         neighbors[i].append(j)
         neighbors[j].append(i)
     _check_tree(neighbors)
@@ -67,7 +69,7 @@ def choose_zmatrix(elements: Sequence[str], bonds: Sequence[tuple[int, int]]) ->
         return sorted(atoms, key=lambda atom: (not heavy[atom], -sizes[atom], atom))
 
     children = [ranked(a for a in neighbors[atom] if parent[a] == atom) for atom in range(n)]
-    first, second = _root_neighbors(children, root)
+    first, second = children[root][:2]
     order, place = [first, root, second], {first: 0, root: 1, second: 2}
     references, leader, handed, rotors = [], [], [], []
     queue = [(root, first, second), (first, root, second), (second, root, first)]
@@ -156,8 +158,3 @@ def _rooted(neighbors: list[list[int]], root: int) -> tuple[list[int], list[int]
     for atom in reversed(queue[1:]):
         sizes[parent[atom]] += sizes[atom]
     return parent, sizes
-
-
-def _root_neighbors(children: list[list[int]], root: int) -> tuple[int, int]:
-    first, second = children[root][:2]
-    return first, second
