@@ -2,7 +2,7 @@
 
 The path goes from p_0, Gaussian for stiff coordinates and uniform for periodic ones, to the target through
 p_0^(1-lambda) p^lambda (Del Moral, Doucet and Jasra, J. R. Stat. Soc. B 68, 411 (2006),
-doi:10.1111/j.1467-9868.2006.00553.x); Hamiltonian Monte Carlo moves the particles at each step. It cannot lose a mode
+doi:10.1111/j.1467-9868.2006.00553.x); the particles move at each step. It cannot lose a mode
 silently as long as the path keeps it connected: a mode is lost only with all particles that could have led there, and
 the spread of the particles' ancestors shows how near that was.
 """
@@ -22,11 +22,10 @@ from jaxtyping import Float
 
 from bayescg._runtime import progress
 from bayescg.atomistic.target import Target
+from bayescg.generative.moves import build_move, move_cost
 
 SPREAD = 1.5
 """Width of the start in units of the target's scale."""
-LEAPFROG = 16
-"""Steps of one trajectory. Ten widths of a Gaussian in all at the step sizes that are accepted."""
 _ACCEPTANCE = 0.75
 _ESS = 0.5
 _BATCH = 128
@@ -67,7 +66,7 @@ def tempered_smc(target: Target, *, particles: int = 4096, moves: int = 2, budge
     Args:
         target: what to sample.
         particles: number of them.
-        moves: Hamiltonian trajectories of each particle at each step.
+        moves: of each particle at each step (turns of torsions and a Hamiltonian trajectory).
         budget: largest number of evaluations of the density; None for no limit.
         key: random key.
 
@@ -86,7 +85,7 @@ def tempered_smc(target: Target, *, particles: int = 4096, moves: int = 2, budge
         adaptive_tempered.build_kernel(
             prior,
             likelihood,
-            partial(blackjax.hmc.build_kernel(), num_integration_steps=LEAPFROG),
+            build_move(target.periodic),
             blackjax.hmc.init,
             resampling.systematic,
             _ESS,
@@ -96,13 +95,14 @@ def tempered_smc(target: Target, *, particles: int = 4096, moves: int = 2, budge
     )
     state = adaptive_tempered.init(start)
     ancestors, log_z, evaluations, step = np.arange(particles), 0.0, 0, 0.2
-    cost = particles * (moves * LEAPFROG + 4)
+    # One for the step of lambda, one for the weights, one to begin to move.
+    cost = particles * (moves * move_cost(target.periodic) + 3)
     with progress("Tempered SMC", 100) as advance:
         while float(state.tempering_param) < 1:
             if budget is not None and evaluations + cost > budget:
                 raise ValueError(
-                    f"the budget of {budget} energy evaluations ends at lambda = {float(state.tempering_param):.2g}, before "
-                    "the target is reached: use a larger budget or fewer particles"
+                    f"the budget of {budget} energy evaluations ends at lambda = {float(state.tempering_param):.2g}, "
+                    "before the target is reached: use a larger budget or fewer particles"
                 )
             before = float(state.tempering_param)
             widths = _widths(target, np.asarray(state.particles), np.asarray(state.weights))
@@ -122,7 +122,7 @@ def tempered_smc(target: Target, *, particles: int = 4096, moves: int = 2, budge
     weights /= weights.sum()
     lineages = np.bincount(ancestors, weights, minlength=particles)
     return Particles(
-        np.asarray(state.particles, float),
+        np.asarray(jax.jit(jax.vmap(target.canonical))(state.particles), float),
         weights,
         log_z,
         float(np.sqrt(np.sum(lineages**2))),
@@ -138,7 +138,7 @@ def rejuvenate(target: Target, particles: Particles, *, sweeps: int, key) -> tup
     Args:
         target: what the particles sample.
         particles: resampled by their weights, then moved.
-        sweeps: trajectories of each particle.
+        sweeps: moves of each particle.
         key: random key.
 
     Returns:
@@ -148,7 +148,7 @@ def rejuvenate(target: Target, particles: Particles, *, sweeps: int, key) -> tup
     count = len(particles.weights)
     index = np.asarray(resampling.systematic(subkey, jnp.asarray(particles.weights), count))
     state = jnp.asarray(particles.coordinates[index])
-    kernel = blackjax.hmc.build_kernel()
+    kernel = build_move(target.periodic)
     inverse_mass = jnp.asarray(particles.widths**2, state.dtype)
 
     @jax.jit
@@ -156,11 +156,12 @@ def rejuvenate(target: Target, particles: Particles, *, sweeps: int, key) -> tup
         def one(argument):
             key, position = argument
             begin = blackjax.hmc.init(position, target.log_density)
-            end, info = kernel(key, begin, target.log_density, step, inverse_mass, LEAPFROG)
+            end, info = kernel(key, begin, target.log_density, step, inverse_mass)
             return end.position, info.acceptance_rate
 
         return jax.lax.map(one, (jax.random.split(key, count), positions), batch_size=min(_BATCH, count))
 
+    canonical = jax.jit(jax.vmap(target.canonical))
     kept, step = [], particles.step_size
     with progress("Moves at the target", sweeps) as advance:
         for _ in range(sweeps):
@@ -168,12 +169,12 @@ def rejuvenate(target: Target, particles: Particles, *, sweeps: int, key) -> tup
             # Trajectories of one length can return to where they began; lengths that vary do not.
             state, rate = sweep(subkey, state, step * jax.random.uniform(jitter, minval=0.7, maxval=1.1))
             step = _adapted(step, float(jnp.mean(rate)), gain=0.3)
-            kept.append(np.asarray(state, float))
+            kept.append(np.asarray(canonical(state), float))
             advance(1)
     moved = particles._replace(
-        coordinates=kept[-1] if kept else np.asarray(state, float),
+        coordinates=kept[-1] if kept else np.asarray(canonical(state), float),
         weights=np.full(count, 1 / count),
-        evaluations=particles.evaluations + sweeps * count * (LEAPFROG + 1),
+        evaluations=particles.evaluations + sweeps * count * (move_cost(target.periodic) + 1),
         step_size=step,
     )
     return moved, np.stack(kept) if kept else np.zeros((0, count, target.dimension))
@@ -183,7 +184,9 @@ def _start(target: Target, count: int, key) -> Float[jax.Array, "particle coordi
     first, second = jax.random.split(key)
     shape = (count, target.dimension)
     stiff = jnp.asarray(target.location) + SPREAD * jnp.asarray(target.scale) * jax.random.normal(first, shape)
-    free = jax.random.uniform(second, shape, minval=-np.pi, maxval=np.pi)
+    # Three turns: particles cross from one into the next, and a molecule's rotor is back at its own labels after three.
+    # With one turn only the tempered densities, which do not know of relabeling, would not be those of the start.
+    free = jax.random.uniform(second, shape, minval=-3 * np.pi, maxval=3 * np.pi)
     return jnp.where(jnp.asarray(target.periodic), free, stiff)
 
 
