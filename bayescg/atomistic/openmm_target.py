@@ -87,6 +87,11 @@ class OpenMMTarget(Target):
         return self.coordinates.names
 
     @property
+    def symmetry(self) -> np.ndarray:
+        """Three for folded rotors, else one."""
+        return np.array([3 if name.startswith("rotor") else 1 for name in self.names])
+
+    @property
     def thermal_energy(self) -> float:
         """KT [kJ/mol]."""
         return GAS_CONSTANT * self.temperature

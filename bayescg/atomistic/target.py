@@ -47,6 +47,11 @@ class Target(eqx.Module):
         return len(self.location)
 
     @property
+    def symmetry(self) -> np.ndarray:
+        """How many turns of a periodic coordinate make one turn in space: three for a folded methyl group, else one."""
+        return np.ones(self.dimension, int)
+
+    @property
     def names(self) -> tuple[str, ...]:
         """A name for each coordinate."""
         return tuple(f"x{k + 1}" for k in range(self.dimension))

@@ -34,7 +34,7 @@ class Checkpoint:
         text = json.dumps(arguments, indent=1)
         if head.exists() and head.read_text() != text:
             raise ValueError(
-                f"{self.folder} holds a run with other arguments ({head.read_text()}); give another folder, or delete it"
+                f"{self.folder} holds a run with other arguments ({head.read_text()}); give another folder"
             )
         with atomic_path(head) as temporary:
             temporary.write_text(text)

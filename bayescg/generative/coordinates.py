@@ -19,12 +19,14 @@ class Whitening(eqx.Module):
         factor: lower triangular, y = location + factor u, the identity for periodic coordinates.
         inverse: of the factor.
         periodic: which coordinates have the period 2 pi.
+        symmetry: turns of each coordinate that make one turn in space.
     """
 
     location: Array
     factor: Array
     inverse: Array
     periodic: tuple[bool, ...] = eqx.field(static=True)
+    symmetry: tuple[int, ...] = eqx.field(static=True)
 
     @property
     def dimension(self) -> int:
@@ -47,11 +49,12 @@ class Whitening(eqx.Module):
         return jnp.where(np.asarray(self.periodic), wrapped(u), y)
 
     @classmethod
-    def of(cls, location, factor, periodic) -> Whitening:
+    def of(cls, location, factor, periodic, symmetry=None) -> Whitening:
         """From location and factor, in single precision, which networks use."""
         location, factor = np.asarray(location, float), np.asarray(factor, float)
         arrays = (jnp.asarray(a, jnp.float32) for a in (location, factor, np.linalg.inv(factor)))
-        return cls(*arrays, tuple(bool(p) for p in periodic))
+        turns = np.ones(len(location), int) if symmetry is None else symmetry
+        return cls(*arrays, tuple(bool(p) for p in periodic), tuple(int(n) for n in turns))
 
 
 def features(u: Float[Array, " coordinate"], periodic: tuple[bool, ...]) -> Float[Array, " feature"]:
@@ -64,7 +67,7 @@ def whitening_of_target(target: Target) -> Whitening:
     """The map from a target's own location and scale, for training without samples."""
     scale = np.where(target.periodic, 1.0, target.scale)
     location = np.where(target.periodic, 0.0, target.location)
-    return Whitening.of(location, np.diag(scale), target.periodic)
+    return Whitening.of(location, np.diag(scale), target.periodic, target.symmetry)
 
 
 def whitening_of_samples(
@@ -86,4 +89,4 @@ def whitening_of_samples(
     factor = widths[:, None] * np.linalg.cholesky(shrunk)
     factor = np.where(np.outer(periodic, np.ones_like(periodic)) & ~np.eye(len(widths), dtype=bool), 0.0, factor)
     factor[periodic, periodic] = 1.0
-    return Whitening.of(mean, factor, periodic)
+    return Whitening.of(mean, factor, periodic, target.symmetry)

@@ -19,9 +19,10 @@ from bayescg.generative.coordinates import whitening_of_samples, whitening_of_ta
 from bayescg.generative.flattening import POWER, flattening
 from bayescg.generative.information import latent_information
 from bayescg.generative.latent_model import LatentModel, build_model, strengthened
+from bayescg.generative.moves import move_cost
 from bayescg.generative.objectives import forward_bound, relevance_penalty, reverse_bound
 from bayescg.generative.replay import weighted_draws
-from bayescg.generative.tempering import LEAPFROG, Particles, rejuvenate, tempered_smc
+from bayescg.generative.tempering import Particles, rejuvenate, tempered_smc
 from bayescg.generative.training import train
 
 
@@ -91,7 +92,7 @@ def discover(
         An interrupt (Ctrl-C) during training ends it early and returns what there is; the report says so.
 
     Raises:
-        ValueError: if there are more latents than degrees of freedom, the method is unknown, or the budget is too small.
+        ValueError: if there are more latents than degrees of freedom, the method is unknown, or the budget too small.
     """
     training = training or Training()
     if not 1 <= latent_dim <= target.dimension:
@@ -157,11 +158,12 @@ def _explore(target: Target, purse: _Budget, store: Checkpoint, key) -> _Found:
     kept = store.particles()
     if kept is not None:
         return _Found(*kept)
-    # About 15 levels of one trajectory each; the rest of the share goes into moves at the target itself.
-    count = int(np.clip(0.3 * purse.total / (15 * (LEAPFROG + 4)), 200, 16384))
+    # About 15 levels of one move each; the rest of the share goes into moves at the target itself.
+    cost = move_cost(target.periodic)
+    count = int(np.clip(0.4 * purse.total / (15 * (cost + 3)), 200, 16384))
     particles = tempered_smc(target, particles=count, moves=1, budget=int(0.6 * purse.total), key=first)
     share = 0.5 * purse.total - particles.evaluations
-    sweeps = int(np.clip(share // (count * (LEAPFROG + 1)), 1, 20))
+    sweeps = int(np.clip(share // (count * (cost + 1)), 1, 20))
     particles, samples = rejuvenate(target, particles, sweeps=sweeps, key=second)
     samples = samples.reshape(-1, target.dimension)
     store.keep_particles(particles, samples)

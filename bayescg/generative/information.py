@@ -25,11 +25,16 @@ def latent_information(
         model: from `discover`.
         coordinates: equally weighted samples of the target; more than 2000 are thinned.
         key: random key.
+
+    Raises:
+        ValueError: if there are fewer than two samples.
     """
     mean, width, z = _encoded(model, coordinates, key)
     log_density = _log_normal(z[:, None, :], mean[None], width[None])
     own = np.diagonal(log_density, axis1=0, axis2=1).T
-    return np.maximum(np.mean(own - _left_out(log_density, np.zeros(len(z), int))[0], axis=0), 0.0)
+    gain = own - _left_out(log_density, np.zeros(len(z), int))[0]
+    # n samples cannot tell more than log n apart: beyond, a gap between neighbors is not information.
+    return np.maximum(np.mean(np.minimum(gain, np.log(len(z))), axis=0), 0.0)
 
 
 def state_information(
@@ -48,7 +53,7 @@ def state_information(
         key: random key.
 
     Raises:
-        ValueError: if there are not as many labels as samples.
+        ValueError: if there are not as many labels as samples, or fewer than two samples.
     """
     states = np.asarray(states)
     if states.shape != (len(coordinates),):
@@ -57,7 +62,9 @@ def state_information(
     mean, width, z = _encoded(model, coordinates, key)
     log_density = _log_normal(z[:, None, :], mean[None], width[None]).sum(axis=2)[:, :, None]
     everything, same = _left_out(log_density, states[chosen])
-    return float(max(np.mean((same - everything)[np.isfinite(same)]), 0.0))
+    # A state that has one sample only has no neighbors to be told by. No neighbor nearby is no more than 1/n of them.
+    gain = np.maximum(same - everything, -np.log(len(z)))[np.isfinite(same)]
+    return float(max(np.mean(gain), 0.0)) if len(gain) else 0.0
 
 
 def _thinned(count: int) -> np.ndarray:
@@ -71,6 +78,8 @@ def _encoded(model: LatentModel, coordinates, key):
     def moments(model, coordinates):
         return jax.vmap(lambda y: model.encoder.moments(model.whitening.whiten(y)))(coordinates)
 
+    if len(chosen) < 2:
+        raise ValueError(f"there are {len(chosen)} samples; information needs at least two")
     mean, width = (np.asarray(a, float) for a in moments(model, jnp.asarray(chosen)))
     return mean, width, mean + width * np.asarray(jax.random.normal(key, mean.shape), float)
 
@@ -83,11 +92,15 @@ def _left_out(log_density, states):
     """Log mean density over all other samples, and over the others of the same state, without a sample's own."""
     n = len(log_density)
     other = ~np.eye(n, dtype=bool)[:, :, None]
-    top = log_density.max()
-    density = np.where(other, np.exp(log_density - top), 0.0)
-    alike = (states[:, None] == states[None, :])[:, :, None]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        everything = np.log(density.sum(axis=1) / (n - 1)) + top
-        number = (alike & other).sum(axis=1)
-        same = np.log(np.where(alike, density, 0.0).sum(axis=1) / np.maximum(number, 1)) + top
-    return everything, np.where(number > 0, same, -np.inf)
+    alike = (states[:, None] == states[None, :])[:, :, None] & other
+    number = alike.sum(axis=1)
+    same = _log_sum(np.where(alike, log_density, -np.inf)) - np.log(np.maximum(number, 1))
+    return _log_sum(np.where(other, log_density, -np.inf)) - np.log(n - 1), np.where(number > 0, same, -np.inf)
+
+
+def _log_sum(values):
+    """Log of the sum of exponentials over the second axis, each row with its own scale: none underflows."""
+    top = values.max(axis=1, keepdims=True)
+    top = np.where(np.isfinite(top), top, 0.0)
+    with np.errstate(divide="ignore"):
+        return np.log(np.exp(values - top).sum(axis=1)) + top[:, 0]

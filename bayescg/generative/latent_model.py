@@ -93,7 +93,7 @@ class LatentModel(eqx.Module):
     def save(self, path) -> Path:
         """Write to a file that `load` reads, atomically."""
         header = {"format": _FORMAT, "settings": json.loads(self.settings), "report": json.loads(self.report)}
-        header["periodic"] = list(self.whitening.periodic)
+        header |= {"periodic": self.whitening.periodic, "symmetry": self.whitening.symmetry}
         with atomic_path(path) as temporary, temporary.open("wb") as file:
             file.write((json.dumps(header) + "\n").encode())
             eqx.tree_serialise_leaves(file, self)
@@ -104,7 +104,7 @@ class LatentModel(eqx.Module):
         """Read a model that `save` wrote.
 
         Raises:
-            ValueError: if the file is none, or of another format.
+            ValueError: if the file is none, damaged, or of another format.
         """
         with Path(path).open("rb") as file:
             try:
@@ -115,9 +115,12 @@ class LatentModel(eqx.Module):
             if not known:
                 raise ValueError(f"{path} is no latent model of this version of bayescg: make it again with discover")
             n = len(header["periodic"])
-            whitening = Whitening.of(np.zeros(n), np.eye(n), header["periodic"])
+            whitening = Whitening.of(np.zeros(n), np.eye(n), header["periodic"], header["symmetry"])
             model = build_model(whitening, **header["settings"], key=jax.random.key(0))
-            model = eqx.tree_deserialise_leaves(file, model)
+            try:
+                model = eqx.tree_deserialise_leaves(file, model)
+            except (RuntimeError, ValueError, EOFError, TypeError) as error:
+                raise ValueError(f"{path} is damaged: its weights cannot be read ({error})") from error
         return model.with_report(header["report"])
 
     def with_report(self, report: dict) -> LatentModel:

@@ -28,7 +28,7 @@ class ModeCheck(NamedTuple):
         log_ratio: log p / q of each particle.
         weights: of the particles.
         coordinates: of the particles, shape (particle, dimension).
-        evaluations: of the target that the particles cost.
+        evaluations: of the target, those that the particles cost and one for each.
     """
 
     missed: float
@@ -56,9 +56,17 @@ def check_modes(
 
     Returns:
         The share of weight that the model misses; a warning names it if it is more than 0.2 %.
+
+    Raises:
+        ValueError: if the model belongs to another target.
     """
+    if model.whitening.dimension != target.dimension:
+        raise ValueError(
+            f"the model has {model.whitening.dimension} coordinates and the target {target.dimension}: they do not "
+            "belong together"
+        )
     first, second = jax.random.split(key)
-    found = tempered_smc(target, particles=particles, key=first) if isinstance(particles, int) else particles
+    found = particles if isinstance(particles, Particles) else tempered_smc(target, particles=particles, key=first)
     coordinates = jnp.asarray(found.coordinates, jnp.float32)
 
     @eqx.filter_jit
@@ -71,11 +79,12 @@ def check_modes(
 
     ratio = np.asarray(ratios(model, coordinates, jax.random.split(second, len(coordinates))), float) - found.log_z
     ratio = np.where(np.isnan(ratio), np.inf, ratio)
+    evaluations = found.evaluations + len(ratio)
     missed = float(np.sum(found.weights[ratio > LOG_RATIO]))
     if missed > SHARE:
         warnings.warn(
-            f"the model misses {100 * missed:.2g} % of the target: there its density is less than a twentieth of what it "
-            "should be; averages over its draws leave that out, whatever their error bars say",
+            f"the model misses {100 * missed:.2g} % of the target: there its density is less than a twentieth of what "
+            "it should be; averages over its draws leave that out, whatever their error bars say",
             stacklevel=2,
         )
-    return ModeCheck(missed, missed > SHARE, ratio, found.weights, found.coordinates, found.evaluations)
+    return ModeCheck(missed, missed > SHARE, ratio, found.weights, found.coordinates, evaluations)

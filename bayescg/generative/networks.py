@@ -63,8 +63,9 @@ class GaussianDecoder(Decoder):
         # The direction of (first, second) is a mean angle without jumps; 1 + first keeps it defined at the start.
         direction = jnp.arctan2(second, jnp.where(periodic, 1.0 + first, 1.0))
         mean = jnp.where(periodic, direction, first)
-        # Bounded: a width of a turn is uniform on the circle, and nothing in white coordinates needs less than 1e-3.
-        return mean, jnp.clip(jnp.exp(third - jnp.where(periodic, 0.5, 0.0)), 1e-3, jnp.where(periodic, 6.0, 20.0))
+        # Bounded: nothing in white coordinates needs less than 1e-3, and 4.5 rad is uniform on the circle to 1e-4; wider
+        # ones would need more images than are summed.
+        return mean, jnp.clip(jnp.exp(third - jnp.where(periodic, 0.5, 0.0)), 1e-3, jnp.where(periodic, 4.5, 20.0))
 
     def sample(self, z, *, key):
         mean, width = self.moments(z)

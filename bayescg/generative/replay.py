@@ -40,6 +40,9 @@ def weighted_draws(model: LatentModel, target: Target, *, draws: int, key) -> Dr
         target: to weigh by.
         draws: number of evaluations.
         key: random key.
+
+    Raises:
+        ValueError: if no draw has a finite weight.
     """
     draws = -(-draws // _BATCH) * _BATCH
 
@@ -54,6 +57,8 @@ def weighted_draws(model: LatentModel, target: Target, *, draws: int, key) -> Dr
     first, second = jax.random.split(key)
     y, log_weight = (np.asarray(a, float) for a in weighed(model, jax.random.split(first, draws)))
     log_weight = np.where(np.isfinite(log_weight), log_weight, -np.inf)
+    if not np.any(np.isfinite(log_weight)):
+        raise ValueError(f"none of {draws} draws of the model has a finite density under the target: train it longer")
     weights = np.exp(log_weight - log_weight.max())
     share = float(weights.sum() ** 2 / np.sum(weights**2) / draws)
     weights = np.minimum(weights, np.sqrt(draws) * weights.mean())

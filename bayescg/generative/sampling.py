@@ -22,7 +22,7 @@ from bayescg.generative.latent_model import LatentModel
 PARETO_LIMIT = 0.7
 """From here on the weights' variance need not exist and errors are withheld (Vehtari et al., JMLR 25 (2024) 72)."""
 _BATCH = 512
-Observable = Callable[[xr.Dataset], Float[np.ndarray, "sample *shape"]]
+Observable = Callable[[xr.Dataset], Float[np.ndarray, "sample ..."]]
 
 
 def sample(
@@ -42,14 +42,14 @@ def sample(
     Args:
         model: from `discover`.
         target: what it was made for.
-        draws: number of draws, each one evaluation of the target.
+        draws: number of draws, each one evaluation of the target; made in batches of 512.
         observables: name -> function of the `samples` group that returns one value (or array) for each sample.
         key: random key.
 
     Returns:
         DataTree with `samples` (`coordinates`, `latent`, `log_weight`, `log_target`, and for molecules `positions`
         [nm]) and `estimates` (each observable as mean and `_error`, `log_z`, `log_z_error`); attrs of the root hold
-        effective sample size, Pareto k and the number of evaluations. With a Pareto k of 0.7 or more the errors are NaN.
+        effective sample size, Pareto k and the number of evaluations. At a Pareto k of 0.7 or more errors are NaN.
 
     Raises:
         ValueError: if the model belongs to another target, or no draw has a finite weight.
@@ -59,6 +59,9 @@ def sample(
             f"the model has {model.whitening.dimension} coordinates and the target {target.dimension}: they do not "
             "belong together"
         )
+    taken = {"log_z", "log_z_error"} & {name for given in observables or () for name in (given, f"{given}_error")}
+    if taken:
+        raise ValueError(f"an observable is called {min(taken)!r}, which is what sample itself returns: rename it")
     if draws < 100:
         raise ValueError(f"draws is {draws}: weights of fewer than 100 draws say nothing about their own tail")
     y, z, log_q, log_p, log_r = _draw(model, target, draws, key)
@@ -72,18 +75,9 @@ def sample(
     withheld = not k < PARETO_LIMIT
     if withheld:
         warnings.warn(
-            f"Pareto k of the weights is {k:.2f}, not below {PARETO_LIMIT}: few draws carry all the weight, and error bars "
-            "are withheld; train longer (a larger budget), or draw more",
+            f"Pareto k of the weights is {k:.2f}, not below {PARETO_LIMIT}: few draws carry all the weight, and error "
+            "bars are withheld; train longer (a larger budget), or draw more",
             stacklevel=2,
-        )
-    variables = {"log_z": log_z, "log_z_error": np.nan if withheld else log_z_error}
-    dataset = xr.Dataset({name: ((), value) for name, value in variables.items()})
-    for name, observable in (observables or {}).items():
-        mean, error = average(samples, observable)
-        shape = tuple(f"{name}_dim_{axis}" for axis in range(np.ndim(mean)))
-        dataset[name], dataset[f"{name}_error"] = (
-            (shape, mean),
-            (shape, np.full_like(error, np.nan) if withheld else error),
         )
     attrs = {
         "draws": draws,
@@ -91,13 +85,18 @@ def sample(
         "effective_share": float(1 / np.sum(weights**2) / draws),
         "pareto_k": k,
         "reliable": int(not withheld),
-        "evaluations": draws,
+        "evaluations": -(-draws // _BATCH) * _BATCH,
         "evaluations_training": int(json.loads(model.report).get("evaluations", 0)),
         "bayescg_version": bayescg.__version__,
         "note": "Weights cannot see regions that the model never reaches; check_modes compares with tempered SMC.",
     }
     samples.attrs.update(attrs)
-    dataset.attrs.update(attrs)
+    variables = {"log_z": log_z, "log_z_error": np.nan if withheld else log_z_error}
+    dataset = xr.Dataset({name: ((), value) for name, value in variables.items()}, attrs=attrs)
+    for name, observable in (observables or {}).items():
+        mean, error = average(samples, observable)
+        shape = tuple(f"{name}_dim_{axis}" for axis in range(np.ndim(mean)))
+        dataset[name], dataset[f"{name}_error"] = (shape, mean), (shape, error)
     return xr.DataTree.from_dict({"/": xr.Dataset(attrs=attrs), "samples": samples, "estimates": dataset})
 
 
@@ -108,6 +107,9 @@ def average(samples: xr.Dataset, observable: Observable) -> tuple[np.ndarray, np
         samples: the group `samples` of what `sample` returned.
         observable: function of it that returns an array with samples first.
 
+    Returns:
+        Mean and error; the error is NaN where the weights do not allow one (a Pareto k of 0.7 or more).
+
     Raises:
         ValueError: if the observable does not return one value for each sample.
     """
@@ -117,7 +119,7 @@ def average(samples: xr.Dataset, observable: Observable) -> tuple[np.ndarray, np
         raise ValueError(f"the observable returned shape {values.shape} for {len(weights)} samples: samples come first")
     mean = np.tensordot(weights, values, axes=1)
     error = np.sqrt(np.tensordot(weights**2, (values - mean) ** 2, axes=1))
-    return mean, error
+    return mean, error if samples.attrs.get("reliable", 1) else np.full_like(error, np.nan)
 
 
 def free_energy(
@@ -132,12 +134,22 @@ def free_energy(
 
     Returns:
         `free_energy` and `error` over `bin` (centers); NaN where no sample fell, and errors NaN where withheld.
+
+    Raises:
+        ValueError: if edges do not grow, there is not one value for each sample, or none falls into a bin.
     """
+    values, edges = np.asarray(values, float), np.asarray(edges, float)
+    if edges.ndim != 1 or len(edges) < 2 or not np.all(np.diff(edges) > 0):
+        raise ValueError(f"edges are {edges}: give at least two numbers that grow")
+    if values.ndim != 1:
+        raise ValueError(f"values have shape {values.shape}: give one number for each sample")
     inside = (values[:, None] >= edges[:-1]) & (values[:, None] < edges[1:])
     share, error = average(samples, lambda _: inside.astype(float))
+    if not np.any(share > 0):
+        raise ValueError(f"no sample falls between {edges[0]:g} and {edges[-1]:g}: give edges around the values")
     with np.errstate(divide="ignore", invalid="ignore"):
         energy = np.where(share > 0, -np.log(share / np.diff(edges)), np.nan)
-        relative = np.where((share > 0) & bool(samples.attrs.get("reliable", 1)), error / share, np.nan)
+        relative = np.where(share > 0, error / share, np.nan)
     centers = 0.5 * (edges[1:] + edges[:-1])
     return xr.Dataset(
         {
@@ -151,6 +163,9 @@ def free_energy(
 def pareto_k(log_weights: Float[np.ndarray, " sample"]) -> float:
     """Pareto k of importance weights' tail."""
     floor = np.where(np.isfinite(log_weights), log_weights, np.min(log_weights[np.isfinite(log_weights)]) - 50)
+    if np.mean(floor == floor.max()) > 0.1:
+        # The whole tail has one value, and a bounded one has no need of a fit: weights of a model that is exact.
+        return -np.inf
     with warnings.catch_warnings():
         # That the tail is heavy is what k says.
         warnings.simplefilter("ignore")
@@ -167,12 +182,16 @@ def encode(model: LatentModel, data, target: Target | None = None) -> Float[np.n
         target: needed for positions.
 
     Raises:
-        ValueError: if shapes do not fit, or positions come without a target.
+        ValueError: if shapes do not fit, positions come without a target or are those of a mirror image, or values are
+            not finite.
     """
     if hasattr(data, "universe"):
         atoms = data.atoms
         data = np.stack([atoms.positions / 10.0 for _ in data.universe.trajectory])
     values = np.asarray(data, float)
+    finite = np.isfinite(values).reshape(len(values), -1).all(axis=1) if values.size else np.zeros(1, bool)
+    if not finite.all():
+        raise ValueError(f"frame {int(np.argmin(finite))} is empty or not finite: leave such frames out")
     with double_precision():
         if values.ndim == 3:
             if target is None or not hasattr(target, "to_coordinates"):
@@ -182,6 +201,12 @@ def encode(model: LatentModel, data, target: Target | None = None) -> Float[np.n
                     f"positions have shape {values.shape}; the target has {target.coordinates.n_atoms} atoms"
                 )
             values = np.asarray(_batched(target.to_coordinates, jnp.asarray(values)))
+            within = np.asarray(_batched(target.coordinates.within, jnp.asarray(values)))
+            if not within.all():
+                raise ValueError(
+                    f"frame {int(np.argmin(within))} has another handedness than the target: a mirror image, or atoms "
+                    "(such as the hydrogens of a CH2 or CH3 group) in another order"
+                )
         if values.ndim != 2 or values.shape[1] != model.whitening.dimension:
             raise ValueError(
                 f"coordinates have shape {values.shape}; the model takes (frame, {model.whitening.dimension})"

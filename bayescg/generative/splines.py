@@ -60,7 +60,7 @@ class Coupling(eqx.Module):
         network = eqx.nn.MLP(inputs, outputs, width, 2, activation=jax.nn.silu, key=key)
         last = network.layers[-1]
         # Near zero: the layer starts as the identity, and gradients reach all layers.
-        small = eqx.tree_at(lambda l: (l.weight, l.bias), last, (0.01 * last.weight, 0.0 * last.bias))
+        small = eqx.tree_at(lambda layer: (layer.weight, layer.bias), last, (0.01 * last.weight, 0.0 * last.bias))
         self.network = eqx.tree_at(lambda n: n.layers[-1], network, small)
 
     def forward(self, u, condition):
