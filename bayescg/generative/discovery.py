@@ -198,7 +198,7 @@ def _discover_latents(target: Target, samples: np.ndarray, latent_dim: int, trai
 def _refine(model, target, samples, purse, training: Training, store: Checkpoint, report: dict, key) -> LatentModel:
     """Rounds of both divergences, each on particles and the model's own draws by their weights."""
     stopped = False
-    pool, shares = [samples], []
+    pool, shares, best = [samples], [], model
     for number, subkey in enumerate(jax.random.split(key, training.rounds)):
         left = purse.left() // (training.rounds - number)
         steps = min(training.refinement_steps, int(0.7 * left / training.batch))
@@ -214,7 +214,7 @@ def _refine(model, target, samples, purse, training: Training, store: Checkpoint
                 model,
                 partial(_both, target=target, data=data, batch=training.batch),
                 steps=steps,
-                learning_rate=training.learning_rate,
+                learning_rate=training.learning_rate / 2**number,
                 description=f"Refinement {number + 1} of {training.rounds}",
                 key=first,
             )
@@ -226,7 +226,11 @@ def _refine(model, target, samples, purse, training: Training, store: Checkpoint
         drawn = weighted_draws(model, target, draws=max(int(0.3 * left), 1000), key=second)
         purse.spent += drawn.evaluations
         shares.append(drawn.share)
-        pool = [samples, drawn.coordinates]
+        if drawn.share < 0.5 * max(shares):
+            # Stochastic training of the reverse divergence can run away; what was good is not given up for it.
+            model = best
+            continue
+        best, pool = model, [samples, drawn.coordinates]
     return _finished(model, report | {"interrupted": stopped, "effective_shares": shares}, purse, pool[-1], key)
 
 

@@ -13,6 +13,8 @@ from jaxtyping import Array, Float
 from bayescg.atomistic.dihedrals import wrapped
 from bayescg.generative.coordinates import Whitening, features
 
+WELL = 0.3
+"""Largest width of a torsion given z [rad]."""
 _LOG_TURN = float(np.log(2 * np.pi))
 _IMAGES = np.arange(-3, 4) * 2 * np.pi
 
@@ -36,12 +38,15 @@ class Decoder(eqx.Module):
 class GaussianDecoder(Decoder):
     """Independent Gaussians with mean and width from a network; wrapped ones for periodic coordinates.
 
+    Widths of torsions are at most WELL, that of one well: which well it is, z has to tell.
+
     The decoder of Schoeberl, Zabaras and Koutsourelakis (arXiv:2002.10148, section 2): two layers of 100 units. What
     it cannot say given z, such as a second well, is left for z to tell: this is how it discovers collective variables.
     """
 
     network: eqx.nn.MLP
     periodic: tuple[bool, ...] = eqx.field(static=True)
+    symmetry: tuple[int, ...] = eqx.field(static=True)
 
     def __init__(self, latents: int, whitening: Whitening, *, width: int = 100, key):
         """Networks with random weights.
@@ -52,7 +57,7 @@ class GaussianDecoder(Decoder):
             width: units of each hidden layer.
             key: random key.
         """
-        self.periodic = whitening.periodic
+        self.periodic, self.symmetry = whitening.periodic, whitening.symmetry
         outputs = 3 * whitening.dimension
         self.network = eqx.nn.MLP(latents, outputs, width, 2, activation=jnp.tanh, key=key)
 
@@ -65,7 +70,8 @@ class GaussianDecoder(Decoder):
         mean = jnp.where(periodic, direction, first)
         # Bounded: nothing in white coordinates needs less than 1e-3, and 4.5 rad is uniform on the circle to 1e-4; wider
         # ones would need more images than are summed.
-        return mean, jnp.clip(jnp.exp(third - jnp.where(periodic, 0.5, 0.0)), 1e-3, jnp.where(periodic, 4.5, 20.0))
+        widest = jnp.where(periodic, WELL * np.asarray(self.symmetry), 20.0)
+        return mean, jnp.clip(jnp.exp(third - jnp.where(periodic, 1.5, 0.0)), 1e-3, widest)
 
     def sample(self, z, *, key):
         mean, width = self.moments(z)

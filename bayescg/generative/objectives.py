@@ -47,8 +47,8 @@ def reverse_bound(model: LatentModel, target: Target, beta: float, draws: int, *
     def one(key):
         y, z, log_q = model.sample(key=key)
         log_p = target.log_density(y, beta)
-        # Outside the domain there is no slope that leads back: such draws only count.
-        log_p = jnp.where(jnp.isfinite(log_p), log_p, -1e4)
+        # Outside the domain the density has no slope; this one leads back to the middle.
+        log_p = jnp.where(jnp.isfinite(log_p), log_p, -1e3 - 10 * jnp.sum(model.whitening.whiten(y) ** 2))
         return log_q - log_p - model.log_encoder(z, y)
 
     values = jax.vmap(one)(jax.random.split(key, draws))
