@@ -163,8 +163,9 @@ def free_energy(
 def pareto_k(log_weights: Float[np.ndarray, " sample"]) -> float:
     """Pareto k of importance weights' tail."""
     floor = np.where(np.isfinite(log_weights), log_weights, np.min(log_weights[np.isfinite(log_weights)]) - 50)
-    if np.mean(floor == floor.max()) > 0.1:
-        # The whole tail has one value, and a bounded one has no need of a fit: weights of a model that is exact.
+    tail = int(np.ceil(min(0.2 * len(floor), 3 * np.sqrt(len(floor)))))
+    if np.partition(floor, -tail)[-tail] == floor.max():
+        # The whole tail has one value, the largest weight, which leaves nothing to fit: the model is exact there.
         return -np.inf
     with warnings.catch_warnings():
         # That the tail is heavy is what k says.

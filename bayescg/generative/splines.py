@@ -59,8 +59,8 @@ class Coupling(eqx.Module):
         outputs = len(changes) * (2 + _spline(knots)[1])
         network = eqx.nn.MLP(inputs, outputs, width, 2, activation=jax.nn.silu, key=key)
         last = network.layers[-1]
-        # Near zero: the layer starts as the identity, and gradients reach all layers.
-        small = eqx.tree_at(lambda layer: (layer.weight, layer.bias), last, (0.01 * last.weight, 0.0 * last.bias))
+        # Zero: the layer starts as the identity. After one step gradients reach the other layers too.
+        small = eqx.tree_at(lambda layer: (layer.weight, layer.bias), last, (0.0 * last.weight, 0.0 * last.bias))
         self.network = eqx.tree_at(lambda n: n.layers[-1], network, small)
 
     def forward(self, u, condition):
