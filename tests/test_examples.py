@@ -59,6 +59,18 @@ def test_hexane_says_what_is_missing(tmp_path):
     assert "Traceback" not in done.stderr
 
 
+def test_alanine(tmp_path):
+    pytest.importorskip("openmm")
+    printed = run(ROOT / "examples" / "alanine.py", tmp_path)
+    assert re.search(r"^\d+ energy evaluations, of which 2\d\d\d for the samples", printed, re.MULTILINE)
+    found = re.search(r"z[12] follows the restraint, correlation (\S+)", printed)
+    assert found is not None
+    assert float(found[1]) > 0.9
+    names = {f"alanine_{name}.png" for name in ("ramachandran", "latent", "free_energy", "biased")}
+    assert pictures(tmp_path / "alanine") == names
+    assert (tmp_path / "alanine" / "alanine.eqx").is_file()
+
+
 def test_ten_lines_of_the_readme(tmp_path):
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     found = re.search(r"```python\n(import MDAnalysis.*?)```", text, re.DOTALL)
