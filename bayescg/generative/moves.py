@@ -36,7 +36,7 @@ def build_move(periodic: np.ndarray):
         chosen = jax.random.choice(which, free)
         # The second one is the same as often as not: single turns and pairs.
         other = jnp.where(jax.random.bernoulli(both), jax.random.choice(second, free), chosen)
-        # Over three turns, the period of a rotor whose labels are kept: over one, no proposal would lead back out of it.
+        # Over three turns, the period of a rotor that keeps its labels: over one, no proposal would lead back out.
         angles = jax.random.uniform(angle, (2,), position.dtype, minval=-3 * np.pi, maxval=3 * np.pi)
         return position.at[other].set(angles[1]).at[chosen].set(angles[0])
 

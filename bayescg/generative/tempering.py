@@ -94,7 +94,13 @@ def tempered_smc(target: Target, *, particles: int = 4096, moves: int = 2, budge
         static_argnums=2,
     )
     state = adaptive_tempered.init(start)
-    ancestors, log_z, evaluations, step = np.arange(particles), 0.0, 0, 0.2
+    # Without a finite density the search for the first temperature would creep on for ever.
+    begin = jax.jit(partial(jax.lax.map, target.log_density, batch_size=min(_BATCH, particles)))(start)
+    if not np.any(np.isfinite(begin)):
+        raise ValueError(
+            "no particle has a finite density: the target's location and scale must reach where it has mass"
+        )
+    ancestors, log_z, evaluations, step = np.arange(particles), 0.0, particles, 0.2
     # One for the step of lambda, one for the weights, one to begin to move.
     cost = particles * (moves * move_cost(target.periodic) + 3)
     with progress("Tempered SMC", 100) as advance:
