@@ -20,7 +20,7 @@ from openmm import LangevinMiddleIntegrator, Platform, app, unit
 import bayescg as bcg
 from bayescg import generative
 from bayescg.atomistic import OpenMMTarget
-from bayescg.generative.cv_export import openmm_bias
+from bayescg.generative import openmm_bias
 from bayescg.plots import style
 
 FAST = os.environ.get("BAYESCG_FAST") == "1"

@@ -38,7 +38,6 @@ def reverse_training(model: LatentModel, target: Target, training, budget: int, 
     """
     weights, rest = eqx.partition(model, trainable(model))
     batch = training.batch
-    chunks = max(budget // (batch * _CHUNK), 1)
     optimizer = optax.chain(optax.clip_by_global_norm(10.0), optax.adam(training.learning_rate))
     state = optimizer.init(weights)
 
@@ -87,7 +86,7 @@ def reverse_training(model: LatentModel, target: Target, training, budget: int, 
         "interrupted": interrupted,
         "final_beta": beta,
         "evaluations_at_full_beta": reached,
-        "steps": chunks * _CHUNK,
+        "steps": spent // batch,
     }
     return eqx.combine(weights, rest), report
 

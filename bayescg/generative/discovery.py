@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import warnings
 from dataclasses import dataclass
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -16,12 +15,11 @@ from bayescg.atomistic.target import Target
 from bayescg.generative.annealing import reverse_training
 from bayescg.generative.checkpoint import Checkpoint
 from bayescg.generative.coordinates import whitening_of_samples, whitening_of_target
-from bayescg.generative.flattening import POWER, flattening
 from bayescg.generative.information import latent_information
 from bayescg.generative.latent_model import LatentModel, build_model, strengthened
 from bayescg.generative.moves import move_cost
-from bayescg.generative.objectives import forward_bound, relevance_penalty, reverse_bound
-from bayescg.generative.replay import weighted_draws
+from bayescg.generative.objectives import forward_bound, relevance_penalty
+from bayescg.generative.refinement import Budget, refine, spread_out
 from bayescg.generative.tempering import Particles, rejuvenate, tempered_smc
 from bayescg.generative.training import train
 
@@ -50,14 +48,8 @@ class Training:
     decoder: str = "spline"
 
 
-class _Budget:
-    """Counts evaluations of the target."""
-
-    def __init__(self, total: int):
-        self.total, self.spent = total, 0
-
-    def left(self) -> int:
-        return self.total - self.spent
+SPREAD_SWEEPS = 5
+"""Moves of each particle within its state, after rare states got more particles."""
 
 
 def discover(
@@ -103,16 +95,16 @@ def discover(
         raise ValueError(f"method is {method!r}; it must be 'annealed' or 'reverse_kl'")
     if training.decoder not in ("spline", "gaussian"):
         raise ValueError(f"decoder is {training.decoder!r}; it must be 'spline' or 'gaussian'")
-    store = Checkpoint(
-        checkpoint, {"method": method, "latent_dim": latent_dim, "budget": budget, "training": repr(training)}
-    )
-    purse = _Budget(budget)
+    arguments = {"method": method, "latent_dim": latent_dim, "budget": budget, "training": repr(training)}
+    arguments |= {"target": _fingerprint(target), "key": np.asarray(jax.random.key_data(key)).tolist()}
+    store = Checkpoint(checkpoint, arguments)
+    purse = Budget(budget)
     if method == "reverse_kl":
         return _reverse_only(target, latent_dim, purse, training, store, key)
     return _annealed(target, latent_dim, purse, training, store, key)
 
 
-def _reverse_only(target: Target, latent_dim: int, purse: _Budget, training: Training, store: Checkpoint, key):
+def _reverse_only(target: Target, latent_dim: int, purse: Budget, training: Training, store: Checkpoint, key):
     first, second, third = jax.random.split(key, 3)
     model = store.model("model")
     if model is None:
@@ -120,8 +112,18 @@ def _reverse_only(target: Target, latent_dim: int, purse: _Budget, training: Tra
         if training.decoder == "spline":
             model = strengthened(model, flexible_prior=False, key=third)
         model, report = reverse_training(model, target, training, purse.left(), key=second)
-        model = store.keep("model", model.with_report(report))
+        model = model.with_report(report)
+        if report["interrupted"]:
+            _warn_of_interrupt()
+        else:
+            store.keep("model", model)
     return model
+
+
+def _fingerprint(target: Target) -> str:
+    """What tells targets apart: kind, coordinates, and the density at the location."""
+    value = float(jax.jit(target.log_density)(jnp.asarray(target.location, jnp.float32)))
+    return f"{type(target).__name__} {target.dimension} {' '.join(target.names)} {value:.5g}"
 
 
 class _Found(NamedTuple):
@@ -130,7 +132,7 @@ class _Found(NamedTuple):
 
 
 def _annealed(
-    target: Target, latent_dim: int, purse: _Budget, training: Training, store: Checkpoint, key
+    target: Target, latent_dim: int, purse: Budget, training: Training, store: Checkpoint, key
 ) -> LatentModel:
     keys = jax.random.split(key, 5)
     found = _explore(target, purse, store, keys[0])
@@ -149,20 +151,25 @@ def _annealed(
         if stopped:
             return _finished(model, report | {"interrupted": True}, purse, samples, keys[4])
         store.keep("discovered", model)
-    model = strengthened(model, decoder=training.decoder, key=keys[2])
-    return _refine(model, target, samples, purse, training, store, report, keys[3])
+    first, second, third = jax.random.split(keys[2], 3)
+    spread = spread_out(model, target, found.particles, samples, sweeps=SPREAD_SWEEPS, key=first)
+    purse.spent += spread.evaluations
+    model = strengthened(model, decoder=training.decoder, key=second)
+    refined = refine(model, target, samples, spread, purse, training, store, key=keys[3])
+    report |= {"interrupted": refined.interrupted, "effective_shares": refined.shares}
+    return _finished(refined.model, report, purse, samples, third)
 
 
-def _explore(target: Target, purse: _Budget, store: Checkpoint, key) -> _Found:
+def _explore(target: Target, purse: Budget, store: Checkpoint, key) -> _Found:
     first, second = jax.random.split(key)
     kept = store.particles()
     if kept is not None:
         return _Found(*kept)
     # About 15 levels of one move each; the rest of the share goes into moves at the target itself.
     cost = move_cost(target.periodic)
-    count = int(np.clip(0.4 * purse.total / (15 * (cost + 3)), 200, 16384))
+    count = int(np.clip(0.35 * purse.total / (15 * (cost + 3)), 200, 16384))
     particles = tempered_smc(target, particles=count, moves=1, budget=int(0.6 * purse.total), key=first)
-    share = 0.5 * purse.total - particles.evaluations
+    share = 0.48 * purse.total - particles.evaluations
     sweeps = int(np.clip(share // (count * (cost + 1)), 1, 20))
     particles, samples = rejuvenate(target, particles, sweeps=sweeps, key=second)
     samples = samples.reshape(-1, target.dimension)
@@ -195,64 +202,13 @@ def _discover_latents(target: Target, samples: np.ndarray, latent_dim: int, trai
     return done.model, done.interrupted
 
 
-def _refine(model, target, samples, purse, training: Training, store: Checkpoint, report: dict, key) -> LatentModel:
-    """Rounds of both divergences, each on particles and the model's own draws by their weights."""
-    stopped = False
-    pool, shares, best = [samples], [], model
-    for number, subkey in enumerate(jax.random.split(key, training.rounds)):
-        left = purse.left() // (training.rounds - number)
-        steps = min(training.refinement_steps, int(0.7 * left / training.batch))
-        if steps < 10:
-            break
-        kept = store.model(f"round{number}")
-        first, second = jax.random.split(subkey)
-        if kept is None:
-            # The last round sees states as often as they are: its draws are to be the target's own.
-            power = POWER if number + 1 < training.rounds else 0.0
-            data = [_shown(model, part, power) for part in pool]
-            done = train(
-                model,
-                partial(_both, target=target, data=data, batch=training.batch),
-                steps=steps,
-                learning_rate=training.learning_rate / 2**number,
-                description=f"Refinement {number + 1} of {training.rounds}",
-                key=first,
-            )
-            kept, stopped = done.model, done.interrupted
-        purse.spent += steps * training.batch
-        model = kept if stopped else store.keep(f"round{number}", kept)
-        if stopped:
-            break
-        drawn = weighted_draws(model, target, draws=max(int(0.3 * left), 1000), key=second)
-        purse.spent += drawn.evaluations
-        shares.append(drawn.share)
-        if drawn.share < 0.5 * max(shares):
-            # Stochastic training of the reverse divergence can run away; what was good is not given up for it.
-            model = best
-            continue
-        best, pool = model, [samples, drawn.coordinates]
-    return _finished(model, report | {"interrupted": stopped, "effective_shares": shares}, purse, pool[-1], key)
-
-
-def _both(model, *, target: Target, data: list, batch: int, key):
-    """Both divergences; half of the samples of the forward one are the model's own, once there are some."""
-    pick, draw, own = jax.random.split(key, 3)
-    parts = []
-    for (part, cumulative), subkey in zip(data, jax.random.split(pick, len(data)), strict=True):
-        index = jnp.searchsorted(cumulative, jax.random.uniform(subkey, (batch // len(data),)))
-        parts.append(part[jnp.minimum(index, len(part) - 1)])
-    return forward_bound(model, jnp.concatenate(parts), key=draw) + reverse_bound(model, target, 1.0, batch, key=own)
-
-
-def _shown(model: LatentModel, samples: np.ndarray, power: float) -> tuple[jax.Array, jax.Array]:
-    """Samples and the cumulative probabilities with which they are shown: rare states more often."""
-    cumulative = np.cumsum(flattening(model, samples, power))
-    return jnp.asarray(samples, jnp.float32), jnp.asarray(cumulative, jnp.float32)
-
-
-def _finished(model: LatentModel, report: dict, purse: _Budget, samples: np.ndarray, key) -> LatentModel:
+def _finished(model: LatentModel, report: dict, purse: Budget, samples: np.ndarray, key) -> LatentModel:
     information = latent_information(model, samples, key=key)
     report = report | {"evaluations": purse.spent, "information": information.tolist()}
     if report["interrupted"]:
-        warnings.warn("training was interrupted: the model is as far as it came; go on with checkpoint=", stacklevel=4)
+        _warn_of_interrupt()
     return model.with_report(report)
+
+
+def _warn_of_interrupt() -> None:
+    warnings.warn("training was interrupted: the model is as far as it came; go on with checkpoint=", stacklevel=5)

@@ -1,4 +1,4 @@
-"""Rare states seen more often: sample weights that flatten the density of the collective variables."""
+"""Rare states seen more often: the density of the collective variables, flattened."""
 
 from __future__ import annotations
 
@@ -11,39 +11,50 @@ from scipy.stats import gaussian_kde
 
 from bayescg.generative.latent_model import LatentModel
 
-POWER = 0.5
-"""Of the density that is divided out: a state of 0.4 % is seen ten times as often."""
+_POWER = 0.5
+"""Of the density that is divided out: a state of 0.2 % is seen twenty times as often."""
 _LARGEST = 30.0
-"""Times the median weight: single outliers are not states."""
+"""Times the median factor: single outliers are not states."""
 
 
-def flattening(
-    model: LatentModel, coordinates: Float[np.ndarray, "sample coordinate"], power: float = POWER
-) -> Float[np.ndarray, " sample"]:
-    """Probabilities with which samples are shown to the model, proportional to p(z)^-power.
+class Flattening:
+    """How much more often configurations are shown than they occur: h(z) = p(z)^(-1/2), bounded.
 
     What is learnt given z stays what it is; only q(z) is drawn towards rare states, so that the model's draws reach
-    them. Importance weights take that back exactly.
-
-    Args:
-        model: whose encoder gives z.
-        coordinates: samples of the target.
-        power: 0 leaves all equal, 1 makes all z equally likely.
+    them and learn them well. Importance weights take that back exactly.
     """
 
-    @eqx.filter_jit
-    def latent(model, y):
-        return jax.lax.map(model.latent_mean, y, batch_size=min(512, len(y)))
+    def __init__(self, model: LatentModel, samples: Float[np.ndarray, "sample coordinate"]):
+        """Estimate the density of z.
 
-    z = np.asarray(latent(model, jnp.asarray(coordinates, jnp.float32)), float)
-    used = z[:, z.std(axis=0) > 1e-3]
-    if not power or used.shape[1] == 0:
-        return np.full(len(z), 1 / len(z))
-    centers = used[np.linspace(0, len(used) - 1, min(len(used), 1000)).astype(int)]
-    try:
-        density = gaussian_kde(centers.T)(used.T)
-    except np.linalg.LinAlgError:  # latents on a line: nothing to flatten
-        return np.full(len(z), 1 / len(z))
-    weights = np.maximum(density, 1e-300) ** -power
-    weights = np.minimum(weights, _LARGEST * np.median(weights))
-    return weights / weights.sum()
+        Args:
+            model: whose encoder gives z.
+            samples: of the target.
+        """
+        self._model = model
+        z = self._latent(samples)
+        self._used = np.flatnonzero(z.std(axis=0) > 1e-2)
+        self._density: gaussian_kde | None = None
+        self._largest = 1.0
+        if len(self._used):
+            try:
+                centers = z[np.linspace(0, len(z) - 1, min(len(z), 1000)).astype(int)][:, self._used]
+                self._density = gaussian_kde(centers.T)
+            except np.linalg.LinAlgError:  # latents on a line: nothing to flatten
+                return
+            self._largest = _LARGEST * float(np.median(self._factor(z)))
+
+    def factor(self, coordinates: Float[np.ndarray, "sample coordinate"]) -> Float[np.ndarray, " sample"]:
+        """h(z) of each configuration."""
+        return np.minimum(self._factor(self._latent(coordinates)), self._largest)
+
+    def _factor(self, z):
+        density = np.ones(len(z)) if self._density is None else self._density(z[:, self._used].T)
+        return np.maximum(density, 1e-300) ** -_POWER
+
+    def _latent(self, coordinates):
+        @eqx.filter_jit
+        def latent(model, y):
+            return jax.lax.map(model.latent_mean, y, batch_size=min(512, len(y)))
+
+        return np.asarray(latent(self._model, jnp.asarray(coordinates, jnp.float32)), float)

@@ -16,7 +16,7 @@ from bayescg.generative.coordinates import Whitening
 from bayescg.generative.networks import Decoder, Encoder, GaussianDecoder
 from bayescg.generative.splines import LatentFlow, SplineDecoder, latent_flow
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 class LatentModel(eqx.Module):

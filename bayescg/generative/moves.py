@@ -15,7 +15,7 @@ TURNS = 8
 """Torsions that are tried anew before it, where there are any."""
 
 
-def build_move(periodic: np.ndarray):
+def build_move(periodic: np.ndarray, turns: int = TURNS):
     """A Markov kernel in blackjax's form that leaves any density of these coordinates invariant.
 
     Torsional wells lie behind barriers that trajectories seldom cross; one torsion (or two) drawn anew, uniformly, and
@@ -24,6 +24,7 @@ def build_move(periodic: np.ndarray):
 
     Args:
         periodic: which coordinates have the period 2 pi.
+        turns: torsions that are tried anew; none keeps a particle in its well.
 
     Returns:
         `kernel(key, state, log_density, step_size, inverse_mass_matrix)` for states of `blackjax.hmc.init`.
@@ -42,19 +43,19 @@ def build_move(periodic: np.ndarray):
 
     def kernel(key, state, log_density, step_size, inverse_mass_matrix):
         first, second = jax.random.split(key)
-        if len(free):
+        if len(free) and turns:
 
             def one(walker, key):
                 return turn(key, walker, log_density, propose)[0], None
 
             walker = start_turns(state.position, log_density)
-            walker, _ = jax.lax.scan(one, walker, jax.random.split(first, TURNS))
+            walker, _ = jax.lax.scan(one, walker, jax.random.split(first, turns))
             state = blackjax.hmc.init(walker.position, log_density)
         return trajectory(second, state, log_density, step_size, inverse_mass_matrix, LEAPFROG)
 
     return kernel
 
 
-def move_cost(periodic: np.ndarray) -> int:
+def move_cost(periodic: np.ndarray, turns: int = TURNS) -> int:
     """Evaluations of the density that one move makes."""
-    return LEAPFROG + (TURNS + 2 if np.any(periodic) else 0)
+    return LEAPFROG + (turns + 2 if turns and np.any(periodic) else 0)

@@ -68,8 +68,7 @@ class GaussianDecoder(Decoder):
         # The direction of (first, second) is a mean angle without jumps; 1 + first keeps it defined at the start.
         direction = jnp.arctan2(second, jnp.where(periodic, 1.0 + first, 1.0))
         mean = jnp.where(periodic, direction, first)
-        # Bounded: nothing in white coordinates needs less than 1e-3, and 4.5 rad is uniform on the circle to 1e-4; wider
-        # ones would need more images than are summed.
+        # Bounded below, too: nothing in white coordinates needs less than 1e-3.
         widest = jnp.where(periodic, WELL * np.asarray(self.symmetry), 20.0)
         return mean, jnp.clip(jnp.exp(third - jnp.where(periodic, 1.5, 0.0)), 1e-3, widest)
 

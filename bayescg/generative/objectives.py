@@ -14,10 +14,16 @@ RELEVANCE_RATE = 1e-4
 """Gamma hyperprior of each latent's precision: broad, so that the data decide."""
 
 
-def forward_bound(model: LatentModel, samples: Float[Array, "sample coordinate"], *, key) -> Float[Array, ""]:
+def forward_bound(
+    model: LatentModel,
+    samples: Float[Array, "sample coordinate"],
+    weights: Float[Array, " sample"] | float = 1.0,
+    *,
+    key,
+) -> Float[Array, ""]:
     """Upper bound on the forward divergence KL(p || q), up to a constant: E_p E_r [log r(z|y) - log q(z) - log q(y|z)].
 
-    It punishes missed modes: where p has mass and q has none it grows without limit.
+    It punishes missed modes: where p has mass and q has none it grows without limit. Weights multiply their terms.
     """
 
     def one(y, key):
@@ -25,17 +31,7 @@ def forward_bound(model: LatentModel, samples: Float[Array, "sample coordinate"]
         z, log_encoder = model.encoder.sample(u, key=key)
         return log_encoder - model.log_joint(y, z)
 
-    return jnp.mean(jax.vmap(one)(samples, jax.random.split(key, len(samples))))
-
-
-def decoder_bound(model: LatentModel, samples: Float[Array, "sample coordinate"], *, key) -> Float[Array, ""]:
-    """The same with the encoder held fixed: what its latents mean does not change any more."""
-
-    def one(y, key):
-        z, _ = model.encoder.sample(model.whitening.whiten(y), key=key)
-        return -model.log_joint(y, jax.lax.stop_gradient(z))
-
-    return jnp.mean(jax.vmap(one)(samples, jax.random.split(key, len(samples))))
+    return jnp.mean(weights * jax.vmap(one)(samples, jax.random.split(key, len(samples))))
 
 
 def reverse_bound(model: LatentModel, target: Target, beta: float, draws: int, *, key) -> Float[Array, ""]:

@@ -44,7 +44,7 @@ def weighted_draws(model: LatentModel, target: Target, *, draws: int, key) -> Dr
     Raises:
         ValueError: if no draw has a finite weight.
     """
-    draws = -(-draws // _BATCH) * _BATCH
+    draws = max(draws // _BATCH, 1) * _BATCH
 
     @eqx.filter_jit
     def weighed(model, keys):

@@ -22,7 +22,7 @@ from jaxtyping import Float
 
 from bayescg._runtime import progress
 from bayescg.atomistic.target import Target
-from bayescg.generative.moves import build_move, move_cost
+from bayescg.generative.moves import TURNS, build_move, move_cost
 
 SPREAD = 1.5
 """Width of the start in units of the target's scale."""
@@ -138,13 +138,16 @@ def tempered_smc(target: Target, *, particles: int = 4096, moves: int = 2, budge
     )
 
 
-def rejuvenate(target: Target, particles: Particles, *, sweeps: int, key) -> tuple[Particles, np.ndarray]:
+def rejuvenate(
+    target: Target, particles: Particles, *, sweeps: int, turns: int = TURNS, key
+) -> tuple[Particles, np.ndarray]:
     """Move particles on at the target's own temperature and keep every sweep.
 
     Args:
         target: what the particles sample.
         particles: resampled by their weights, then moved.
         sweeps: moves of each particle.
+        turns: torsions that are tried anew at each move; none keeps a particle in its well.
         key: random key.
 
     Returns:
@@ -154,7 +157,7 @@ def rejuvenate(target: Target, particles: Particles, *, sweeps: int, key) -> tup
     count = len(particles.weights)
     index = np.asarray(resampling.systematic(subkey, jnp.asarray(particles.weights), count))
     state = jnp.asarray(particles.coordinates[index])
-    kernel = build_move(target.periodic)
+    kernel = build_move(target.periodic, turns)
     inverse_mass = jnp.asarray(particles.widths**2, state.dtype)
 
     @jax.jit
@@ -180,7 +183,7 @@ def rejuvenate(target: Target, particles: Particles, *, sweeps: int, key) -> tup
     moved = particles._replace(
         coordinates=kept[-1] if kept else np.asarray(canonical(state), float),
         weights=np.full(count, 1 / count),
-        evaluations=particles.evaluations + sweeps * count * (move_cost(target.periodic) + 1),
+        evaluations=particles.evaluations + sweeps * count * (move_cost(target.periodic, turns) + 1),
         step_size=step,
     )
     return moved, np.stack(kept) if kept else np.zeros((0, count, target.dimension))

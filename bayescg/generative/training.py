@@ -34,6 +34,11 @@ class Trained(NamedTuple):
     interrupted: bool
 
 
+def whole_chunks(steps: int) -> int:
+    """The steps that are really made: whole programs of them."""
+    return max(1, -(-steps // _CHUNK)) * _CHUNK
+
+
 def train(
     model: LatentModel,
     loss: Callable,
@@ -80,7 +85,7 @@ def train(
 
     evaluate = None if check is None else eqx.filter_jit(lambda w: check(eqx.combine(w, rest)))
     best, best_value, losses, checks, interrupted = weights, np.inf, [], [], False
-    chunks = max(1, -(-steps // _CHUNK))
+    chunks = whole_chunks(steps) // _CHUNK
     every = max(1, chunks // 40)
     with progress(description, chunks * _CHUNK) as advance:
         try:
