@@ -6,7 +6,7 @@ import sys
 STUDIES = (
     *("never_sampled", "known_truth", "engines"),
     *("water_coverage", "second_liquid", "correlated_noise", "propagation", "relative_entropy"),
-    "alanine_reference",
+    *("bimodal", "alanine_reference", "alanine", "planted_latents", "molecular_dynamics"),
 )
 
 if __name__ == "__main__":

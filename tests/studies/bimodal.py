@@ -53,9 +53,10 @@ def main() -> None:
         seconds = time.perf_counter() - begin
         estimates, reverse_forward = tree["estimates"], divergences(model)
         spent = json.loads(model.report)["evaluations"] + DRAWS
+        weighted, log_z = float(estimates["right"]) / RIGHT, float(estimates["log_z"]) - LOG_Z
         print(
             f"{seed}  {reverse_forward[0]:.4f}  {reverse_forward[1]:.4f}  {reverse_forward[2] / RIGHT:.3f}  "
-            f"{float(estimates['right']) / RIGHT:.3f}  {float(estimates['log_z']) - LOG_Z:+.4f}  {spent}  {seconds:.0f}",
+            f"{weighted:.3f}  {log_z:+.4f}  {spent}  {seconds:.0f}",
             flush=True,
         )
     lost = discover(
