@@ -122,7 +122,7 @@ def _reverse_only(target: Target, latent_dim: int, purse: Budget, training: Trai
 
 def _fingerprint(target: Target) -> str:
     """What tells targets apart: kind, coordinates, and the density at the location."""
-    value = float(jax.jit(target.log_density)(jnp.asarray(target.location, jnp.float32)))
+    value = float(jax.jit(lambda y: target.log_density(y))(jnp.asarray(target.location, jnp.float32)))
     return f"{type(target).__name__} {target.dimension} {' '.join(target.names)} {value:.5g}"
 
 

@@ -17,7 +17,7 @@ PHI, PSI = "torsion 4-6-8-14", "torsion 16-14-8-6"
 
 
 def reference() -> np.ndarray:
-    """Counts of each independent ladder, shape (ladder, 24, 24)."""
+    """Counts of each ladder, shape (ladder, 24, 24)."""
     counts = np.load(RESULT)["counts"].astype(float)
     return counts.reshape(len(counts), BINS, 3, BINS, 3).sum((2, 4))
 
@@ -43,9 +43,9 @@ def main(seeds=(0, 1)) -> None:
         found = np.histogram2d(phi, psi, BINS, [[-180, 180]] * 2, weights=weights)[0]
         floor = _floor(truth, tree.attrs["effective_samples"])
         print(
-            f"seed {seed}: {trained:.0f} s + {seconds - trained:.0f} s, {spent} evaluations; effective samples "
-            f"{tree.attrs['effective_samples']:.0f} ({tree.attrs['effective_share']:.3f}), Pareto k "
-            f"{tree.attrs['pareto_k']:.2f}; log Z {float(tree['estimates']['log_z']):.4f} +- "
+            f"seed {seed}: {trained:.0f} s + {seconds - trained:.0f} s, {spent} evaluations; effective "
+            f"samples {tree.attrs['effective_samples']:.0f} ({tree.attrs['effective_share']:.3f}), "
+            f"Pareto k {tree.attrs['pareto_k']:.2f}; log Z {float(tree['estimates']['log_z']):.4f} +- "
             f"{float(tree['estimates']['log_z_error']):.4f}, of the particles {json.loads(model.report)['log_z_smc']:.2f} "
             f"+- {json.loads(model.report)['log_z_smc_error']:.2f}; total variation {_variation(found, truth):.4f} "
             f"(floor of these draws {floor:.4f})",
@@ -74,8 +74,8 @@ def _boxes(box: np.ndarray, weights: np.ndarray, ladders: np.ndarray) -> None:
         each = ladders[:, boxes == k].sum(1) / ladders.sum((1, 2))
         mean, scatter = each.mean(), each.std(ddof=1) / np.sqrt(len(each))
         print(
-            f"  {name}: model {np.mean(box == k):.5f}, weighted {share:.5f}, reference {mean:.5f}; free energy differs by "
-            f"{np.log(mean / max(share, 1e-300)):+.3f} kT (error {error:.3f}, of the reference {scatter / mean:.3f})",
+            f"  {name}: model {np.mean(box == k):.5f}, weighted {share:.5f}, reference {mean:.5f}; free energy differs "
+            f"by {np.log(mean / max(share, 1e-300)):+.3f} kT (error {error:.3f}, reference {scatter / mean:.3f})",
             flush=True,
         )
 
