@@ -90,6 +90,12 @@ class LatentModel(eqx.Module):
         """The collective variables of one vector of coordinates: the encoder's mean."""
         return self.encoder.moments(self.whitening.whiten(y))[0]
 
+    def encode(self, data, target=None) -> Float[np.ndarray, "frame latent"]:
+        """Collective variables of coordinates, positions or a universe: see `bayescg.generative.encode`."""
+        from bayescg.generative.encoding import encode
+
+        return encode(self, data, target)
+
     def save(self, path) -> Path:
         """Write to a file that `load` reads, atomically."""
         header = {"format": _FORMAT, "settings": json.loads(self.settings), "report": json.loads(self.report)}
