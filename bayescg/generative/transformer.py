@@ -7,7 +7,7 @@ from jaxtyping import Float
 
 from bayescg.atomistic.target import Target
 from bayescg.generative.latent_model import LatentModel
-from bayescg.generative.sampling import encode
+from bayescg.generative.encoding import encode
 
 
 class LatentTransformer:
