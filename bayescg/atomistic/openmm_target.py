@@ -102,7 +102,8 @@ class OpenMMTarget(Target):
         safe = jnp.where(within, coordinates, jnp.asarray(self.location, coordinates.dtype))
         energy = self.force_field.energy(self.coordinates.to_cartesian(safe))
         value = self.coordinates.log_jacobian(safe) - beta * energy / self.thermal_energy
-        return jnp.where(within & jnp.isfinite(value), value, -jnp.inf)
+        # Not a number stays one: it is a fault of the force field, not a density of zero.
+        return jnp.where(within, value, -jnp.inf)
 
     def canonical(self, coordinates):
         # A rotor that went on by a third of a turn has other labels: its stiff coordinates change places.

@@ -24,7 +24,8 @@ def reverse_training(model: LatentModel, target: Target, training, budget: int, 
     """Minimize the reverse bound while beta grows from 1e-4 to 1.
 
     beta grows in steps that keep nine tenths of the draws effective when they are reweighted from one temperature to
-    the next, the adaptive scheme of the reference method, and by at most 0.02.
+    the next, and by at most 0.02; where that is too slow for the budget, half of which is for beta = 1, it grows in
+    proportion to what is spent. The reference method adapts its steps to the growth of the divergence instead.
 
     Args:
         model: where to start.
@@ -66,7 +67,7 @@ def reverse_training(model: LatentModel, target: Target, training, budget: int, 
     beta, spent, interrupted, reached = START, 0, False, None
     with progress("Reverse divergence", budget) as advance:
         try:
-            while spent + (_CHUNK + 1) * batch <= budget or spent == 0:
+            while spent + (_CHUNK + 1) * batch <= budget:
                 key, first, second = jax.random.split(key, 3)
                 weights, state, _ = chunk(weights, state, jnp.asarray(beta, jnp.float32), first)
                 spent += _CHUNK * batch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import warnings
 from dataclasses import dataclass
@@ -47,9 +48,20 @@ class Training:
     sharpness: float | None = None
     decoder: str = "spline"
 
+    def __post_init__(self):
+        for name in ("discovery_steps", "batch", "learning_rate"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be positive")
+        if self.rounds < 0 or self.refinement_steps < 0:
+            raise ValueError(f"rounds is {self.rounds}, refinement_steps {self.refinement_steps}: zero or more")
+        if self.decoder not in ("gaussian", "spline"):
+            raise ValueError(f"decoder is {self.decoder!r}; it must be 'spline' or 'gaussian'")
+        if self.sharpness is not None and not self.sharpness > 0:
+            raise ValueError(f"sharpness is {self.sharpness}; lambda must be positive")
 
-SPREAD_SWEEPS = 5
-"""Moves of each particle within its state, after rare states got more particles."""
+
+SMALLEST_BUDGET = 20_000
+"""Fewer evaluations are refused."""
 
 
 def discover(
@@ -93,11 +105,11 @@ def discover(
         )
     if method not in ("annealed", "reverse_kl"):
         raise ValueError(f"method is {method!r}; it must be 'annealed' or 'reverse_kl'")
-    if training.decoder not in ("spline", "gaussian"):
-        raise ValueError(f"decoder is {training.decoder!r}; it must be 'spline' or 'gaussian'")
     arguments = {"method": method, "latent_dim": latent_dim, "budget": budget, "training": repr(training)}
     arguments |= {"target": _fingerprint(target), "key": np.asarray(jax.random.key_data(key)).tolist()}
     store = Checkpoint(checkpoint, arguments)
+    if budget < SMALLEST_BUDGET:
+        raise ValueError(f"budget is {budget} evaluations; nothing is learnt from fewer than {SMALLEST_BUDGET}")
     purse = Budget(budget)
     if method == "reverse_kl":
         return _reverse_only(target, latent_dim, purse, training, store, key)
@@ -121,9 +133,13 @@ def _reverse_only(target: Target, latent_dim: int, purse: Budget, training: Trai
 
 
 def _fingerprint(target: Target) -> str:
-    """What tells targets apart: kind, coordinates, and the density at the location."""
-    value = float(jax.jit(lambda y: target.log_density(y))(jnp.asarray(target.location, jnp.float32)))
-    return f"{type(target).__name__} {target.dimension} {' '.join(target.names)} {value:.5g}"
+    """What tells targets apart: kind, coordinates, and the density at sixteen places."""
+    noise = np.random.default_rng(0).normal(size=(16, target.dimension))
+    places = np.asarray(target.location) + 0.3 * np.where(target.periodic, 1.0, target.scale) * noise
+    values = np.asarray(jax.jit(jax.vmap(lambda y: target.log_density(y)))(jnp.asarray(places, jnp.float32)))
+    seen = [*np.asarray(target.location), *np.asarray(target.scale), *np.asarray(target.periodic), *values]
+    digits = " ".join(f"{float(value):.4g}" for value in seen)
+    return f"{type(target).__name__} {' '.join(target.names)} {hashlib.sha256(digits.encode()).hexdigest()[:16]}"
 
 
 class _Found(NamedTuple):
@@ -152,7 +168,10 @@ def _annealed(
             return _finished(model, report | {"interrupted": True}, purse, samples, keys[4])
         store.keep("discovered", model)
     first, second, third = jax.random.split(keys[2], 3)
-    spread = spread_out(model, target, found.particles, samples, sweeps=SPREAD_SWEEPS, key=first)
+    sweeps = int(
+        np.clip(0.2 * purse.left() / (len(found.particles.weights) * (move_cost(target.periodic, 0) + 1)), 1, 5)
+    )
+    spread = spread_out(model, target, found.particles, samples, sweeps=sweeps, key=first)
     purse.spent += spread.evaluations
     model = strengthened(model, decoder=training.decoder, key=second)
     refined = refine(model, target, samples, spread, purse, training, store, key=keys[3])
@@ -211,4 +230,7 @@ def _finished(model: LatentModel, report: dict, purse: Budget, samples: np.ndarr
 
 
 def _warn_of_interrupt() -> None:
-    warnings.warn("training was interrupted: the model is as far as it came; go on with checkpoint=", stacklevel=5)
+    warnings.warn(
+        "training was interrupted: the model is as far as it came; with checkpoint= only that stage is repeated",
+        stacklevel=5,
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import partial
 from typing import NamedTuple
 
@@ -39,12 +40,14 @@ class Spread(NamedTuple):
     """Samples in which rare states are frequent.
 
     Attributes:
-        coordinates: shape (sample, coordinate), of the density p(y) h(z(y)) within each state.
+        coordinates: shape (sample, coordinate).
+        weights: 1 / h where each sample's particle began, mean one: with them the samples are the target's.
         flattening: h.
         evaluations: that they cost.
     """
 
     coordinates: np.ndarray
+    weights: np.ndarray
     flattening: Flattening
     evaluations: int
 
@@ -54,7 +57,7 @@ class Refined(NamedTuple):
 
     Attributes:
         model: the best one.
-        shares: effective share of each round's draws.
+        shares: effective share of the draws before the first round and after each.
         interrupted: whether the user stopped it.
     """
 
@@ -84,7 +87,8 @@ def spread_out(
     index = np.asarray(jax.random.choice(first, len(samples), (count,), p=jnp.asarray(start.weights)))
     start = start._replace(coordinates=samples[index], weights=np.full(count, 1 / count))
     moved, swept = rejuvenate(target, start, sweeps=sweeps, turns=0, key=second)
-    return Spread(swept.reshape(-1, target.dimension), flattening, moved.evaluations)
+    undone = np.tile(1 / factor[index], sweeps)
+    return Spread(swept.reshape(-1, target.dimension), undone / undone.mean(), flattening, moved.evaluations)
 
 
 def refine(
@@ -113,24 +117,25 @@ def refine(
         store: keeps each round.
         key: random key.
     """
-    shares: list[float] = []
+    first, key = jax.random.split(key)
+    shares = [_drawn(model, target, purse, 0.05, first)[0]]
     best, own = model, samples
     for number, subkey in enumerate(jax.random.split(key, training.rounds)):
         left = purse.left() // (training.rounds - number)
         steps = min(training.refinement_steps, int(0.7 * left / training.batch))
         if steps < 10:
+            warnings.warn(
+                f"the budget ends before round {number + 1} of {training.rounds} of the refinement: use a larger one",
+                stacklevel=5,
+            )
             break
         first, second = jax.random.split(subkey)
         kept = store.model(f"round{number}")
         if kept is None:
+            data = _data(spread, own, last=number + 1 == training.rounds)
             done = train(
                 model,
-                partial(
-                    _both,
-                    target=target,
-                    data=_data(spread, own, last=number + 1 == training.rounds),
-                    batch=training.batch,
-                ),
+                partial(_both, target=target, data=data, batch=training.batch),
                 steps=steps,
                 learning_rate=training.learning_rate / 2**number,
                 description=f"Refinement {number + 1} of {training.rounds}",
@@ -138,31 +143,41 @@ def refine(
             )
             if done.interrupted:
                 purse.spent += len(done.losses) * training.batch
-                return Refined(done.model, shares, True)
+                return Refined(best, shares, True)
             kept = store.keep(f"round{number}", done.model)
         purse.spent += whole_chunks(steps) * training.batch
-        draws = min(int(0.25 * left), purse.left())
-        if draws < 1000:
-            return Refined(kept, shares, False)
-        drawn = weighted_draws(kept, target, draws=draws, key=second)
-        purse.spent += drawn.evaluations
-        shares.append(drawn.share)
-        if drawn.share < 0.5 * max(shares):
-            # Stochastic training of the reverse divergence can run away; what was good is not given up for it.
+        share, drawn = _drawn(kept, target, purse, 0.25 / (training.rounds - number), second)
+        shares.append(share)
+        # Stochastic training of the reverse divergence can run away; what was good is not given up for it.
+        if share >= 0.5 * max(shares):
+            model, own = kept, own if drawn is None else drawn
+            best = model
+        else:
             model = best
-            continue
-        model = best = kept
-        own = drawn.coordinates
     return Refined(best, shares, False)
+
+
+def _drawn(model: LatentModel, target: Target, purse: Budget, part: float, key) -> tuple[float, np.ndarray | None]:
+    """Effective share of a model's draws, and the draws; zero and none if no draw has a finite weight."""
+    draws = int(part * purse.left())
+    if draws < 1000:
+        return 0.0, None
+    try:
+        drawn = weighted_draws(model, target, draws=draws, key=key)
+    except ValueError:
+        purse.spent += draws
+        return 0.0, None
+    purse.spent += drawn.evaluations
+    return drawn.share, drawn.coordinates
 
 
 def _data(spread: Spread, own: np.ndarray, last: bool) -> list[tuple[jax.Array, jax.Array, jax.Array]]:
     """Samples, cumulative probabilities with which they are shown, and weights of their terms."""
     parts = []
-    for samples, flat in ((spread.coordinates, True), (own, False)):
-        factor = spread.flattening.factor(samples)
-        shown = np.ones(len(samples)) if flat or last else factor
-        weight = (1 / factor) / np.mean(1 / factor) if flat and last else np.ones(len(samples))
+    for samples, weight in ((spread.coordinates, spread.weights), (own, None)):
+        flat = weight is not None
+        shown = np.ones(len(samples)) if flat or last else spread.flattening.factor(samples)
+        weight = weight if flat and last else np.ones(len(samples))
         parts.append(tuple(jnp.asarray(a, jnp.float32) for a in (samples, np.cumsum(shown / shown.sum()), weight)))
     return parts
 

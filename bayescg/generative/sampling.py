@@ -19,6 +19,7 @@ from bayescg._runtime import double_precision, progress
 from bayescg.atomistic.target import Target
 from bayescg.generative.encoding import batched
 from bayescg.generative.latent_model import LatentModel
+from bayescg.generative.tempering import refuse_nan
 
 PARETO_LIMIT = 0.7
 """From here on the weights' variance need not exist and errors are withheld (Vehtari et al., JMLR 25 (2024) 72)."""
@@ -66,6 +67,7 @@ def sample(
     if draws < 100:
         raise ValueError(f"draws is {draws}: weights of fewer than 100 draws say nothing about their own tail")
     y, z, log_q, log_p, log_r = _draw(model, target, draws, key)
+    refuse_nan(target, y, log_p)
     raw = log_p + log_r - log_q
     if not np.any(np.isfinite(raw)):
         raise ValueError("no draw has a finite density under the target: the model does not describe it")
@@ -116,11 +118,12 @@ def average(samples: xr.Dataset, observable: Observable) -> tuple[np.ndarray, np
     """
     values = np.asarray(observable(samples), float)
     weights = np.exp(samples["log_weight"].values)
+    weights = weights / weights.sum()
     if values.shape[:1] != weights.shape:
         raise ValueError(f"the observable returned shape {values.shape} for {len(weights)} samples: samples come first")
     mean = np.tensordot(weights, values, axes=1)
     error = np.sqrt(np.tensordot(weights**2, (values - mean) ** 2, axes=1))
-    return mean, error if samples.attrs.get("reliable", 1) else np.full_like(error, np.nan)
+    return mean, error if samples.attrs.get("reliable", 0) else np.full_like(error, np.nan)
 
 
 def free_energy(

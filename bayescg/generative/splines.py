@@ -172,9 +172,9 @@ class SplineDecoder(Decoder):
             key: random key.
         """
         self.gaussian = gaussian
-        key, shuffle = jax.random.split(key)
         n, made = len(gaussian.periodic), []
-        generator = np.random.default_rng(np.asarray(jax.random.key_data(shuffle)))
+        # The halves belong to the dimension, not to the key: a saved model is rebuilt with any key.
+        generator = np.random.default_rng(n)
         order = generator.permutation(n)
         for k, subkey in enumerate(jax.random.split(key, layers)):
             if k % 2 == 0:

@@ -96,6 +96,7 @@ def tempered_smc(target: Target, *, particles: int = 4096, moves: int = 2, budge
     state = adaptive_tempered.init(start)
     # Without a finite density the search for the first temperature would creep on for ever.
     begin = jax.jit(partial(jax.lax.map, target.log_density, batch_size=min(_BATCH, particles)))(start)
+    refuse_nan(target, start, np.asarray(begin))
     if not np.any(np.isfinite(begin)):
         raise ValueError(
             "no particle has a finite density: the target's location and scale must reach where it has mass"
@@ -120,6 +121,10 @@ def tempered_smc(target: Target, *, particles: int = 4096, moves: int = 2, budge
                 raise ValueError(
                     "no particle has a finite density: the target's location and scale must reach where it has mass"
                 )
+            if not np.all(np.isfinite(np.asarray(state.weights))):
+                raise ValueError(
+                    "the particles' weights are not finite: the density is NaN or infinite somewhere"
+                )
             log_z += float(info.log_likelihood_increment)
             ancestors = ancestors[np.asarray(info.ancestors)]
             step = _adapted(step, float(jnp.mean(info.update_info.acceptance_rate)))
@@ -136,6 +141,17 @@ def tempered_smc(target: Target, *, particles: int = 4096, moves: int = 2, budge
         step,
         _widths(target, np.asarray(state.particles), weights),
     )
+
+
+def refuse_nan(target: Target, coordinates, log_density: np.ndarray) -> None:
+    """Raise ValueError if a density is not a number: minus infinity is a density of zero, NaN is a fault."""
+    wrong = np.flatnonzero(np.isnan(log_density))
+    if len(wrong):
+        example = dict(zip(target.names[:6], np.asarray(coordinates[wrong[0]])[:6].round(4).tolist(), strict=False))
+        raise ValueError(
+            f"the log density is NaN for {len(wrong)} of {len(log_density)} configurations, such as the one that begins "
+            f"{example}: check the energy function there; where a state is impossible it must be -inf"
+        )
 
 
 def rejuvenate(
@@ -155,7 +171,9 @@ def rejuvenate(
     """
     key, subkey = jax.random.split(key)
     count = len(particles.weights)
-    index = np.asarray(resampling.systematic(subkey, jnp.asarray(particles.weights), count))
+    index = np.arange(count)
+    if not np.allclose(particles.weights, 1 / count):  # equal weights keep every particle, in order
+        index = np.asarray(resampling.systematic(subkey, jnp.asarray(particles.weights), count))
     state = jnp.asarray(particles.coordinates[index])
     kernel = build_move(target.periodic, turns)
     inverse_mass = jnp.asarray(particles.widths**2, state.dtype)

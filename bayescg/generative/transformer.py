@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Float
 
 from bayescg.atomistic.target import Target
-from bayescg.generative.latent_model import LatentModel
 from bayescg.generative.encoding import encode
+from bayescg.generative.latent_model import LatentModel
 
 
 class LatentTransformer:

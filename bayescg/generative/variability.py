@@ -28,8 +28,8 @@ def weight_draws(
     """Models with decoder weights from a Laplace approximation of the Gibbs posterior.
 
     Near its minimum the divergence is half a square in the Fisher information F of q(y | z), so that the posterior is a
-    Gaussian of precision lambda F + 1 (standard normal prior); its diagonal is taken, as the reference method does. The
-    expected divergence from the trained model is the number of informed weights over 2 lambda.
+    Gaussian of precision lambda F + 1 (a standard normal prior around the trained weights); its diagonal is taken. The
+    expected divergence from the trained model is then the number of informed weights over 2 lambda.
 
     Args:
         model: the trained model.
@@ -93,7 +93,8 @@ def model_variability(
     Returns:
         For each observable, over `model`: `NAME_model` (unweighted: its spread is the model variability), `NAME`
         (weighted) and `NAME_error`; attributes `NAME_agreement`, the mean squared deviation of the weighted estimates
-        from their mean in units of their errors, about one if they agree; and `effective_share` of each model.
+        from their mean in units of their errors, about one if they agree (models whose errors are
+        withheld are left out); and `effective_share` of each model.
     """
     trees = [
         sample(m, target, draws=draws, observables=observables, key=k)
@@ -103,9 +104,11 @@ def model_variability(
     for name, observable in observables.items():
         plain = [np.mean(np.asarray(observable(tree["samples"].to_dataset()), float)) for tree in trees]
         pairs = np.array([average(tree["samples"].to_dataset(), observable) for tree in trees])
-        best = np.average(pairs[:, 0], weights=1 / np.maximum(pairs[:, 1], 1e-300) ** 2)
+        sure = pairs[np.isfinite(pairs[:, 1])]  # of the others, errors are withheld
         found[f"{name}_model"] = ("model", plain, {"long_name": "of the model itself: its spread is no error bar"})
         found[name], found[f"{name}_error"] = ("model", pairs[:, 0]), ("model", pairs[:, 1])
-        square = np.sum(((pairs[:, 0] - best) / np.maximum(pairs[:, 1], 1e-300)) ** 2)
-        found.attrs[f"{name}_agreement"] = float(square / max(len(trees) - 1, 1))
+        if len(sure) > 1:
+            precision = 1 / np.maximum(sure[:, 1], 1e-300) ** 2
+            best = np.average(sure[:, 0], weights=precision)
+            found.attrs[f"{name}_agreement"] = float(np.sum(precision * (sure[:, 0] - best) ** 2) / (len(sure) - 1))
     return found

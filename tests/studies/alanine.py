@@ -46,7 +46,7 @@ def main(seeds=(0, 1)) -> None:
             f"seed {seed}: {trained:.0f} s + {seconds - trained:.0f} s, {spent} evaluations; effective "
             f"samples {tree.attrs['effective_samples']:.0f} ({tree.attrs['effective_share']:.3f}), "
             f"Pareto k {tree.attrs['pareto_k']:.2f}; log Z {float(tree['estimates']['log_z']):.4f} +- "
-            f"{float(tree['estimates']['log_z_error']):.4f}, of the particles {json.loads(model.report)['log_z_smc']:.2f} "
+            f"{float(tree['estimates']['log_z_error']):.4f}, of particles {json.loads(model.report)['log_z_smc']:.2f} "
             f"+- {json.loads(model.report)['log_z_smc_error']:.2f}; total variation {_variation(found, truth):.4f} "
             f"(floor of these draws {floor:.4f})",
             flush=True,

@@ -1,7 +1,8 @@
 """Energy evaluations of plain molecular dynamics for the same error, alanine dipeptide at 300 K.
 
-Langevin dynamics (BAOAB, 1 fs, 1/ps) of independent walkers that start in equilibrium; the scatter of their means gives
-the error of a box's free energy for a run as long as all of them together.
+Langevin dynamics (BAOAB, 1 fs, 1/ps) of independent walkers that start in equilibrium (for nothing). The
+entries into a box give the correlation time of being there, and that the error of its free energy; entries that only
+touch the border count too, so that the evaluations are too few rather than too many.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ def main() -> None:
     first, second, third = jax.random.split(jax.random.key(0), 3)
     particles = tempered_smc(target, particles=2000, moves=1, key=first)
     _, swept = rejuvenate(target, particles, sweeps=10, key=second)
-    start = jnp.asarray(swept[-1][:WALKERS], jnp.float32)
+    chosen = np.random.default_rng(0).choice(len(swept[-1]), WALKERS, replace=False)
+    start = jnp.asarray(swept[-1][chosen], jnp.float32)
     positions = jax.vmap(target.to_positions)(start)
     masses = jnp.asarray(target.force_field.masses, jnp.float32)[:, None]
     thermal = target.thermal_energy
@@ -63,10 +65,13 @@ def main() -> None:
         means = np.mean(boxes == k, axis=0)
         share, error = means.mean(), means.std(ddof=1) / np.sqrt(WALKERS)
         entries = int(np.sum((boxes[1:] == k) & (boxes[:-1] != k)))
-        relative = error / share if share else np.nan
+        # Of two states the indicator's correlation time follows from the rate of entries: few of them, few samples.
+        time = WALKERS * (CHUNKS - 1) * STEPS * TIMESTEP
+        memory = share * (1 - share) * time / entries if entries else np.inf
+        needed = 2 * memory * (1 - share) / share / 0.01**2 / TIMESTEP if share else np.inf
         print(
-            f"{name}: {share:.5f}, error of its free energy {relative:.4f} kT, {entries} entries seen; 0.01 kT would "
-            f"take {evaluations * (relative / 0.01) ** 2:.2g} evaluations",
+            f"{name}: {share:.5f} +- {error:.5f}, {entries} entries in {time:.0f} ps, its time {memory:.0f} ps: "
+            f"an error of 0.01 kT takes {needed:.2g} evaluations",
             flush=True,
         )
 

@@ -36,7 +36,13 @@ def sheet(latents: int, seed: int = 0) -> LogDensity:
 
 
 def main() -> None:
-    training = Training(decoder="gaussian", discovery_steps=4000, rounds=0, sharpness=SHARPNESS)
+    for sharpness in (None, SHARPNESS):
+        count(Training(decoder="gaussian", discovery_steps=4000, rounds=0, sharpness=sharpness))
+
+
+def count(training: Training) -> None:
+    """Latents left, for one way of training."""
+    print(f"sharpness {training.sharpness or 'as many as samples'}")
     for latents in (1, 2, 3):
         for seed in (0, 1, 2):
             target = sheet(latents, seed)
