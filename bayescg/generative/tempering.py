@@ -149,7 +149,7 @@ def refuse_nan(target: Target, coordinates, log_density: np.ndarray) -> None:
     if len(wrong):
         example = dict(zip(target.names[:6], np.asarray(coordinates[wrong[0]])[:6].round(4).tolist(), strict=False))
         raise ValueError(
-            f"the log density is NaN for {len(wrong)} of {len(log_density)} configurations, such as the one that begins "
+            f"the log density is NaN for {len(wrong)} of {len(log_density)} configurations, such as one that begins "
             f"{example}: check the energy function there; where a state is impossible it must be -inf"
         )
 
