@@ -137,7 +137,7 @@ def refine(
                 model,
                 partial(_both, target=target, data=data, batch=training.batch),
                 steps=steps,
-                learning_rate=training.learning_rate / 2**number,
+                learning_rate=training.learning_rate / (2 if number else 1),
                 description=f"Refinement {number + 1} of {training.rounds}",
                 key=first,
             )

@@ -26,10 +26,9 @@ def shaken(model, key):
 def test_densities_survive_a_file(dimension, tmp_path):
     periodic = np.arange(dimension) % 3 == 1
     whitening = Whitening.of(np.zeros(dimension), np.eye(dimension), periodic)
-    for seed in (1, 2):
-        key = jax.random.key(seed)
-        model = shaken(build_model(whitening, latents=2, decoder="spline", flexible_prior=True, key=key), key)
-        loaded = LatentModel.load(model.save(tmp_path / f"{seed}.eqx"))
-        y = jax.random.normal(key, (dimension,))
-        z = jnp.asarray([0.3, -0.7])
-        np.testing.assert_allclose(loaded.log_joint(y, z), model.log_joint(y, z), rtol=1e-6)
+    key = jax.random.key(1)
+    model = shaken(build_model(whitening, latents=2, decoder="spline", flexible_prior=True, key=key), key)
+    loaded = LatentModel.load(model.save(tmp_path / "model.eqx"))
+    y, z = jax.random.normal(key, (dimension,)), jnp.asarray([0.3, -0.7])
+    density = eqx.filter_jit(lambda m, y, z: m.log_joint(y, z))
+    np.testing.assert_allclose(density(loaded, y, z), density(model, y, z), rtol=1e-6)
