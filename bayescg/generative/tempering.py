@@ -122,9 +122,7 @@ def tempered_smc(target: Target, *, particles: int = 4096, moves: int = 2, budge
                     "no particle has a finite density: the target's location and scale must reach where it has mass"
                 )
             if not np.all(np.isfinite(np.asarray(state.weights))):
-                raise ValueError(
-                    "the particles' weights are not finite: the density is NaN or infinite somewhere"
-                )
+                raise ValueError("the particles' weights are not finite: the density is NaN or infinite somewhere")
             log_z += float(info.log_likelihood_increment)
             ancestors = ancestors[np.asarray(info.ancestors)]
             step = _adapted(step, float(jnp.mean(info.update_info.acceptance_rate)))
