@@ -7,6 +7,8 @@ import matplotlib
 
 matplotlib.use("Agg")
 os.environ.setdefault("BAYESCG_PROGRESS", "0")
+# Programs that XLA keeps on disk are read back with lines of complaint about tuning flags; faults are exceptions.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import pytest
 

@@ -46,16 +46,18 @@ class Written(eqx.Module):
         return self.function(x)
 
 
-def written(encoder, decoder, dimension: int, latents: int = 1) -> LatentModel:
+def written(encoder, decoder, dimension: int, latents: int = 1, periodic=None) -> LatentModel:
     """A Gaussian model with networks by hand.
 
     Args:
-        encoder: coordinates -> (means, log widths) of the latents.
+        encoder: features of coordinates -> (means, log widths) of the latents.
         decoder: latents -> (means, log widths) of the coordinates.
-        dimension: number of coordinates, none of them periodic.
+        dimension: number of coordinates.
         latents: number of latents.
+        periodic: which coordinates are; None for none.
     """
-    whitening = Whitening.of(np.zeros(dimension), np.eye(dimension), [False] * dimension)
+    free = [False] * dimension if periodic is None else periodic
+    whitening = Whitening.of(np.zeros(dimension), np.eye(dimension), free)
     model = build_model(whitening, latents=latents, key=jax.random.key(0))
 
     def three(z):

@@ -1,95 +1,27 @@
-"""Collective variables for other programs: values, gradients, continuity, and what each program gets."""
+"""Collective variables in OpenMM: values, gradients, continuity, forces."""
 
-import importlib.resources
-import importlib.util
-import os
 import pickle
-import subprocess
-import sys
-from types import SimpleNamespace
 
 import jax
 import numpy as np
 import openmm as mm
 import pytest
-from openmm import app, unit
+from openmm import unit
 
-from bayescg.atomistic import gaussian_mixture, internal_coordinates
+from bayescg.atomistic import gaussian_mixture
 from bayescg.generative import encode
 from bayescg.generative.collective_variables import CollectiveVariables
 from bayescg.generative.coordinates import Whitening
-from bayescg.generative.cv_export import export_plumed, openmm_bias, openmm_cv
+from bayescg.generative.cv_export import openmm_bias, openmm_cv
 from bayescg.generative.latent_model import build_model
-from bayescg.generative.transformer import LatentTransformer
 
-METHYL = (11, 12, 13)
-"""Hydrogens of the side chain of alanine dipeptide; they sit on CB (10), next to CA (8)."""
-CB, CA = 10, 8
-RNG = np.random.default_rng(0)
-
-
-def alanine(n_latents):
-    """Alanine dipeptide's coordinates, without a force field, and networks with random weights."""
-    source = importlib.resources.files("bayescg.data").joinpath("files", "alanine_dipeptide.pdb")
-    with importlib.resources.as_file(source) as path:
-        pdb = app.PDBFile(str(path))
-    elements = [atom.element.symbol for atom in pdb.topology.atoms()]
-    bonds = [(bond[0].index, bond[1].index) for bond in pdb.topology.bonds()]
-    x = pdb.getPositions(asNumpy=True).value_in_unit(unit.nanometer)
-    coordinates = internal_coordinates(elements, bonds, x)
-    periodic = coordinates.periodic
-    location = np.where(periodic, 0.0, np.asarray(coordinates.to_internal(jax.numpy.asarray(x))))
-    n = coordinates.n_atoms
-    widths = np.concatenate([np.full(n - 1, 0.003), np.full(n - 2, 0.06), np.full(n - 3, 0.1)])
-    whitening = Whitening.of(location, np.diag(np.where(periodic, 1.0, widths)), periodic)
-    model = build_model(whitening, latents=n_latents, key=jax.random.key(3))
-    target = SimpleNamespace(
-        coordinates=coordinates, to_coordinates=coordinates.to_internal, temperature=300.0, dimension=3 * n - 6
-    )
-    return model, target, np.array(x)
+from .alanine import METHYL, RNG, alanine, differences, rotor, shaken, turned
 
 
 @pytest.fixture(scope="module")
 def molecule():
     model, target, x = alanine(2)
     return model, target, x, CollectiveVariables.of(model, target)
-
-
-def shaken(x, size=0.003):
-    return x + size * RNG.normal(size=x.shape)
-
-
-def turned(x, angle):
-    """The side chain's methyl group turned about its bond."""
-    axis = (x[CB] - x[CA]) / np.linalg.norm(x[CB] - x[CA])
-    out = x.copy()
-    for atom in METHYL:
-        v = x[atom] - x[CB]
-        out[atom] = (
-            x[CB] + v * np.cos(angle) + np.cross(axis, v) * np.sin(angle) + axis * np.dot(axis, v) * (1 - np.cos(angle))
-        )
-    return out
-
-
-def rotor(target, x):
-    """The folded coordinate of that methyl group."""
-    y = encoded_coordinates(target, x)
-    return y[[name.startswith("rotor 11-") for name in target.coordinates.names].index(True)]
-
-
-def encoded_coordinates(target, x):
-    with jax.enable_x64(True):
-        return np.asarray(target.to_coordinates(jax.numpy.asarray(x)))
-
-
-def differences(function, x, h=1e-6):
-    out = []
-    for k in range(x.size):
-        step = np.zeros(x.size)
-        step[k] = h
-        step = step.reshape(x.shape)
-        out.append((function(x + step) - function(x - step)) / (2 * h))
-    return np.stack(out, -1).reshape(-1, *x.shape)
 
 
 def test_values_are_those_of_encode(molecule):
@@ -244,147 +176,3 @@ def test_openmm_errors(molecule, monkeypatch):
     monkeypatch.delattr(mm, "PythonForce")
     with pytest.raises(ImportError, match=r"OpenMM 8\.6 or newer"):
         openmm_bias(model, target, "z1")
-
-
-class Action:
-    """What pycv hands to a module: positions of the atoms, possibly across a box's border."""
-
-    def __init__(self, positions, box=None):
-        self.positions, self.box, self.data = np.array(positions), box, {}
-
-    def makeWhole(self):
-        if self.box is not None:
-            for k in range(1, len(self.positions)):
-                step = self.positions[k] - self.positions[k - 1]
-                self.positions[k] -= self.box * np.round(step / self.box)
-
-    def getPositions(self):
-        return self.positions
-
-
-def imported(folder):
-    spec = importlib.util.spec_from_file_location("bayescg_cv", folder / "bayescg_cv.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="module")
-def plumed(molecule, tmp_path_factory):
-    model, target, *_ = molecule
-    folder = export_plumed(model, target, tmp_path_factory.mktemp("export") / "plumed")
-    return folder, imported(folder)
-
-
-def test_plumed_module_values_and_derivatives(molecule, plumed):
-    model, target, x, _ = molecule
-    folder, module = plumed
-    assert {path.name for path in folder.iterdir()} == {
-        "model.eqx",
-        "coordinates.json",
-        "bayescg_cv.py",
-        "plumed.dat",
-    }
-    assert module.plumedInit["COMPONENTS"] == {name: {"period": None, "derivative": True} for name in ("z1", "z2")}
-    # A box that cuts the molecule, and that pycv's own function mends.
-    box = np.array([2.0, 2.1, 2.2])
-    frame = shaken(x)
-    found = module.cv(Action((frame - frame[5]) % box, box))
-    exact = encode(model, frame[None], target)[0]
-    for k, name in enumerate(("z1", "z2")):
-        value, gradient, virial = found[name]
-        assert isinstance(value, float)
-        assert value == pytest.approx(exact[k], abs=2e-4)
-        numeric = differences(lambda p, name=name: np.array([module.cv(Action(p))[name][0]]), frame)[0]
-        np.testing.assert_allclose(gradient, numeric, atol=1e-5 * np.abs(gradient).max())
-        # Stretching space: dz = -virial : strain, by PLUMED's sign.
-        for i, j in ((0, 0), (0, 1), (2, 1)):
-            strain = np.zeros((3, 3))
-            strain[i, j] = 1e-6
-            ends = [module.cv(Action(frame + sign * frame @ strain))[name][0] for sign in (1, -1)]
-            slope = (ends[0] - ends[1]) / 2e-6
-            assert slope == pytest.approx(-virial[i, j], abs=1e-5 * np.abs(virial).max())
-
-
-def test_plumed_module_in_angstrom(molecule, plumed, monkeypatch):
-    _, _, x, variables = molecule
-    module = plumed[1]
-    monkeypatch.setattr(module, "NANOMETER", 10.0)
-    found = module.cv(Action(10 * x))
-    values, gradients = variables(x)
-    assert found["z2"][0] == pytest.approx(values[1], abs=1e-10)
-    np.testing.assert_allclose(found["z2"][1], gradients[1] / 10, atol=1e-10)
-    np.testing.assert_allclose(found["z2"][2], -x.T @ gradients[1], atol=1e-9)
-
-
-def test_plumed_input(molecule, tmp_path):
-    model, target, *_ = molecule
-    text = (export_plumed(model, target, tmp_path / "a") / "plumed.dat").read_text()
-    assert "cv: PYCVINTERFACE ATOMS=1-22 IMPORT=bayescg_cv CALCULATE=cv" in text
-    assert "PRINT ARG=cv.py-z1,cv.py-z2" in text
-    order = [*range(7, 28), 3]
-    text = (export_plumed(model, target, tmp_path / "b", atoms=order) / "plumed.dat").read_text()
-    assert f"ATOMS={','.join(str(k + 1) for k in order)} " in text
-    (tmp_path / "a" / "model.eqx").unlink()
-    with pytest.raises(ValueError, match=r"has no model\.eqx"):
-        CollectiveVariables.read(tmp_path / "a")
-
-
-def test_one_latent_has_no_name_for_plumed(tmp_path):
-    model, target, x = alanine(1)
-    folder = export_plumed(model, target, tmp_path)
-    # In a process of its own, where OpenMM cannot be imported; found by PYTHONPATH, as PLUMED finds it.
-    np.save(tmp_path / "x.npy", x)
-    code = (
-        "import sys; sys.modules['openmm'] = None\n"
-        "import numpy as np, bayescg_cv\n"
-        "class Action:\n"
-        "    def makeWhole(self): pass\n"
-        "    def getPositions(self): return np.load('x.npy')\n"
-        "assert list(bayescg_cv.plumedInit['COMPONENTS']) == ['z1']\n"
-        "value, gradient, box = bayescg_cv.cv(Action())\n"
-        "assert gradient.shape == (22, 3) and box.shape == (3, 3)\n"
-        "print(value)\n"
-    )
-    environment = {**os.environ, "PYTHONPATH": str(folder), "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert float(done.stdout) == pytest.approx(encode(model, x[None], target)[0, 0], abs=2e-4)
-    assert "PRINT ARG=cv STRIDE" in (folder / "plumed.dat").read_text()
-
-
-def test_transformer(molecule):
-    model, target, x, _ = molecule
-    frames = np.stack([shaken(x) for _ in range(5)])
-    coordinates = np.stack([encoded_coordinates(target, frame) for frame in frames])
-    transformer = LatentTransformer(model, target)
-    z = transformer.fit_transform(frames)
-    np.testing.assert_array_equal(z, encode(model, frames, target))
-    # Rows of numbers, as pipelines have them: positions or coordinates, told apart by their number.
-    np.testing.assert_array_equal(transformer.transform(frames.reshape(5, -1)), z)
-    np.testing.assert_allclose(transformer.transform(coordinates), z, atol=1e-6)
-    np.testing.assert_allclose(LatentTransformer(model).fit(coordinates).transform(coordinates), z, atol=1e-6)
-    assert transformer.n_features_in_ == 66
-    assert transformer.get_feature_names_out().tolist() == ["z1", "z2"]
-    assert transformer.get_params() == {"model": model, "target": target}
-    assert transformer.set_params(target=None).target is None
-    with pytest.raises(ValueError, match="unknown parameters"):
-        transformer.set_params(depth=3)
-    with pytest.raises(ValueError, match="positions need"):
-        LatentTransformer(model).fit(frames)
-
-
-def test_transformer_in_a_pipeline(molecule):
-    pytest.importorskip("sklearn", reason="needs scikit-learn, which the library itself does not")
-    from sklearn.base import clone
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    model, target, x, _ = molecule
-    rows = np.stack([shaken(x) for _ in range(20)]).reshape(20, -1)
-    pipeline = make_pipeline(LatentTransformer(model, target), StandardScaler())
-    np.testing.assert_allclose(pipeline.fit_transform(rows).std(axis=0), 1, rtol=1e-6)
-    np.testing.assert_array_equal(clone(pipeline[0], safe=False).transform(rows), pipeline[0].transform(rows))
-    assert pipeline.get_feature_names_out().tolist() == ["z1", "z2"]

@@ -22,7 +22,7 @@ def shaken(model, key):
     return eqx.tree_at(lambda m: m.decoder, model, jax.tree.unflatten(structure, moved))
 
 
-@pytest.mark.parametrize("dimension", [2, 5, 13])
+@pytest.mark.parametrize("dimension", [2, 7])
 def test_densities_survive_a_file(dimension, tmp_path):
     periodic = np.arange(dimension) % 3 == 1
     whitening = Whitening.of(np.zeros(dimension), np.eye(dimension), periodic)

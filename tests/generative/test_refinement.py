@@ -1,0 +1,130 @@
+"""Rare states: seen more often, moved within, and weighed back."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from bayescg.atomistic import LogDensity
+from bayescg.generative.flattening import Flattening
+from bayescg.generative.moves import move_cost
+from bayescg.generative.refinement import _data, spread_out
+from bayescg.generative.tempering import Particles, rejuvenate
+
+from .models import written
+
+RARE, SHARP, WIDTH = 0.1, 12.0, 0.5
+"""Share of the well at half a turn; of both, the concentration; width of the stiff coordinate."""
+PERIODIC = np.array([True, False])
+
+
+def _log_density(y):
+    wells = jnp.stack([np.log(1 - RARE) + SHARP * jnp.cos(y[0]), np.log(RARE) - SHARP * jnp.cos(y[0])])
+    return jax.nn.logsumexp(wells) - 0.5 * (y[1] / WIDTH) ** 2
+
+
+TARGET = LogDensity(_log_density, [0.0, 0.0], [np.pi, WIDTH], periodic=PERIODIC)
+
+
+def rare(coordinates) -> np.ndarray:
+    return np.cos(coordinates[..., 0]) < 0
+
+
+def drawn(count: int, share: float = RARE, seed: int = 0) -> np.ndarray:
+    """Exact samples, of the two wells in given shares."""
+    rng = np.random.default_rng(seed)
+    middle = np.where(np.arange(count) < share * count, np.pi, 0.0)
+    torsion = (middle + rng.vonmises(0, SHARP, count) + np.pi) % (2 * np.pi) - np.pi
+    return np.stack([torsion, WIDTH * rng.normal(size=count)], axis=1)
+
+
+def particles(coordinates) -> Particles:
+    n = len(coordinates)
+    return Particles(coordinates, np.full(n, 1 / n), 0.0, 0.1, 77, 0.5, np.array([0.3, WIDTH]))
+
+
+def model(scale: float = 2.0):
+    """z = scale cos(torsion): it tells the wells apart."""
+    return written(
+        lambda f: (scale * f[1:2], jnp.full(1, -2.0)), lambda z: (jnp.zeros(2), jnp.zeros(2)), 2, periodic=PERIODIC
+    )
+
+
+def test_flattening():
+    """Between two wells of one shape as the root of their shares; single outliers do not count; dead latents do not."""
+    samples = drawn(4000)
+    flattening = Flattening(model(), samples)
+    factor, there = flattening.factor(samples), rare(samples)
+    ratio = np.median(factor[there]) / np.median(factor[~there])
+    assert ratio == pytest.approx(np.sqrt((1 - RARE) / RARE), rel=0.3)
+    between = flattening.factor(np.array([[np.pi / 2, 0.0]]))
+    assert between == pytest.approx(30 * np.median(factor), rel=0.2)
+    np.testing.assert_array_equal(Flattening(model(0.0), samples).factor(samples), np.ones(4000))
+
+
+@pytest.mark.parametrize("turns", [0, 8])
+def test_turns_lead_to_the_other_well(turns):
+    """From particles of one well: with turns both fill in their shares, without none leaves; the density is kept."""
+    count, sweeps = 1000, 12
+    moved, swept = rejuvenate(TARGET, particles(drawn(count, 0.0)), sweeps=sweeps, turns=turns, key=jax.random.key(0))
+    share = rare(swept).mean(axis=1)
+    if not turns:
+        assert np.all(share == 0)
+    else:
+        assert np.mean(share[-8:]) == pytest.approx(RARE, abs=4 * np.sqrt(RARE * (1 - RARE) / count))
+    assert moved.evaluations == 77 + sweeps * count * (move_cost(PERIODIC, turns) + 1)
+    check_within(swept[-8:].reshape(-1, 2), count)
+
+
+def check_within(y, independent: int) -> None:
+    """Each coordinate given the well: mean and second moment, to four errors of so many samples."""
+    exact = np.random.default_rng(9).vonmises(0, SHARP, 400_000)
+    away = np.where(rare(y), y[:, 0] - np.pi, y[:, 0])
+    away = (away + np.pi) % (2 * np.pi) - np.pi
+    for value, scale in ((away, exact.std()), (y[:, 1], WIDTH)):
+        assert abs(np.mean(value)) < 4 * scale / np.sqrt(independent)
+        assert np.mean(value**2) / scale**2 == pytest.approx(1.0, abs=4 * np.sqrt(2 / independent))
+
+
+@pytest.fixture(scope="module")
+def spread():
+    """Of particles with few in the rare well."""
+    samples = drawn(4000)
+    return samples, spread_out(model(), TARGET, particles(samples[::2]), samples, sweeps=4, key=jax.random.key(1))
+
+
+def test_rare_states_are_spread_out(spread):
+    """More particles there, as many as h says; within a well they are the target's; no move leads back."""
+    samples, found = spread
+    factor = found.flattening.factor(samples)
+    expected = factor[rare(samples)].sum() / factor.sum()
+    assert expected > 2 * RARE
+    by_sweep = rare(found.coordinates).reshape(4, 2000)
+    assert by_sweep[0].mean() == pytest.approx(expected, abs=4 * np.sqrt(expected * (1 - expected) / 2000))
+    np.testing.assert_array_equal(by_sweep, np.tile(by_sweep[0], (4, 1)))
+    assert found.evaluations == 4 * 2000 * 17
+    last = found.coordinates[-2000:]
+    for well in (True, False):
+        check_within(last[rare(last) == well], int(np.sum(rare(last) == well)))
+    assert not np.allclose(found.coordinates[:2000], last)
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_the_last_round_weighs_them_back(spread, last):
+    """What is shown of each well, times its weight: in the last round the target's share, before it more."""
+    samples, found = spread
+    for known, (coordinates, cumulative, weight) in zip(
+        (found.coordinates, samples), _data(found, samples, last=last), strict=True
+    ):
+        np.testing.assert_allclose(coordinates, known, atol=1e-6)
+        shown = np.diff(np.asarray(cumulative, float), prepend=0.0)
+        assert shown.sum() == pytest.approx(1.0, abs=1e-4)
+        counted, there = shown * np.asarray(weight, float), rare(known)
+        share = counted[there].sum() / counted.sum()
+        if last:
+            # Four sweeps of a particle are one sample of which well it is.
+            error = 2 * np.sqrt(np.sum((counted / counted.sum() * (there - share)) ** 2))
+            assert share == pytest.approx(RARE, abs=4 * error)
+            assert error < 0.015
+        else:
+            assert share > 2 * RARE
