@@ -30,7 +30,7 @@ def grid(model: LatentModel, count: int) -> tuple[np.ndarray, float]:
     for k, free in enumerate(model.whitening.periodic):
         middle, width = (0, np.pi) if free else (float(model.whitening.location[k]), 22.0)
         # A turn is shorter.
-        n = count // 3 if free else count
+        n = 2 * count // 3 if free else count
         axes.append(middle + width * (np.arange(n) + 0.5 - n / 2) * 2 / n)
     points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(axes))
     return points, float(np.prod([axis[1] - axis[0] for axis in axes]))
