@@ -105,11 +105,11 @@ def discover(
         )
     if method not in ("annealed", "reverse_kl"):
         raise ValueError(f"method is {method!r}; it must be 'annealed' or 'reverse_kl'")
+    if budget < SMALLEST_BUDGET:
+        raise ValueError(f"budget is {budget} evaluations; nothing is learnt from fewer than {SMALLEST_BUDGET}")
     arguments = {"method": method, "latent_dim": latent_dim, "budget": budget, "training": repr(training)}
     arguments |= {"target": _fingerprint(target), "key": np.asarray(jax.random.key_data(key)).tolist()}
     store = Checkpoint(checkpoint, arguments)
-    if budget < SMALLEST_BUDGET:
-        raise ValueError(f"budget is {budget} evaluations; nothing is learnt from fewer than {SMALLEST_BUDGET}")
     purse = Budget(budget)
     if method == "reverse_kl":
         return _reverse_only(target, latent_dim, purse, training, store, key)

@@ -44,16 +44,13 @@ def agree(system: mm.System, frames: np.ndarray) -> dict[str, tuple[np.ndarray, 
 
 
 @pytest.mark.peer
-@pytest.mark.parametrize(
-    ("protein", "solvent"),
-    [
-        *(("amber96.xml", solvent) for solvent in (None, "implicit/obc1.xml", "amber96_obc.xml")),
-        *(("amber99sb.xml", solvent) for solvent in ("implicit/obc2.xml", "amber99_obc.xml")),
-    ],
-)
+@pytest.mark.parametrize("protein", ["amber96.xml", "amber99sb.xml"])
+@pytest.mark.parametrize("solvent", [None, "implicit/obc1.xml", "implicit/obc2.xml", "amber96_obc.xml"])
 def test_alanine_dipeptide_is_openmms(protein, solvent):
+    if solvent == "amber96_obc.xml" and protein != "amber96.xml":
+        solvent = "amber99_obc.xml"
     system, positions = alanine(*filter(None, (protein, solvent)))
-    expected = agree(system, perturbed(positions, 20))
+    expected = agree(system, perturbed(positions, 50))
     assert len(expected) == (5 if solvent else 4)
 
 
