@@ -26,4 +26,4 @@ def test_bundle_is_small_and_clean():
     folder = Path(datasets.__file__).parent / "files"
     files = [path for path in folder.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) < 4_000_000
-    assert {path.name for path in files} == {"README.md", "topol.tpr", "traj.trr"}
+    assert {path.name for path in files} == {"README.md", "alanine_dipeptide.pdb", "topol.tpr", "traj.trr"}
