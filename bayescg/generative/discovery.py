@@ -77,14 +77,14 @@ def discover(
     """Learn q(z) q(x|z) and its encoder r(z|x) from a log density alone.
 
     `method="annealed"`: tempered SMC finds where the target has mass; a Gaussian decoder learns from its particles what
-    it needs latent variables for, irrelevant ones being switched off; then a spline flow around it sharpens the decoder
+    it needs latent variables for; then a spline flow around it sharpens the decoder
     in both directions, against particles (no mode may be missed) and against the target's density at its own draws.
     `method="reverse_kl"`: the reference method (Schoeberl, Zabaras and Koutsourelakis, arXiv:2002.10148), the reverse
     divergence alone, tempered from high temperature; it can lose modes without a sign.
 
     Args:
         target: from `bayescg.atomistic`.
-        latent_dim: number of latent variables, an upper bound: irrelevant ones are switched off.
+        latent_dim: number of latent variables, an upper bound: relevance determination may switch some off.
         budget: largest number of evaluations of the target's density (with or without its gradient).
         method: "annealed" or "reverse_kl".
         training: how long to train.
