@@ -1,0 +1,1 @@
+"""Atoms from beads: placement of atoms with exact statistics."""
