@@ -85,8 +85,16 @@ class GaussianGuide(Guide):
     beads: Float[Array, "bead 3"]
     mean: Float[Array, " free"]
     factor: Float[Array, "free free"]
-    normalized: bool = eqx.field(static=True, default=True)
-    space: Space = eqx.field(static=True, default="fibre")
+
+    @property
+    def normalized(self) -> bool:
+        """It is."""
+        return True
+
+    @property
+    def space(self) -> Space:
+        """The fibre's own volume."""
+        return "fibre"
 
     def log_density(self, positions):
         white = jax.scipy.linalg.solve_triangular(
