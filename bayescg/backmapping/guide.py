@@ -1,7 +1,6 @@
 """What guides the placement of atoms: densities over the positions that belong to given beads."""
 
-from __future__ import annotations
-
+# No postponed annotations here: equinox cannot see abstract fields in them.
 from abc import abstractmethod
 from typing import Literal
 
@@ -9,6 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from equinox import AbstractVar
 from jaxtyping import Array, Float
 
 from bayescg.backmapping.fibre import Fibre
@@ -20,17 +20,24 @@ class Guide(eqx.Module):
     """A density over the atoms of one CG configuration, by which samplers of the exact one are guided.
 
     It never multiplies exp(-beta U): it is where a path begins, or what it passes through.
-
-    Attributes:
-        normalized: whether the density integrates to one. Only then is a path begun with it, and `sample` exact.
-        space: over which measure. "fibre": volume of {M x = X}, in orthonormal Cartesian coordinates (those of
-            `Fibre.free`); draws lie on it. "atoms": dx of all atoms; draws lie near the fibre, as do those of
-            internal coordinates that are placed on their beads. The sampler then keeps what M x misses of X as
-            coordinates of a known Gaussian density, which integrates out exactly.
     """
 
-    normalized: eqx.AbstractVar[bool]
-    space: eqx.AbstractVar[Space]
+    @property
+    @abstractmethod
+    def normalized(self) -> bool:
+        """Whether the density integrates to one. Only then is a path begun with it, and are draws exact."""
+
+    @property
+    @abstractmethod
+    def space(self) -> Space:
+        """Over which measure.
+
+        "fibre": volume of {M x = X} in orthonormal Cartesian coordinates, those of `Fibre.free`; draws lie on it.
+
+        "atoms": dx of all atoms; draws lie near the fibre, as those of internal coordinates do that are placed on
+        their beads. The sampler then keeps what M x misses of X as further coordinates, with a known Gaussian density
+        in the target, which integrates out exactly.
+        """
 
     @abstractmethod
     def log_density(self, positions: Float[Array, "atom 3"]) -> Float[Array, ""]:
@@ -48,11 +55,10 @@ class Guide(eqx.Module):
 class Conditional(eqx.Module):
     """What gives a guide for each CG configuration: made by hand, or learnt from atomistic frames.
 
-    Attributes:
-        fibre: the linear map and the positions that belong to given beads.
+    Subclasses have a field `fibre`: the linear map and the positions that belong to given beads.
     """
 
-    fibre: eqx.AbstractVar[Fibre]
+    fibre: AbstractVar[Fibre]
 
     @abstractmethod
     def guide(self, beads: Float[Array, "bead 3"]) -> Guide:
