@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from equinox import AbstractVar
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from bayescg.backmapping.fibre import Fibre
 
@@ -67,6 +67,14 @@ class Conditional(eqx.Module):
         Args:
             beads: (bead, 3) [nm].
         """
+
+    def allowed(self, positions: Float[Array, "atom 3"]) -> Bool[Array, ""]:
+        """Whether a configuration counts: one with a chiral center the other way round is another molecule.
+
+        Args:
+            positions: (atom, 3) [nm].
+        """
+        return jnp.asarray(True)
 
     def complaint(self, beads: Float[np.ndarray, "bead 3"]) -> str | None:
         """Why no atoms can belong to these beads, in words; None if nothing is known against them.
