@@ -40,6 +40,7 @@ class Fibre(eqx.Module):
         basis: N, (atom, atom - bead).
         shift: (atom, bead), with M shift = 1: each atom moves with its own bead, by as much.
         reach: (bead, bead), how far apart beads can be [nm] if no bond exceeds 0.25 nm; inf where nothing is known.
+        log_volume: -3/2 ln det(M M^T), what ln Z(X) has beyond the integral over the free coordinates.
     """
 
     matrix: Float[np.ndarray, "bead atom"]
@@ -47,6 +48,7 @@ class Fibre(eqx.Module):
     basis: Float[np.ndarray, "atom rest"]
     shift: Float[np.ndarray, "atom bead"]
     reach: Float[np.ndarray, "bead bead"]
+    log_volume: float = eqx.field(static=True)
 
     def __init__(self, matrix: ArrayLike, *, bonds: ArrayLike = (), unmapped: Literal["error", "free"] = "error"):
         """Check the map and find its null space.
@@ -94,6 +96,7 @@ class Fibre(eqx.Module):
         # Disjoint beads: M own = 1 already. Where beads share atoms the pseudo-inverse does the shifting.
         self.shift = own if np.allclose(m @ own, np.eye(len(m)), atol=1e-8) else self.inverse
         self.reach = _reach(m, pairs)
+        self.log_volume = float(-1.5 * np.linalg.slogdet(m @ m.T)[1])
 
     @classmethod
     def from_mapping(cls, universe, mapping: Mapping, *, unmapped: Literal["error", "free"] = "error") -> Fibre:
@@ -158,11 +161,6 @@ class Fibre(eqx.Module):
         """Number of free coordinates, three for each atom less three for each bead."""
         return 3 * (self.n_atoms - self.n_beads)
 
-    @property
-    def log_volume(self) -> float:
-        """-3/2 ln det(M M^T): what ln Z(X) has beyond the integral over the free coordinates."""
-        return float(-1.5 * np.linalg.slogdet(np.asarray(self.matrix @ self.matrix.T))[1])
-
     def beads(self, positions: Float[Array, "atom 3"]) -> Float[Array, "bead 3"]:
         """M x [nm]."""
         return jnp.asarray(self.matrix) @ positions
@@ -222,8 +220,8 @@ def _check_unmapped(mapped: NDArray[np.bool_], bonds: NDArray[np.int64], unmappe
     held = np.isin(part, part[mapped])
     if not held.all():
         raise ValueError(
-            f"no bond leads from atom {int(np.flatnonzero(~held)[0])} to any bead: it could be anywhere, and Z(X) would "
-            "be infinite; remove such atoms"
+            f"no bond leads from atom {int(np.flatnonzero(~held)[0])} to any bead: it could be anywhere, and Z(X) "
+            "would be infinite; remove such atoms"
         )
 
 

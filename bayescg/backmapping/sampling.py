@@ -1,0 +1,188 @@
+"""`sample`: atoms for CG configurations, with the statistics of exp(-beta U) given the beads."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Literal
+
+import jax
+import numpy as np
+import xarray as xr
+
+import bayescg
+from bayescg._runtime import double_precision, progress
+from bayescg.backmapping.ensembles import Energy, bead_positions, reduced_energy
+from bayescg.backmapping.frames import Result, Tempering, sample_frame
+from bayescg.backmapping.guide import Conditional
+
+Method = Literal["smc", "nuts", "imh", "gp"]
+_METHODS = ("smc", "nuts", "imh", "gp")
+
+
+@dataclass
+class _Done:
+    """Results of the frames that are finished, and why others are not."""
+
+    results: dict[int, list[Result]]
+    failures: dict[int, str]
+    interrupted: bool = False
+
+
+def sample(
+    conditional: Conditional,
+    ensemble: xr.Dataset,
+    target,
+    *,
+    draws: int = 100,
+    method: Method = "smc",
+    tempering: Tempering | None = None,
+    floor: float = 50.0,
+    key,
+) -> xr.Dataset:
+    """Draw atoms for each CG configuration from p(x | X), proportional to exp(-beta U(x)) where M x = X.
+
+    The conditional guides and is no factor of the density: a path of tempered densities leads from one that is
+    normalized, through the guide, to exp(-beta U) alone. Temperatures, step sizes and mass matrices come from a pilot
+    run and are frozen in the runs that count, so that exp(log_z) is unbiased.
+
+    Methods: "smc", the particles of tempered sequential Monte Carlo; "nuts", the same with fewer particles, from which
+    the no-U-turn sampler goes on; "imh", independence Metropolis-Hastings with the guide as proposal (for normalized
+    guides that are close); "gp", the guide alone, which is approximate and says so.
+
+    Args:
+        conditional: gives a guide for each CG configuration.
+        ensemble: `positions` of beads, (frame, bead, xyz) or (draw, frame, bead, xyz) [nm].
+        target: `OpenMMTarget`; `ForceField`; or a JAX function of positions (atom, 3) [nm] that returns beta U.
+        draws: of atoms for each CG configuration.
+        method: see above.
+        tempering: particles, replicates and moves; None for the defaults.
+        floor: effective samples of a CG configuration's run below which its draws are not `reliable`.
+        key: random key.
+
+    Returns:
+        Dataset with `positions` (draw, frame, atom, xyz) [nm]; `log_weight` (draw, frame), normalized over the draws of
+        a CG configuration; `energy` (draw, frame) [kJ/mol], or in kT if no temperature is known; and for each CG
+        configuration `log_z`, `log_z_error`, `ess` (of the draws returned), `ess_run`, `acceptance`, `evaluations`,
+        `reliable`. `log_z` is ln int exp(-beta U) delta(M x - X) dx, lengths in nm; NaN for "gp". If the ensemble has
+        draws, its draws follow each other in `draw`, the coordinate `of_ensemble_draw` tells them apart, and what
+        belongs to a CG configuration has the dims (ensemble_draw, frame).
+
+    Raises:
+        ValueError: if ensemble, map and target do not fit together, no atoms can belong to a frame's beads, or the
+            method needs a normalized guide and there is none.
+    """
+    tempering = tempering or Tempering()
+    if method not in _METHODS:
+        raise ValueError(f"method={method!r}: choose one of {', '.join(_METHODS)}")
+    if draws < 1:
+        raise ValueError(f"draws is {draws}; at least one is needed")
+    beads = bead_positions(ensemble, conditional)
+    energy = reduced_energy(target, ensemble, conditional.fibre.n_atoms)
+    n_ensemble, n_frames = beads.positions.shape[:2]
+    labels = _labels(ensemble, n_frames)
+    done = _Done({}, {})
+    with double_precision(), progress(f"Backmapping ({method})", n_ensemble * n_frames) as advance:
+        try:
+            for frame in range(n_frames):
+                kept = []
+                for draw in range(n_ensemble):
+                    subkey = jax.random.fold_in(jax.random.fold_in(key, frame), draw)
+                    try:
+                        kept.append(
+                            sample_frame(
+                                conditional,
+                                beads.positions[draw, frame],
+                                energy.reduced,
+                                draws=draws,
+                                method=method,
+                                tempering=tempering,
+                                key=subkey,
+                            )
+                        )
+                    except ValueError as error:
+                        # What is wrong with the first is wrong with all: say it now, not after hours.
+                        if not done.results:
+                            raise
+                        done.failures[frame] = str(error)
+                        break
+                    advance(1)
+                if len(kept) == n_ensemble:
+                    done.results[frame] = kept
+        except KeyboardInterrupt:
+            if not done.results:
+                raise
+            done.interrupted = True
+    return _dataset(done, ensemble, energy, labels, beads.draws, method, floor)
+
+
+def _labels(ensemble: xr.Dataset, n_frames: int) -> np.ndarray:
+    return ensemble["frame"].values if "frame" in ensemble.coords else np.arange(n_frames)
+
+
+def _dataset(
+    done: _Done, ensemble: xr.Dataset, energy: Energy, labels: np.ndarray, has_draws: bool, method: str, floor: float
+) -> xr.Dataset:
+    frames = list(done.results)
+    rows = [done.results[frame] for frame in frames]
+    per = {name: np.array([[getattr(r, name) for r in row] for row in rows]).T for name in _PER_CONFIGURATION}
+    exact = method != "gp"
+    per["reliable"] = (per["ess_run"] >= floor) & exact & ~(per["log_z_error"] > 1)
+    positions = np.stack([np.concatenate([r.positions for r in row]) for row in rows], axis=1)
+    log_weight = np.stack([np.concatenate([r.log_weight for r in row]) for row in rows], axis=1)
+    unit = 1.0 if energy.thermal is None else energy.thermal
+    energies = unit * np.stack([np.concatenate([r.energy for r in row]) for row in rows], axis=1)
+    own = ("ensemble_draw", "frame") if has_draws else ("frame",)
+    data = xr.Dataset(
+        {
+            "positions": (("draw", "frame", "atom", "xyz"), positions, {"units": "nm"}),
+            "log_weight": (("draw", "frame"), log_weight),
+            "energy": (("draw", "frame"), energies, {"units": "kT" if energy.thermal is None else "kJ/mol"}),
+            **{name: (own, values if has_draws else values[0]) for name, values in per.items()},
+        },
+        {"frame": labels[frames], "xyz": list("xyz")},
+        {
+            "method": method,
+            "exact": int(exact),
+            "interrupted": int(done.interrupted),
+            "floor": floor,
+            "bayescg_version": bayescg.__version__,
+        },
+    )
+    if "time" in ensemble.coords and ensemble["time"].dims == ("frame",):
+        data = data.assign_coords(time=("frame", ensemble["time"].values[frames]))
+    if has_draws:
+        count = len(ensemble["draw"])
+        each = positions.shape[0] // count
+        data = data.assign_coords(of_ensemble_draw=("draw", np.repeat(np.arange(count), each)))
+        data = data.assign_coords(ensemble_draw=ensemble["draw"].values)
+        for name in ("posterior_chain", "posterior_draw"):
+            if name in ensemble and ensemble[name].dims == ("draw",):
+                data = data.assign_coords({name: ("ensemble_draw", ensemble[name].values)})
+    if energy.temperature is not None:
+        data.attrs["temperature"] = energy.temperature
+    if not exact:
+        data.attrs["note"] = "Draws of the guide alone: approximate, not corrected by the force field."
+    _warn(data, done, labels, exact, floor)
+    return data
+
+
+_PER_CONFIGURATION = ("log_z", "log_z_error", "ess", "ess_run", "acceptance", "evaluations")
+
+
+def _warn(data: xr.Dataset, done: _Done, labels: np.ndarray, exact: bool, floor: float) -> None:
+    if done.interrupted:
+        warnings.warn(f"interrupted: {data.sizes['frame']} finished frames are kept", stacklevel=4)
+    if done.failures:
+        frame, words = next(iter(done.failures.items()))
+        warnings.warn(
+            f"{len(done.failures)} frames are left out, no atoms could be placed; frame {labels[frame]}: {words}",
+            stacklevel=4,
+        )
+    poor = int(np.sum(~data["reliable"].values)) if exact else 0
+    if poor:
+        warnings.warn(
+            f"{poor} of {data['reliable'].size} CG configurations have fewer than {floor:g} effective samples (or an "
+            "error of ln Z above 1): `reliable` is False there; use more particles or moves, or a better conditional",
+            stacklevel=4,
+        )
