@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float, Int
 
-_FEWEST = 20
+_FEWEST = 10
 """Lineages from which a variance between lineages can be told."""
 
 
@@ -18,7 +18,7 @@ def effective_samples(
 
     Samples of different ancestors are independent, those of one need not be: the variance of a weighted mean is
     sum_l [sum_(i in l) w_i (phi_i - mean)]^2 (Lee and Whiteley, Biometrika 105, 609 (2018), doi:10.1093/biomet/asy028).
-    With less than 20 lineages it cannot be told, and their effective number is the answer.
+    With less than 10 lineages it cannot be told, and their effective number is the answer.
 
     Args:
         values: of each sample.

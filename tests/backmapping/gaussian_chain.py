@@ -3,12 +3,15 @@
 import functools
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
+from jax.scipy.linalg import solve_triangular
+from jaxtyping import Array, Float
 
 from bayescg.backmapping.fibre import Fibre
-from bayescg.backmapping.guide import GaussianConditional
+from bayescg.backmapping.guide import Conditional, GaussianConditional, Guide
 
 
 class Chain(NamedTuple):
@@ -103,3 +106,69 @@ def misses(model: Chain, x: np.ndarray, data: xr.Dataset, frame: int = 0) -> Mis
         float(residual),
         float(part["ess"]),
     )
+
+
+class Everywhere(Guide):
+    """A normalized Gaussian over all atoms, whose draws miss their beads a little."""
+
+    mean: Float[Array, "atom 3"]
+    factor: Float[Array, "atom atom"]
+
+    @property
+    def normalized(self):
+        return True
+
+    @property
+    def space(self):
+        return "atoms"
+
+    def log_density(self, positions):
+        white = solve_triangular(self.factor, positions - self.mean, lower=True)
+        volume = 3 * jnp.sum(jnp.log(jnp.diagonal(self.factor)))
+        return -0.5 * jnp.sum(white**2) - volume - 0.5 * white.size * np.log(2 * np.pi)
+
+    def sample(self, *, key):
+        return self.mean + self.factor @ jax.random.normal(key, self.mean.shape, self.mean.dtype)
+
+
+class AnyAtoms(Conditional):
+    """All atoms about the straight lines between the beads, in wrong widths."""
+
+    fibre: Fibre
+    width: float
+
+    def guide(self, beads):
+        n = self.fibre.n_atoms
+        middle = (jnp.arange(self.fibre.n_beads) + 0.5) * (n / self.fibre.n_beads)
+        line = jnp.stack([jnp.interp(jnp.arange(n) + 0.5, middle, beads[:, k]) for k in range(3)], axis=1)
+        return Everywhere(line, self.width * jnp.eye(n))
+
+
+class Offset(Guide):
+    """A guide whose constant is unknown: larger by e^7.3, and draws that are only typical."""
+
+    inner: Guide
+
+    @property
+    def normalized(self):
+        return False
+
+    @property
+    def space(self):
+        return self.inner.space
+
+    def log_density(self, positions):
+        return self.inner.log_density(positions) + 7.3
+
+    def sample(self, *, key):
+        return self.inner.sample(key=key)
+
+
+class Unnormalized(Conditional):
+    """Another conditional with the constant lost."""
+
+    inner: Conditional
+    fibre: Fibre
+
+    def guide(self, beads):
+        return Offset(self.inner.guide(beads))
