@@ -1,1 +1,21 @@
 """Atoms from beads: placement of atoms with exact statistics."""
+
+from bayescg.backmapping.fibre import Fibre
+from bayescg.backmapping.frames import Tempering
+from bayescg.backmapping.guide import Conditional, GaussianConditional, GaussianGuide, Guide
+from bayescg.backmapping.results import Corrected, correct_ensemble, mapping_entropy, potential_of_mean_force
+from bayescg.backmapping.sampling import sample
+
+__all__ = [
+    "Conditional",
+    "Corrected",
+    "Fibre",
+    "GaussianConditional",
+    "GaussianGuide",
+    "Guide",
+    "Tempering",
+    "correct_ensemble",
+    "mapping_entropy",
+    "potential_of_mean_force",
+    "sample",
+]

@@ -10,6 +10,7 @@ from bayescg.backmapping.sampling import sample
 from tests.backmapping.gaussian_chain import AnyAtoms, Unnormalized, beads, chain, ensemble, exact, guide, misses
 
 WRONG = {"shift": 0.7, "widen": 1.4, "seed": 1}
+EFFORT = {"draws": 2000, "tempering": Tempering(particles=500, moves=3)}  # one for all: compiled once
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +19,7 @@ def small():
     return model, beads(model), exact(model, beads(model))
 
 
-def test_chain_of_24(request):
+def test_chain_of_24():
     model = chain()
     x = beads(model)
     data = sample(
@@ -46,11 +47,11 @@ def test_a_guide_that_multiplies_fails(small):
     def doubled(positions):
         return model.energy(positions) - q.log_density(positions)
 
-    data = sample(perfect, ensemble(x), doubled, draws=4000, key=jax.random.key(0))
+    data = sample(perfect, ensemble(x), doubled, **EFFORT, key=jax.random.key(0))
     found = misses(model, x, data)
     assert found.covariance > 0.4  # half of each covariance is missing: 0.5 in correlation units
     assert abs(found.log_z) > 0.5
-    right = sample(perfect, ensemble(x), model.energy, draws=4000, key=jax.random.key(0))
+    right = sample(perfect, ensemble(x), model.energy, **EFFORT, key=jax.random.key(0))
     found = misses(model, x, right)
     assert found.covariance < 0.1
     assert abs(found.log_z) < 1e-6  # the guide is the target: no weights vary
@@ -58,16 +59,13 @@ def test_a_guide_that_multiplies_fails(small):
 
 @pytest.mark.parametrize("kind", ["narrow", "atoms", "unnormalized"])
 def test_other_guides_same_ensemble(small, kind):
-    model, x, truth = small
-    wrong = guide(model, x, 1.0, 0.6, 5)
+    model, x, _ = small
     conditional = {
-        "narrow": wrong,
+        "narrow": guide(model, x, 1.0, 0.6, 5),
         "atoms": AnyAtoms(model.fibre, 0.05),
         "unnormalized": Unnormalized(guide(model, x, 0.5, 1.3, 2), model.fibre),
     }[kind]
-    data = sample(
-        conditional, ensemble(x, x + 0.5), model.energy, draws=4000, tempering=Tempering(moves=3), key=jax.random.key(1)
-    )
+    data = sample(conditional, ensemble(x, x + 0.5), model.energy, **EFFORT, key=jax.random.key(1))
     assert np.all(data["reliable"])
     for frame, place in enumerate((x, x + 0.5)):
         found = misses(model, place, data, frame)
@@ -75,14 +73,16 @@ def test_other_guides_same_ensemble(small, kind):
         assert found.covariance < 5.5 / np.sqrt(found.ess)
         assert abs(found.log_z) < 4 * float(data["log_z_error"][frame])
         assert found.residual < 1e-12
-    assert float(data["log_z_error"].max()) < 0.15
+    assert float(data["log_z_error"].max()) < 0.2
 
 
 @pytest.mark.parametrize("method", ["nuts", "imh"])
 def test_other_methods(small, method):
-    model, x, _ = small
-    conditional = guide(model, x, 0.1, 1.1, 3)
-    data = sample(conditional, ensemble(x), model.energy, draws=6000, method=method, key=jax.random.key(2))
+    model, x, truth = small
+    shifted = truth.mean + 0.2 * np.sqrt(np.diagonal(truth.covariance))
+    conditional = GaussianConditional(model.fibre, shifted, 1.2 * truth.covariance)
+    effort = {**EFFORT, "draws": 6000}
+    data = sample(conditional, ensemble(x), model.energy, **effort, method=method, key=jax.random.key(2))
     found = misses(model, x, data)
     assert found.ess > 500
     assert found.mean < 4.0 / np.sqrt(found.ess)
@@ -91,7 +91,7 @@ def test_other_methods(small, method):
 
 
 def test_the_guide_alone_is_labelled(small):
-    model, x, truth = small
+    model, x, _ = small
     conditional = guide(model, x, 0.0, 2.0, 3)
     data = sample(conditional, ensemble(x), model.energy, draws=2000, method="gp", key=jax.random.key(2))
     assert data.attrs["exact"] == 0
