@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import NamedTuple
 
@@ -25,7 +25,7 @@ _JITTER = 1e-10
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=("x", "y", "error", "priors", "constants", "kernel"),
+    data_fields=("x", "y", "error", "priors", "constants", "kernel", "center", "scale"),
     meta_fields=("law", "physics"),
 )
 @dataclass(frozen=True, eq=False)
@@ -41,6 +41,9 @@ class Problem:
         kernel: of the discrepancy.
         law: the physics.
         physics: names of its parameters.
+        center: of the unconstrained unknowns under their prior.
+        scale: of the unconstrained unknowns under their prior: a parameter known to a per mille and one known to a
+            factor have positions of the same size then.
     """
 
     x: Float[Array, "point d"]
@@ -51,6 +54,8 @@ class Problem:
     kernel: object
     law: Callable
     physics: tuple[str, ...]
+    center: Mapping[str, Array] = field(default_factory=dict)
+    scale: Mapping[str, Array] = field(default_factory=dict)
 
 
 class Factored(NamedTuple):
@@ -111,15 +116,31 @@ def constrain(problem: Problem, position: Float[Array, " site"]) -> tuple[dict[s
         free = position[start : start + size].reshape(prior.shape())
         start += size
         transform = biject_to(prior.support)
+        scale = problem.scale[name]
+        free = problem.center[name] + scale * free
         values[name] = transform(free)
-        total = total + jnp.sum(prior.log_prob(values[name]) + transform.log_abs_det_jacobian(free, values[name]))
+        jacobian = transform.log_abs_det_jacobian(free, values[name]) + jnp.log(scale)
+        total = total + jnp.sum(prior.log_prob(values[name]) + jacobian)
     return values, total
 
 
 def unconstrain(problem: Problem, values: Mapping[str, Array]) -> Float[Array, " site"]:
     """The inverse of `constrain`."""
-    parts = [biject_to(problem.priors[n].support).inv(jnp.asarray(values[n])) for n in sorted(problem.priors)]
-    return jnp.concatenate([jnp.ravel(part) for part in parts])
+    parts = []
+    for name in sorted(problem.priors):
+        free = biject_to(problem.priors[name].support).inv(jnp.asarray(values[name]))
+        parts.append(jnp.ravel((free - problem.center[name]) / problem.scale[name]))
+    return jnp.concatenate(parts)
+
+
+def standardized(problem: Problem, draws: Mapping[str, Float[Array, "draw ..."]]) -> Problem:
+    """The same problem with positions in units of the prior's spread, from draws of the prior."""
+    center, scale = {}, {}
+    for name, prior in problem.priors.items():
+        free = biject_to(prior.support).inv(jnp.asarray(draws[name]))
+        low, middle, high = jnp.quantile(free, jnp.asarray([0.16, 0.5, 0.84]), axis=0)
+        center[name], scale[name] = middle, jnp.maximum(0.5 * (high - low), 1e-12)
+    return replace(problem, center=center, scale=scale)
 
 
 def minus_log(problem: Problem, position: Float[Array, " site"]) -> Float[Array, ""]:

@@ -69,6 +69,7 @@ def fit(
     with double_precision():
         problem = build_problem(model, found)
         prior = sampling.prior_draws(problem, 500, key=prior_key)
+        problem = density.standardized(problem, prior)
         _check_prior_curves(model.mean, problem, prior, found)
         mode = sampling.find_mode(problem, key=mode_key)
         sampled = sampling.nuts(problem, mode, chains=chains, warmup=warmup, draws=draws, key=chain_key)
