@@ -109,7 +109,7 @@ def test_models():
     with pytest.raises(ValueError, match="at least 1"):
         fit(PhysicsGuidedGP(zero()), (X, Y), chains=0, key=KEY)
     two = (np.stack([X, X**2], 1), Y)
-    with pytest.raises(ValueError, match="lengthscale=jnp.ones"):
+    with pytest.raises(ValueError, match=r"lengthscale=jnp\.ones"):
         fit(PhysicsGuidedGP(zero(), gpjax.kernels.RBF() + gpjax.kernels.Matern52()), two, key=KEY)
     with pytest.raises(ValueError, match="prior of lengthscale has shape"):
         fit(PhysicsGuidedGP(zero(), priors={"lengthscale": dist.HalfNormal(jnp.ones(3))}), two, key=KEY)
