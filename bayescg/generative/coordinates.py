@@ -16,8 +16,9 @@ class Whitening(eqx.Module):
 
     Attributes:
         location: of the stiff coordinates, zero for periodic ones, shape (dimension,).
-        factor: lower triangular, y = location + factor u, the identity for periodic coordinates.
+        factor: y = location + factor u, the identity for periodic coordinates.
         inverse: of the factor.
+        log_volume: log |dy/du|.
         periodic: which coordinates have the period 2 pi.
         symmetry: turns of each coordinate that make one turn in space.
     """
@@ -25,6 +26,7 @@ class Whitening(eqx.Module):
     location: Array
     factor: Array
     inverse: Array
+    log_volume: Array
     periodic: tuple[bool, ...] = eqx.field(static=True)
     symmetry: tuple[int, ...] = eqx.field(static=True)
 
@@ -32,11 +34,6 @@ class Whitening(eqx.Module):
     def dimension(self) -> int:
         """Number of coordinates."""
         return len(self.periodic)
-
-    @property
-    def log_volume(self) -> Float[Array, ""]:
-        """Log |dy/du|."""
-        return jnp.sum(jnp.log(jnp.diagonal(self.factor)))
 
     def whiten(self, y: Float[Array, " coordinate"]) -> Float[Array, " coordinate"]:
         """White coordinates u; torsions in [-pi, pi)."""
@@ -52,7 +49,8 @@ class Whitening(eqx.Module):
     def of(cls, location, factor, periodic, symmetry=None) -> Whitening:
         """From location and factor, in single precision, which networks use."""
         location, factor = np.asarray(location, float), np.asarray(factor, float)
-        arrays = (jnp.asarray(a, jnp.float32) for a in (location, factor, np.linalg.inv(factor)))
+        volume = np.linalg.slogdet(factor)[1]
+        arrays = (jnp.asarray(a, jnp.float32) for a in (location, factor, np.linalg.inv(factor), volume))
         turns = np.ones(len(location), int) if symmetry is None else symmetry
         return cls(*arrays, tuple(bool(p) for p in periodic), tuple(int(n) for n in turns))
 
@@ -73,20 +71,23 @@ def whitening_of_target(target: Target) -> Whitening:
 def whitening_of_samples(
     target: Target, coordinates: Float[np.ndarray, "sample coordinate"], weights: Float[np.ndarray, " sample"]
 ) -> Whitening:
-    """The map that makes weighted samples white: networks need not learn linear correlations."""
+    """The map that makes weighted samples white: networks need not learn linear correlations.
+
+    Along principal axes of the coordinates in the target's units: noise that is alike in all directions stays
+    independent in white coordinates, and no latent variable is needed to tell of its correlations.
+    """
     periodic = np.asarray(target.periodic, bool)
+    units = np.where(periodic, 1.0, target.scale)
     weights = weights / weights.sum()
-    stiff = np.where(periodic, 0.0, coordinates)
-    mean = weights @ stiff
-    centered = stiff - mean
-    covariance = (weights[:, None] * centered).T @ centered
-    widths = np.where(periodic, 1.0, np.sqrt(np.maximum(np.diagonal(covariance), 1e-20)))
-    correlation = covariance / np.outer(widths, widths)
+    values = np.where(periodic, 0.0, coordinates)
+    mean = weights @ values
+    centered = (values - mean) / units
+    stiff = np.flatnonzero(~periodic)
+    covariance = ((weights[:, None] * centered).T @ centered)[np.ix_(stiff, stiff)]
     # A ridge below sampling noise keeps the factor well conditioned when samples are few.
     ridge = 1e-4 + 0.1 * target.dimension * float(np.sum(weights**2))
-    correlation = np.where(np.outer(periodic, periodic), 0.0, correlation) + np.diag(np.where(periodic, 1.0, 0.0))
-    shrunk = (correlation + ridge * np.eye(len(widths))) / (1 + ridge)
-    factor = widths[:, None] * np.linalg.cholesky(shrunk)
-    factor = np.where(np.outer(periodic, np.ones_like(periodic)) & ~np.eye(len(widths), dtype=bool), 0.0, factor)
-    factor[periodic, periodic] = 1.0
+    typical = np.diag(np.maximum(np.diagonal(covariance), 1e-20))
+    variances, axes = np.linalg.eigh((covariance + ridge * typical) / (1 + ridge))
+    factor = np.eye(target.dimension)
+    factor[np.ix_(stiff, stiff)] = units[stiff, None] * axes * np.sqrt(variances)
     return Whitening.of(mean, factor, periodic, target.symmetry)

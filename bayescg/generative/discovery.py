@@ -16,11 +16,14 @@ from bayescg.atomistic.target import Target
 from bayescg.generative.annealing import reverse_training
 from bayescg.generative.checkpoint import Checkpoint
 from bayescg.generative.coordinates import whitening_of_samples, whitening_of_target
+from bayescg.generative.flattening import missed_more_often
 from bayescg.generative.information import latent_information
 from bayescg.generative.latent_model import LatentModel, build_model, strengthened
+from bayescg.generative.mode_check import log_ratios
 from bayescg.generative.moves import move_cost
 from bayescg.generative.objectives import forward_bound, relevance_penalty
 from bayescg.generative.refinement import Budget, refine, spread_out
+from bayescg.generative.replay import Shown, shown
 from bayescg.generative.tempering import Particles, rejuvenate, tempered_smc
 from bayescg.generative.training import train
 
@@ -161,18 +164,26 @@ def _annealed(
     }
     purse.spent = found.particles.evaluations
     samples = found.samples
-    model = store.model("discovered")
-    if model is None:
-        model, stopped = _discover_latents(target, samples, latent_dim, training, keys[1])
-        if stopped:
-            return _finished(model, report | {"interrupted": True}, purse, samples, keys[4])
-        store.keep("discovered", model)
     first, second, third = jax.random.split(keys[2], 3)
+    begin = build_model(whitening_of_samples(target, samples, np.ones(len(samples))), latents=latent_dim, key=keys[1])
+    # Sweep by sweep in order: the last tenth of the samples, of later sweeps, validates.
+    held = max(len(samples) // 10, 1)
+    known, validation = [shown(samples[:-held])], shown(samples[-held:])
+    model, stopped = _latents(begin, known, validation, "discovered", training, store, len(samples), keys[1])
+    if stopped:
+        return _finished(model, report | {"interrupted": True}, purse, samples, keys[4])
+    factor = missed_more_often(log_ratios(model, target, samples, draws=16, key=first))
+    purse.spent += len(samples)
     sweeps = int(
         np.clip(0.2 * purse.left() / (len(found.particles.weights) * (move_cost(target.periodic, 0) + 1)), 1, 5)
     )
-    spread = spread_out(model, target, found.particles, samples, sweeps=sweeps, key=first)
+    spread = spread_out(target, found.particles, samples, factor, sweeps=sweeps, key=first)
     purse.spent += spread.evaluations
+    known = [shown(samples[:-held], factor[:-held]), shown(spread.coordinates)]
+    validation = shown(samples[-held:], factor[-held:])
+    model, stopped = _latents(model, known, validation, "completed", training, store, len(samples), keys[3])
+    if stopped:
+        return _finished(model, report | {"interrupted": True}, purse, samples, keys[4])
     model = strengthened(model, decoder=training.decoder, key=second)
     refined = refine(model, target, samples, spread, purse, training, store, key=keys[3])
     report |= {"interrupted": refined.interrupted, "effective_shares": refined.shares}
@@ -196,17 +207,27 @@ def _explore(target: Target, purse: Budget, store: Checkpoint, key) -> _Found:
     return _Found(particles, samples)
 
 
-def _discover_latents(target: Target, samples: np.ndarray, latent_dim: int, training: Training, key):
-    first, second = jax.random.split(key)
-    # Sweep by sweep in order: the last tenth of the samples, of later sweeps, validates.
-    held = max(len(samples) // 10, 1)
-    model = build_model(whitening_of_samples(target, samples, np.ones(len(samples))), latents=latent_dim, key=first)
-    data, validation = (jnp.asarray(part, jnp.float32) for part in (samples[:-held], samples[-min(held, 2048) :]))
-    sharpness = training.sharpness or len(samples)
+def _latents(
+    model: LatentModel,
+    known: list[Shown],
+    validation: Shown,
+    name: str,
+    training: Training,
+    store: Checkpoint,
+    count: int,
+    key,
+) -> tuple[LatentModel, bool]:
+    """A Gaussian decoder and its encoder, by the forward divergence; and whether the user stopped it."""
+    kept = store.model(name)
+    if kept is not None:
+        return kept, False
+    sharpness = training.sharpness or count
+    test = validation.batch(2048, key=jax.random.key(1))
 
     def loss(model, *, key):
         pick, draw = jax.random.split(key)
-        batch = data[jax.random.randint(pick, (2 * training.batch,), 0, len(data))]
+        size, keys = 2 * training.batch // len(known), jax.random.split(pick, len(known))
+        batch = jnp.concatenate([part.batch(size, key=k) for part, k in zip(known, keys, strict=True)])
         return forward_bound(model, batch, key=draw) + relevance_penalty(model) / sharpness
 
     done = train(
@@ -214,11 +235,11 @@ def _discover_latents(target: Target, samples: np.ndarray, latent_dim: int, trai
         loss,
         steps=training.discovery_steps,
         learning_rate=2 * training.learning_rate,
-        check=lambda m: forward_bound(m, validation, key=jax.random.key(0)),
-        description="Latent variables",
-        key=second,
+        check=lambda m: forward_bound(m, test, key=jax.random.key(0)),
+        description=f"Latent variables, {name}",
+        key=key,
     )
-    return done.model, done.interrupted
+    return done.model if done.interrupted else store.keep(name, done.model), done.interrupted
 
 
 def _finished(model: LatentModel, report: dict, purse: Budget, samples: np.ndarray, key) -> LatentModel:

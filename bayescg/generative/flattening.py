@@ -17,6 +17,24 @@ _LARGEST = 30.0
 """Times the median factor: single outliers are not states."""
 
 
+_MISSED = 100.0
+"""Largest factor of what a model misses."""
+
+
+def missed_more_often(log_ratio: Float[np.ndarray, " sample"]) -> Float[np.ndarray, " sample"]:
+    """(p / q)^(1/2), bounded: samples that a model misses are shown to it more often than others.
+
+    A state of a thousandth of the samples hardly counts in a divergence, and a model that has no place for it in its
+    latent space can be the best there is; but p / q is beyond measure there.
+
+    Args:
+        log_ratio: log p / q of each sample.
+    """
+    finite = log_ratio[np.isfinite(log_ratio)]
+    typical = np.median(finite) if len(finite) else 0.0
+    return np.exp(np.clip(0.5 * (log_ratio - typical), -np.log(_MISSED), np.log(_MISSED)))
+
+
 class Flattening:
     """How much more often configurations are shown than they occur: h(z) = p(z)^(-1/2), bounded.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from bayescg.generative.coordinates import Whitening
 from bayescg.generative.networks import Decoder, Encoder, GaussianDecoder
 from bayescg.generative.splines import LatentFlow, SplineDecoder, latent_flow
 
-_FORMAT = 2
+_FORMAT = 3
 
 
 class LatentModel(eqx.Module):
@@ -28,6 +29,8 @@ class LatentModel(eqx.Module):
         decoder: q(u | z) over white coordinates u.
         encoder: r(z | u).
         prior: q(z), a flow; None for a standard normal.
+        defensive: a density of z in which rare states are frequent, for a share of the draws that are to be weighed
+            (defensive importance sampling, Hesterberg, Technometrics 37, 185 (1995)); None without.
         whitening: between u and y.
         latents: number of latent variables.
         settings: what `load` needs to rebuild the networks.
@@ -37,28 +40,46 @@ class LatentModel(eqx.Module):
     decoder: Decoder
     encoder: Encoder
     prior: LatentFlow | None
+    defensive: LatentFlow | None
     whitening: Whitening
     latents: int = eqx.field(static=True)
     settings: str = eqx.field(static=True)
     report: str = eqx.field(static=True, default="{}")
 
-    def sample(self, *, key) -> tuple[Float[Array, " coordinate"], Float[Array, " latent"], Float[Array, ""]]:
+    def sample(
+        self, *, defensive: float = 0.0, key
+    ) -> tuple[Float[Array, " coordinate"], Float[Array, " latent"], Float[Array, ""]]:
         """One draw.
+
+        Args:
+            defensive: share of the defensive density in that of z; the model itself has none of it.
+            key: random key.
 
         Returns:
             Coordinates y, latents z, and log q(z) + log q(y | z).
         """
         first, second = jax.random.split(key)
-        z, log_prior = self.sample_latent(key=first)
-        u, log_density = self.decoder.sample(z, key=second)
-        return self.whitening.color(u), z, log_prior + log_density - self.whitening.log_volume
+        z, log_prior = self.sample_latent(defensive=defensive, key=first)
+        y, log_decoder = self.sample_given(z, key=second)
+        return y, z, log_prior + log_decoder
 
-    def sample_latent(self, *, key) -> tuple[Float[Array, " latent"], Float[Array, ""]]:
-        """A draw of z and log q(z)."""
+    def sample_given(self, z: Float[Array, " latent"], *, key) -> tuple[Float[Array, " coordinate"], Float[Array, ""]]:
+        """A draw of q(y | z) and its log density."""
+        u, log_density = self.decoder.sample(z, key=key)
+        return self.whitening.color(u), log_density - self.whitening.log_volume
+
+    def sample_latent(self, *, defensive: float = 0.0, key) -> tuple[Float[Array, " latent"], Float[Array, ""]]:
+        """A draw of z and the log density that it was drawn from: q(z), with a share of the defensive one."""
         if self.prior is None:
             z = jax.random.normal(key, (self.latents,), _dtype(self))
             return z, _log_standard(z)
-        return self.prior.sample(key=key)
+        if self.defensive is None or defensive == 0:
+            return self.prior.sample(key=key)
+        first, second, third = jax.random.split(key, 3)
+        rare = jax.random.bernoulli(first, defensive)
+        z = jnp.where(rare, self.defensive.sample(key=second)[0], self.prior.sample(key=third)[0])
+        parts = self.prior.log_density(z) + np.log1p(-defensive), self.defensive.log_density(z) + np.log(defensive)
+        return z, jnp.logaddexp(*parts)
 
     def log_prior(self, z: Float[Array, " latent"]) -> Float[Array, ""]:
         """Log q(z)."""
@@ -131,13 +152,17 @@ class LatentModel(eqx.Module):
 
     def with_report(self, report: dict) -> LatentModel:
         """The same model with another report."""
-        return LatentModel(
-            self.decoder, self.encoder, self.prior, self.whitening, self.latents, self.settings, json.dumps(report)
-        )
+        return dataclasses.replace(self, report=json.dumps(report))
 
 
 def build_model(
-    whitening: Whitening, *, latents: int, decoder: str = "gaussian", flexible_prior: bool = False, key
+    whitening: Whitening,
+    *,
+    latents: int,
+    decoder: str = "gaussian",
+    flexible_prior: bool = False,
+    defensive: bool = False,
+    key,
 ) -> LatentModel:
     """A model with random weights.
 
@@ -146,6 +171,7 @@ def build_model(
         latents: number of latent variables.
         decoder: "gaussian" or "spline".
         flexible_prior: a flow for q(z) instead of a standard normal.
+        defensive: with a defensive density of z, that needs a flexible prior; at first both are the same.
         key: random key.
 
     Raises:
@@ -159,9 +185,10 @@ def build_model(
         raise ValueError(f"decoder is {decoder!r}; it must be 'spline' or 'gaussian'")
     first, second, third = jax.random.split(key, 3)
     made = GaussianDecoder(latents, whitening, key=first)
-    settings = {"latents": latents, "decoder": "gaussian", "flexible_prior": False}
-    model = LatentModel(made, Encoder(latents, whitening, key=second), None, whitening, latents, json.dumps(settings))
-    return strengthened(model, decoder=decoder, flexible_prior=flexible_prior, key=third)
+    encoder, settings = Encoder(latents, whitening, key=second), _settings(latents)
+    model = LatentModel(made, encoder, None, None, whitening, latents, settings)
+    model = strengthened(model, decoder=decoder, flexible_prior=flexible_prior, key=third)
+    return defended(model) if defensive else model
 
 
 def strengthened(model: LatentModel, *, decoder: str = "spline", flexible_prior: bool = True, key) -> LatentModel:
@@ -172,8 +199,19 @@ def strengthened(model: LatentModel, *, decoder: str = "spline", flexible_prior:
         made = SplineDecoder(made, model.latents, key=first)
     if flexible_prior and prior is None:
         prior = latent_flow(model.latents, key=second)
-    settings = {"latents": model.latents, "decoder": decoder, "flexible_prior": prior is not None}
-    return LatentModel(made, model.encoder, prior, model.whitening, model.latents, json.dumps(settings), model.report)
+    settings = _settings(model.latents, decoder, prior is not None)
+    return dataclasses.replace(model, decoder=made, prior=prior, settings=settings)
+
+
+def defended(model: LatentModel) -> LatentModel:
+    """The same model, its density of z kept as the defensive one; that of z itself may then go on to change."""
+    settings = json.loads(model.settings) | {"defensive": True}
+    return dataclasses.replace(model, defensive=model.prior, settings=json.dumps(settings))
+
+
+def _settings(latents: int, decoder: str = "gaussian", flexible_prior: bool = False) -> str:
+    settings = {"latents": latents, "decoder": decoder, "flexible_prior": flexible_prior, "defensive": False}
+    return json.dumps(settings)
 
 
 def trainable(model: LatentModel) -> LatentModel:

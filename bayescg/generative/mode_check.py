@@ -9,6 +9,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
 from bayescg.atomistic.target import Target
 from bayescg.generative.latent_model import LatentModel
@@ -39,6 +40,32 @@ class ModeCheck(NamedTuple):
     evaluations: int
 
 
+def log_ratios(
+    model: LatentModel, target: Target, coordinates: Float[np.ndarray, "sample coordinate"], *, draws: int, key
+) -> Float[np.ndarray, " sample"]:
+    """Log p / q of each configuration up to -log Z; infinite where the model gives no number.
+
+    Args:
+        model: q.
+        target: p; one evaluation for each configuration.
+        coordinates: of the configurations.
+        draws: of the encoder for each, for log q(y).
+        key: random key.
+    """
+
+    @eqx.filter_jit
+    def ratios(model, coordinates, keys):
+        def one(argument):
+            y, key = argument
+            return target.log_density(y) - model.log_density(y, draws=draws, key=key)
+
+        return jax.lax.map(one, (coordinates, keys), batch_size=64)
+
+    keys = jax.random.split(key, len(coordinates))
+    ratio = np.asarray(ratios(model, jnp.asarray(coordinates, jnp.float32), keys), float)
+    return np.where(np.isnan(ratio), np.inf, ratio)
+
+
 def check_modes(
     model: LatentModel, target: Target, *, particles: Particles | int = 5000, draws: int = 64, key
 ) -> ModeCheck:
@@ -67,18 +94,7 @@ def check_modes(
         )
     first, second = jax.random.split(key)
     found = particles if isinstance(particles, Particles) else tempered_smc(target, particles=particles, key=first)
-    coordinates = jnp.asarray(found.coordinates, jnp.float32)
-
-    @eqx.filter_jit
-    def ratios(model, coordinates, keys):
-        def one(argument):
-            y, key = argument
-            return target.log_density(y) - model.log_density(y, draws=draws, key=key)
-
-        return jax.lax.map(one, (coordinates, keys), batch_size=64)
-
-    ratio = np.asarray(ratios(model, coordinates, jax.random.split(second, len(coordinates))), float) - found.log_z
-    ratio = np.where(np.isnan(ratio), np.inf, ratio)
+    ratio = log_ratios(model, target, found.coordinates, draws=draws, key=second) - found.log_z
     evaluations = found.evaluations + len(ratio)
     missed = float(np.sum(found.weights[ratio > LOG_RATIO]))
     if missed > SHARE:

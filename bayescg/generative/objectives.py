@@ -14,16 +14,10 @@ RELEVANCE_RATE = 1e-4
 """Gamma hyperprior of each latent's precision: broad, so that the data decide."""
 
 
-def forward_bound(
-    model: LatentModel,
-    samples: Float[Array, "sample coordinate"],
-    weights: Float[Array, " sample"] | float = 1.0,
-    *,
-    key,
-) -> Float[Array, ""]:
+def forward_bound(model: LatentModel, samples: Float[Array, "sample coordinate"], *, key) -> Float[Array, ""]:
     """Upper bound on the forward divergence KL(p || q), up to a constant: E_p E_r [log r(z|y) - log q(z) - log q(y|z)].
 
-    It punishes missed modes: where p has mass and q has none it grows without limit. Weights multiply their terms.
+    It punishes missed modes: where p has mass and q has none it grows without limit.
     """
 
     def one(y, key):
@@ -31,17 +25,33 @@ def forward_bound(
         z, log_encoder = model.encoder.sample(u, key=key)
         return log_encoder - model.log_joint(y, z)
 
-    return jnp.mean(weights * jax.vmap(one)(samples, jax.random.split(key, len(samples))))
+    return jnp.mean(jax.vmap(one)(samples, jax.random.split(key, len(samples))))
 
 
-def reverse_bound(model: LatentModel, target: Target, beta: float, draws: int, *, key) -> Float[Array, ""]:
+def reverse_bound(
+    model: LatentModel, target: Target, beta: float, draws: int, *, held: bool = False, key
+) -> Float[Array, ""]:
     """Upper bound on the reverse divergence KL(q || p) less log Z (Schoeberl et al., arXiv:2002.10148, equation 12).
 
     E_q [log q(z) + log q(y|z) - log r(z|y) + beta U(y)]. It knows only what q reaches: a lost mode costs nothing.
+
+    Args:
+        model: q and r.
+        target: U.
+        beta: inverse temperature, in units of the target's.
+        draws: of q, each an evaluation.
+        held: without a slope by q(z): what remains is the mean over z of the divergence of q(y|z), which cannot make
+            a state rare because the decoder is not good there yet.
+        key: random key.
     """
 
     def one(key):
-        y, z, log_q = model.sample(key=key)
+        first, second = jax.random.split(key)
+        z, log_prior = model.sample_latent(key=first)
+        if held:
+            z, log_prior = jax.lax.stop_gradient((z, log_prior))
+        y, log_q = model.sample_given(z, key=second)
+        log_q = log_q + log_prior
         log_p = target.log_density(y, beta)
         # Outside the domain the density has no slope; this one leads back to the middle.
         log_p = jnp.where(jnp.isfinite(log_p), log_p, -1e3 - 10 * jnp.sum(model.whitening.whiten(y) ** 2))

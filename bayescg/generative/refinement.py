@@ -13,9 +13,9 @@ import numpy as np
 from bayescg.atomistic.target import Target
 from bayescg.generative.checkpoint import Checkpoint
 from bayescg.generative.flattening import Flattening
-from bayescg.generative.latent_model import LatentModel
+from bayescg.generative.latent_model import LatentModel, defended
 from bayescg.generative.objectives import forward_bound, reverse_bound
-from bayescg.generative.replay import weighted_draws
+from bayescg.generative.replay import shown, weighted_draws
 from bayescg.generative.tempering import Particles, rejuvenate
 from bayescg.generative.training import train, whole_chunks
 
@@ -41,14 +41,10 @@ class Spread(NamedTuple):
 
     Attributes:
         coordinates: shape (sample, coordinate).
-        weights: 1 / h where each sample's particle began, mean one: with them the samples are the target's.
-        flattening: h.
         evaluations: that they cost.
     """
 
     coordinates: np.ndarray
-    weights: np.ndarray
-    flattening: Flattening
     evaluations: int
 
 
@@ -67,28 +63,25 @@ class Refined(NamedTuple):
 
 
 def spread_out(
-    model: LatentModel, target: Target, particles: Particles, samples: np.ndarray, *, sweeps: int, key
+    target: Target, particles: Particles, samples: np.ndarray, factor: np.ndarray, *, sweeps: int, key
 ) -> Spread:
     """Start many particles in rare states and let them move within: a state of few samples is learnt from few.
 
     Args:
-        model: whose latents tell states apart.
         target: the density.
         particles: whose step size and widths the moves take.
         samples: of the target.
+        factor: how much more often particles start from each sample than it occurs.
         sweeps: moves of each particle, without turns of torsions, which would lead back to the common states.
         key: random key.
     """
-    flattening = Flattening(model, samples)
-    factor = flattening.factor(samples)
     start = particles._replace(coordinates=samples, weights=factor / factor.sum(), evaluations=0)
     first, second = jax.random.split(key)
     count = len(particles.weights)
     index = np.asarray(jax.random.choice(first, len(samples), (count,), p=jnp.asarray(start.weights)))
     start = start._replace(coordinates=samples[index], weights=np.full(count, 1 / count))
     moved, swept = rejuvenate(target, start, sweeps=sweeps, turns=0, key=second)
-    undone = np.tile(1 / factor[index], sweeps)
-    return Spread(swept.reshape(-1, target.dimension), undone / undone.mean(), flattening, moved.evaluations)
+    return Spread(swept.reshape(-1, target.dimension), moved.evaluations)
 
 
 def refine(
@@ -104,8 +97,9 @@ def refine(
 ) -> Refined:
     """Rounds of both divergences, each on particles and on the model's own draws by their weights.
 
-    Rare states are shown more often than they occur, in the last round with weights that undo it: its draws are to be
-    the target's own.
+    Rare states are shown more often than they occur, and q(z) learns from what is shown alone: the divergence of the
+    model's draws would make states rare again before the decoder is good there. That density of z stays in the model
+    as the defensive one; q(z) itself is then fitted to the target's own samples.
 
     Args:
         model: where to start.
@@ -119,7 +113,8 @@ def refine(
     """
     first, last, key = jax.random.split(key, 3)
     shares = [_drawn(model, target, purse, 0.05, first)[0]]
-    best, own = model, samples
+    flattening = Flattening(model, samples)
+    best, own, interrupted = model, samples, False
     for number, subkey in enumerate(jax.random.split(key, training.rounds)):
         left = purse.left() // (training.rounds - number)
         steps = min(training.refinement_steps, int(0.7 * left / training.batch))
@@ -132,7 +127,7 @@ def refine(
         first, second = jax.random.split(subkey)
         kept = store.model(f"round{number}")
         if kept is None:
-            data = _data(spread, own, last=number + 1 == training.rounds)
+            data = [shown(spread.coordinates), shown(own, flattening.factor(own))]
             done = train(
                 model,
                 partial(_both, target=target, data=data, batch=training.batch),
@@ -143,7 +138,8 @@ def refine(
             )
             if done.interrupted:
                 purse.spent += len(done.losses) * training.batch
-                return Refined(best, shares, True)
+                interrupted = True
+                break
             kept = store.keep(f"round{number}", done.model)
         purse.spent += whole_chunks(steps) * training.batch
         share, drawn = _drawn(kept, target, purse, 0.25 / (training.rounds - number), second)
@@ -154,10 +150,9 @@ def refine(
             best = model
         else:
             model = best
-    settled = _settled(best, samples, own, last)
+    settled = _settled(defended(best), samples, own, last)
     share, _ = _drawn(settled, target, purse, 0.1, jax.random.fold_in(last, 1))
-    shares.append(share)
-    return Refined(settled if share >= 0.5 * max(shares) else best, shares, False)
+    return Refined(settled if share >= 0.5 * max(shares) else best, [*shares, share], interrupted)
 
 
 def _settled(model: LatentModel, samples: np.ndarray, own: np.ndarray, key) -> LatentModel:
@@ -180,7 +175,7 @@ def _settled(model: LatentModel, samples: np.ndarray, own: np.ndarray, key) -> L
         loss,
         steps=1000,
         learning_rate=1e-3,
-        frozen=lambda m: (m.encoder, m.decoder),
+        frozen=lambda m: (m.encoder, m.decoder, m.defensive),
         description="Shares of states",
         key=key,
     )
@@ -201,25 +196,10 @@ def _drawn(model: LatentModel, target: Target, purse: Budget, part: float, key) 
     return drawn.share, drawn.coordinates
 
 
-def _data(spread: Spread, own: np.ndarray, last: bool) -> list[tuple[jax.Array, jax.Array, jax.Array]]:
-    """Samples, cumulative probabilities with which they are shown, and weights of their terms."""
-    parts = []
-    for samples, weight in ((spread.coordinates, spread.weights), (own, None)):
-        flat = weight is not None
-        shown = np.ones(len(samples)) if flat or last else spread.flattening.factor(samples)
-        weight = weight if flat and last else np.ones(len(samples))
-        parts.append(tuple(jnp.asarray(a, jnp.float32) for a in (samples, np.cumsum(shown / shown.sum()), weight)))
-    return parts
-
-
 def _both(model, *, target: Target, data: list, batch: int, key):
     """Both divergences; half of the samples of the forward one are the model's own, once there are some."""
     pick, draw, own = jax.random.split(key, 3)
-    shown, weights = [], []
-    for (samples, cumulative, weight), subkey in zip(data, jax.random.split(pick, len(data)), strict=True):
-        index = jnp.searchsorted(cumulative, jax.random.uniform(subkey, (batch // len(data),)))
-        index = jnp.minimum(index, len(samples) - 1)
-        shown.append(samples[index])
-        weights.append(weight[index])
-    forward = forward_bound(model, jnp.concatenate(shown), jnp.concatenate(weights), key=draw)
-    return forward + reverse_bound(model, target, 1.0, batch, key=own)
+    keys = jax.random.split(pick, len(data))
+    batches = [part.batch(batch // len(data), key=k) for part, k in zip(data, keys, strict=True)]
+    forward = forward_bound(model, jnp.concatenate(batches), key=draw)
+    return forward + reverse_bound(model, target, 1.0, batch, held=True, key=own)

@@ -8,11 +8,36 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
 from bayescg.atomistic.target import Target
 from bayescg.generative.latent_model import LatentModel
 
 _BATCH = 512
+
+
+class Shown(NamedTuple):
+    """Samples from which batches are drawn.
+
+    Attributes:
+        coordinates: shape (sample, coordinate).
+        cumulative: probability of each, added up.
+    """
+
+    coordinates: jax.Array
+    cumulative: jax.Array
+
+    def batch(self, size: int, *, key) -> jax.Array:
+        """So many of them, with repetitions."""
+        index = jnp.searchsorted(self.cumulative, jax.random.uniform(key, (size,)))
+        return self.coordinates[jnp.minimum(index, len(self.coordinates) - 1)]
+
+
+def shown(coordinates: Float[np.ndarray, "sample coordinate"], factor=None) -> Shown:
+    """Samples that are drawn in proportion to a factor, or equally."""
+    factor = np.ones(len(coordinates)) if factor is None else factor
+    cumulative = np.cumsum(factor / factor.sum())
+    return Shown(jnp.asarray(coordinates, jnp.float32), jnp.asarray(cumulative, jnp.float32))
 
 
 class Draws(NamedTuple):

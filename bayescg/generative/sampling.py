@@ -33,6 +33,7 @@ def sample(
     *,
     draws: int = 20_000,
     observables: Mapping[str, Observable] | None = None,
+    defensive: float = 0.1,
     key,
 ) -> xr.DataTree:
     """Draw from a model and weigh each draw by the target.
@@ -46,6 +47,7 @@ def sample(
         target: what it was made for.
         draws: number of draws, each one evaluation of the target; made in batches of 512.
         observables: name -> function of the `samples` group that returns one value (or array) for each sample.
+        defensive: share of draws with z from the model's defensive density, in which rare states are frequent; 0: none.
         key: random key.
 
     Returns:
@@ -66,7 +68,9 @@ def sample(
         raise ValueError(f"an observable is called {min(taken)!r}, which is what sample itself returns: rename it")
     if draws < 100:
         raise ValueError(f"draws is {draws}: weights of fewer than 100 draws say nothing about their own tail")
-    y, z, log_q, log_p, log_r = _draw(model, target, draws, key)
+    if not 0 <= defensive < 1:
+        raise ValueError(f"defensive is {defensive}: give a share of the draws, from 0 to less than 1")
+    y, z, log_q, log_p, log_r = _draw(model, target, draws, defensive, key)
     refuse_nan(target, y, log_p)
     raw = log_p + log_r - log_q
     if not np.any(np.isfinite(raw)):
@@ -84,6 +88,7 @@ def sample(
         )
     attrs = {
         "draws": draws,
+        "defensive_share": 0.0 if model.defensive is None else defensive,
         "effective_samples": float(1 / np.sum(weights**2)),
         "effective_share": float(1 / np.sum(weights**2) / draws),
         "pareto_k": k,
@@ -177,13 +182,13 @@ def pareto_k(log_weights: Float[np.ndarray, " sample"]) -> float:
         return float(array_stats.psislw(-floor)[1])
 
 
-def _draw(model: LatentModel, target: Target, draws: int, key):
+def _draw(model: LatentModel, target: Target, draws: int, defensive: float, key):
     """Draws in single precision, which the networks have; the target's density in double."""
 
     @eqx.filter_jit
     def batch(model, keys):
         def one(key):
-            y, z, log_q = model.sample(key=key)
+            y, z, log_q = model.sample(defensive=defensive, key=key)
             return y, z, log_q, model.log_encoder(z, y)
 
         return jax.vmap(one)(keys)

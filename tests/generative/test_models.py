@@ -11,7 +11,7 @@ import pytest
 from bayescg._runtime import double_precision
 from bayescg.atomistic import gaussian_mixture
 from bayescg.generative.coordinates import Whitening, whitening_of_samples
-from bayescg.generative.latent_model import LatentModel, build_model, strengthened
+from bayescg.generative.latent_model import LatentModel, build_model, defended, strengthened
 from bayescg.generative.networks import WELL
 from bayescg.generative.splines import Coupling, latent_flow
 
@@ -151,7 +151,8 @@ def test_stronger_networks_begin_with_the_same_densities(periodic):
     weak = random_model(periodic, decoder="gaussian", flexible_prior=False, latents=2)
     strong = strengthened(weak, key=jax.random.key(9))
     assert strong.prior is not None
-    assert json.loads(strong.settings) == {"latents": 2, "decoder": "spline", "flexible_prior": True}
+    made = {"latents": 2, "decoder": "spline", "flexible_prior": True, "defensive": False}
+    assert json.loads(strong.settings) == made
     y, z, _ = jax.jit(jax.vmap(lambda k: weak.sample(key=k)))(jax.random.split(jax.random.key(1), 500))
     for name in ("log_decoder", "log_joint"):
         first, second = (jax.jit(jax.vmap(getattr(m, name)))(y, z) for m in (weak, strong))
@@ -161,10 +162,27 @@ def test_stronger_networks_begin_with_the_same_densities(periodic):
     assert np.abs(jax.jit(jax.vmap(moved.log_joint))(y, z) - first).max() > 0.1
 
 
+def test_defensive_draws():
+    """z is drawn from the stated mixture: means of density ratios over its draws are one; without a share, from q."""
+    model = defended(random_model([False, True], decoder="gaussian", flexible_prior=True, latents=2))
+    model = disturbed(model, 0.5, seed=1)
+    keys = jax.random.split(jax.random.key(0), 20_000)
+    y, z, log_mixed = jax.jit(jax.vmap(lambda k: model.sample(defensive=0.3, key=k)))(keys)
+    log_latent = np.asarray(log_mixed - jax.jit(jax.vmap(model.log_decoder))(y, z), float)
+    for density in (model.prior.log_density, model.defensive.log_density):
+        ratio = np.exp(np.asarray(jax.jit(jax.vmap(density))(z), float) - log_latent)
+        assert ratio.std() > 0.1
+        assert ratio.mean() == pytest.approx(1.0, abs=4 * ratio.std() / np.sqrt(len(z)))
+    y, z, log_plain = jax.jit(jax.vmap(lambda k: model.sample(key=k)))(keys[:100])
+    # Narrow Gaussians in single precision.
+    np.testing.assert_allclose(log_plain, jax.jit(jax.vmap(model.log_joint))(y, z), atol=1e-3)
+
+
 @pytest.mark.parametrize(("decoder", "flexible_prior"), [("gaussian", False), ("spline", True)])
 def test_files(tmp_path, decoder, flexible_prior):
     """What comes back is the same to the last bit, with its whitening and report."""
     model = random_model([False, True], decoder=decoder, flexible_prior=flexible_prior)
+    model = disturbed(defended(model), 0.2, seed=2) if flexible_prior else model
     model = model.with_report({"evaluations": 7, "information": [0.5]})
     path = model.save(tmp_path / "folder" / "model.eqx")
     back = LatentModel.load(path)

@@ -1,17 +1,21 @@
 """Rare states: seen more often, moved within, and weighed back."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from bayescg.atomistic import LogDensity
-from bayescg.generative.flattening import Flattening
+from bayescg.generative.flattening import Flattening, missed_more_often
+from bayescg.generative.latent_model import trainable
 from bayescg.generative.moves import move_cost
-from bayescg.generative.refinement import _data, spread_out
+from bayescg.generative.objectives import reverse_bound
+from bayescg.generative.refinement import spread_out
+from bayescg.generative.replay import shown
 from bayescg.generative.tempering import Particles, rejuvenate
 
-from .models import written
+from .models import random_model, written
 
 RARE, SHARP, WIDTH = 0.1, 12.0, 0.5
 """Share of the well at half a turn; of both, the concentration; width of the stiff coordinate."""
@@ -90,13 +94,17 @@ def check_within(y, independent: int) -> None:
 def spread():
     """Of particles with few in the rare well."""
     samples = drawn(4000)
-    return samples, spread_out(model(), TARGET, particles(samples[::2]), samples, sweeps=4, key=jax.random.key(1))
+    factor = np.where(rare(samples), 4.0, 1.0)
+    return (
+        samples,
+        factor,
+        spread_out(TARGET, particles(samples[::2]), samples, factor, sweeps=4, key=jax.random.key(1)),
+    )
 
 
 def test_rare_states_are_spread_out(spread):
-    """More particles there, as many as h says; within a well they are the target's; no move leads back."""
-    samples, found = spread
-    factor = found.flattening.factor(samples)
+    """More particles there, as many as the factor says; within a well they are the target's; no move leads back."""
+    samples, factor, found = spread
     expected = factor[rare(samples)].sum() / factor.sum()
     assert expected > 2 * RARE
     by_sweep = rare(found.coordinates).reshape(4, 2000)
@@ -109,22 +117,34 @@ def test_rare_states_are_spread_out(spread):
     assert not np.allclose(found.coordinates[:2000], last)
 
 
-@pytest.mark.parametrize("last", [False, True])
-def test_the_last_round_weighs_them_back(spread, last):
-    """What is shown of each well, times its weight: in the last round the target's share, before it more."""
-    samples, found = spread
-    for known, (coordinates, cumulative, weight) in zip(
-        (found.coordinates, samples), _data(found, samples, last=last), strict=True
-    ):
-        np.testing.assert_allclose(coordinates, known, atol=1e-6)
-        shown = np.diff(np.asarray(cumulative, float), prepend=0.0)
-        assert shown.sum() == pytest.approx(1.0, abs=1e-4)
-        counted, there = shown * np.asarray(weight, float), rare(known)
-        share = counted[there].sum() / counted.sum()
-        if last:
-            # Four sweeps of a particle are one sample of which well it is.
-            error = 2 * np.sqrt(np.sum((counted / counted.sum() * (there - share)) ** 2))
-            assert share == pytest.approx(RARE, abs=4 * error)
-            assert error < 0.015
-        else:
-            assert share > 2 * RARE
+def test_samples_are_shown_in_proportion():
+    """Batches hold each sample as often as its factor says."""
+    factor = np.array([1.0, 0.0, 3.0])
+    batch = np.asarray(shown(np.arange(3.0)[:, None], factor).batch(40_000, key=jax.random.key(0)))[:, 0]
+    share = np.bincount(batch.astype(int), minlength=3) / 40_000
+    np.testing.assert_allclose(share, factor / 4, atol=4 * np.sqrt(3 / 16 / 40_000))
+    equal = np.asarray(shown(np.arange(3.0)[:, None]).batch(40_000, key=jax.random.key(1)))[:, 0]
+    np.testing.assert_allclose(np.bincount(equal.astype(int)) / 40_000, 1 / 3, atol=0.01)
+
+
+def test_what_a_model_misses_is_shown_more_often():
+    """As the root of p / q about the typical sample, a hundred times at most; where q gives no number, too."""
+    ratio = np.array([-1.0, 0.0, 1.0, 4.0, 30.0, np.inf])
+    exact = np.exp(0.5 * (ratio - 1.0))
+    np.testing.assert_allclose(missed_more_often(ratio), np.minimum(exact, 100.0))
+
+
+def test_held_density_of_latents():
+    """With q(z) held the bound has the same value, no slope by q(z), and the slope of the decoder given z."""
+    strong = random_model(PERIODIC, decoder="gaussian", flexible_prior=True, latents=2)
+    weights, rest = eqx.partition(strong, trainable(strong))
+
+    def bound(weights, held):
+        return reverse_bound(eqx.combine(weights, rest), TARGET, 1.0, 64, held=held, key=jax.random.key(5))
+
+    value, slope = jax.value_and_grad(bound)(weights, True)
+    free_value, free_slope = jax.value_and_grad(bound)(weights, False)
+    assert value == pytest.approx(float(free_value), rel=1e-6)
+    assert all(not np.any(np.asarray(leaf)) for leaf in jax.tree.leaves(slope.prior))
+    assert any(np.any(np.asarray(leaf)) for leaf in jax.tree.leaves(free_slope.prior))
+    assert any(np.any(np.asarray(leaf)) for leaf in jax.tree.leaves(slope.decoder))

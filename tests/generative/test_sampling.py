@@ -132,6 +132,8 @@ def test_what_does_not_belong_together_is_refused():
         sample(model, bimodal(), key=jax.random.key(0))
     with pytest.raises(ValueError, match="draws is 50"):
         sample(bimodal_model(), bimodal(), draws=50, key=jax.random.key(0))
+    with pytest.raises(ValueError, match=r"defensive is 1\.0"):
+        sample(bimodal_model(), bimodal(), defensive=1.0, key=jax.random.key(0))
     with pytest.raises(ValueError, match=r"shape \(5, 2\); the model takes \(frame, 3\)"):
         encode(model, np.zeros((5, 2)))
     with pytest.raises(ValueError, match="positions need the molecule's target"):
