@@ -54,8 +54,12 @@ class Gaussian(NamedTuple):
 
 
 def shrunk(covariance: Float[np.ndarray, "y y"], samples: float) -> Float[np.ndarray, "y y"]:
-    """A covariance that so many samples gave, pulled towards its diagonal so that its inverse exists."""
-    part = len(covariance) / (len(covariance) + samples)
+    """A covariance that so many samples gave, pulled towards its diagonal so that its inverse exists.
+
+    Hardly at all once there are a few samples for each coordinate: what is stiff lies seldom along the axes, and a
+    diagonal does not know of it.
+    """
+    part = min(1.0, 0.5 * (len(covariance) / samples) ** 2)
     return (1 - part) * covariance + part * np.diag(np.diagonal(covariance))
 
 

@@ -204,14 +204,15 @@ def metric_of(y: np.ndarray, weights: np.ndarray, gradients: np.ndarray) -> np.n
     """
     effective = 1 / np.sum(weights**2)
     centered = y - weights @ y
-    spread = shrunk((centered * weights[:, None]).T @ centered, effective)
+    spread = (centered * weights[:, None]).T @ centered
     # Heavy tails of the forces (overlapping atoms) would make single particles decide.
     limit = 5 * np.sqrt(weights @ np.minimum(gradients**2, 25 * np.median(gradients**2, axis=0) + 1e-300)) + 1e-300
     bounded = np.clip(gradients, -limit, limit)
     stiffness = shrunk((bounded * weights[:, None]).T @ bounded, effective)
     scale = np.trace(spread) / len(spread)
     factor = cholesky(stiffness + 1e-10 / max(scale, 1e-300) * np.eye(len(spread)), lower=True)
-    values, vectors = np.linalg.eigh(factor.T @ spread @ factor)
+    # Where the stiffness is one, the covariance is nearest to a diagonal matrix: there it is regularized.
+    values, vectors = np.linalg.eigh(shrunk(factor.T @ spread @ factor, effective))
     root = solve_triangular(factor, vectors, lower=True, trans=1) * np.maximum(values, 1e-12) ** 0.25
     metric = root @ root.T
     return (metric + metric.T) / 2
