@@ -44,7 +44,7 @@ def covariance(
     for label, where, _ in _parameters(kernel):
         value = values[label]
         kernel = eqx.tree_at(where, kernel, value**2 if label.startswith("amplitude") else value)
-    return kernel.cross_covariance(left, right)
+    return jnp.asarray(kernel.cross_covariance(left, right))
 
 
 def kernel_name(kernel: gpjax.kernels.AbstractKernel) -> str | None:

@@ -63,14 +63,15 @@ def _check_prior(name: str, prior: object, domain: tuple[float, float] | None) -
         raise ValueError(f"{name!r} cannot name a parameter of a mean: use an identifier that starts otherwise")
     if not isinstance(prior, Distribution):
         raise ValueError(f"the prior of {name} must be a NumPyro distribution such as LogNormal(0, 1); got {prior!r}")
-    if prior.batch_shape or prior.event_shape or prior.support.is_discrete:
+    support = prior.support
+    if support is None or prior.batch_shape or prior.event_shape or support.is_discrete:
         raise ValueError(f"the prior of {name} must be that of one real number; got shape {prior.shape()}, {prior}")
     if domain is None:
         return
     low, high = domain
     # An open interval of the domain may have a closed support: its border has no probability.
     outside = [low - 1e-6 * max(1.0, abs(low)), high + 1e-6 * max(1.0, abs(high))]
-    if any(jnp.isfinite(v) and bool(prior.support(jnp.asarray(v))) for v in outside):
+    if any(jnp.isfinite(v) and bool(support(jnp.asarray(v))) for v in outside):
         raise ValueError(
             f"the prior of {name} reaches outside ({low:g}, {high:g}), where the mean has no meaning: use LogNormal, "
             "HalfNormal, Uniform or TruncatedNormal"

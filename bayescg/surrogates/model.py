@@ -58,7 +58,7 @@ class PhysicsGuidedGP:
         for name, prior in self.priors.items():
             if not isinstance(prior, Distribution):
                 raise ValueError(f"the prior of {name} must be a NumPyro distribution; got {prior!r}")
-            if bool(jnp.any(prior.support(jnp.full(prior.shape(), -1e-6)))):
+            if prior.support is None or bool(jnp.any(prior.support(jnp.full(prior.shape(), -1e-6)))):
                 raise ValueError(f"the prior of {name} allows negative values: use LogNormal or HalfNormal")
 
 
