@@ -92,7 +92,7 @@ def fit_classifier(
         The classifier.
     """
     classes = int(label.max()) + 1
-    data = padded(features, np.zeros(len(features)), inputs)
+    data = padded(features, np.zeros(len(features)), inputs, np.ones(len(features), bool))
     hot = jnp.asarray(np.eye(classes)[label])
 
     def objective(z):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import equinox as eqx
 import gpjax
 import jax
 import jax.numpy as jnp
@@ -55,6 +56,7 @@ def fit_model(
     wells = {k: find_wells(coordinates[:, k]) if columns[k].periodic else one for k in learned}
     mixed = [k for k in learned if len(wells[k].centers) > 1]
     known = np.arange(matrix.shape[1]) < features.begin(0)
+    every = np.ones(len(matrix), bool)
     mixtures, processes, chosen = [], [], []
     with progress("Gaussian processes", len(learned)) as advance:
         for k in (*mixed, *_order(columns, features, [k for k in learned if k not in mixed])):
@@ -66,7 +68,8 @@ def fit_model(
                 )
             else:
                 center = float(features.center[k])
-                processes.append(_process(columns[k], center, table, coordinates[:, k], bases, kernel, method, fold))
+                given = (columns[k], center, table, coordinates[:, k], every, bases)
+                processes.append(_process(*given, kernel=kernel, method=method, key=fold))
                 chosen.append(k)
             known[features.begin(k) : features.begin(k + 1)] = True
             advance(1)
@@ -87,7 +90,7 @@ def _mixture(k, column, wells: Wells, table, values, bases, kernel, method, key)
     inputs = _class_inputs(table, hot, bases)
     classifier = fit_classifier(table, label, inputs, kernel=kernel)
     processes = tuple(
-        _process(column, c, table[label == w], values[label == w], bases, kernel, method, jax.random.fold_in(key, w))
+        _process(column, c, table, values, label == w, bases, kernel=kernel, method=method, key=jax.random.fold_in(key, w))
         for w, c in enumerate(wells.centers)
     )
     return Mixture(k, classifier, processes)
@@ -105,24 +108,24 @@ def _class_inputs(table, hot, bases) -> Inputs:
     return Inputs(merged(linear, len(linear[0])), merged(smooth, len(smooth[0])))
 
 
-def _process(column: Column, center: float, table, values, bases, kernel, method, key) -> Regression:
+def _process(column: Column, center: float, table, values, rows, bases, *, kernel, method, key) -> Regression:
     """The process of one coordinate in one well; on the circle, values are taken at their image next to the mean."""
     target = values if not column.periodic else center + _wrapped(values - center)
-    size = max(float(target.std()), 1e-9)
+    size = max(float(target[rows].std()), 1e-9)
+    turning = column.periodic and size > _WRAPPED
     fitted = None
-    for _ in range(_ROUNDS if column.periodic and size > _WRAPPED else 1):
-        inputs = choose_inputs(table, (target - target.mean()) / size, bases)
-        fitted = fit_regression(table, target, inputs, kernel=kernel, method=method, key=key)
-        if column.periodic and size > _WRAPPED:
-            means = _means(fitted, table)
+    for _ in range(_ROUNDS if turning else 1):
+        inputs = choose_inputs(table[rows], (target[rows] - target[rows].mean()) / size, bases)
+        fitted = fit_regression(table, target, inputs, rows=rows, kernel=kernel, method=method, key=key)
+        if turning:
+            means = np.asarray(_means(fitted, jnp.asarray(table)))
             target = means + _wrapped(values - means)
-    if not column.periodic or size <= _WRAPPED:
-        return fitted
-    return _widened(fitted, _wrapped(values - _means(fitted, table)))
+    return _widened(fitted, (target - means)[rows]) if turning else fitted
 
 
-def _means(fitted: Regression, table) -> np.ndarray:
-    return np.asarray(jax.jit(jax.vmap(lambda f: fitted.predict(f)[0]))(jnp.asarray(table)))
+@eqx.filter_jit
+def _means(fitted: Regression, table):
+    return jax.vmap(lambda features: fitted.predict(features)[0])(table)
 
 
 def _widened(fitted: Regression, rest: np.ndarray) -> Regression:
@@ -136,8 +139,6 @@ def _widened(fitted: Regression, rest: np.ndarray) -> Regression:
     widest = WIDEST**2 / float(fitted.scale) ** 2 / float(fitted.inflation)
     if noise <= float(fitted.noise):
         return fitted
-    import equinox as eqx
-
     return eqx.tree_at(lambda f: f.noise, fitted, np.asarray(min(noise, widest)))
 
 

@@ -96,6 +96,7 @@ class RegressionData(NamedTuple):
     smooth: Float[Array, "row smooth"]
     inducing: Float[Array, "inducing smooth"]
     used: Bool[Array, " inducing"]
+    seen: Float[Array, " row"]
 
 
 def choose_inputs(
@@ -140,6 +141,7 @@ def fit_regression(
     target: Float[np.ndarray, " row"],
     inputs: Inputs,
     *,
+    rows: Bool[np.ndarray, " row"],
     kernel: gpjax.kernels.AbstractKernel,
     method: str,
     key,
@@ -150,6 +152,7 @@ def fit_regression(
         features: standardized; the first is zero.
         target: the output.
         inputs: which features.
+        rows: which rows to learn from; all of them are passed, so that programs for any choice are the same.
         kernel: GPJax kernel of the smooth part, of unit lengthscale and variance.
         method: "laplace" or "nuts".
         key: random key.
@@ -157,12 +160,11 @@ def fit_regression(
     Returns:
         The process.
     """
-    center, scale = float(np.mean(target)), float(np.std(target)) or 1.0
-    standardized = (target - center) / scale
-    every = padded(features, standardized, inputs)
-    flat = bool(np.all(inputs.linear == 0))
-    rows = np.unique(np.linspace(0, len(target) - 1, min(len(target), _ROWS)).astype(int))
-    some = every._replace(target=every.target[rows], linear=every.linear[rows], smooth=every.smooth[rows])
+    center, scale = float(np.mean(target[rows])), float(np.std(target[rows])) or 1.0
+    every = padded(features, (target - center) / scale, inputs, rows)
+    flat, count = bool(np.all(inputs.linear == 0)), int(rows.sum())
+    stride = np.flatnonzero(rows)[:: -(-count // _ROWS)] if count > _ROWS else np.flatnonzero(rows)
+    some = every if len(target) <= _ROWS else _short(every, stride)
     if flat:
         # Nothing to learn but the noise: the mode is known, and so is its curvature.
         mode, draws = np.concatenate([_MEDIANS[:2], [0.0], np.full(SMOOTH, _LENGTH[0])]), None
@@ -172,7 +174,7 @@ def fit_regression(
     weights, quadratic, prior, noise = (np.asarray(v) for v in _posterior(kernel, every, jnp.asarray(mode)))
     # The noise of n values, known to a chi-square of n - 1 degrees, is E[s^2] = s^2 (n - 1) / (n - 3).
     inflation = (
-        max(len(target) - 1, 3) / max(len(target) - 3, 1)
+        max(count - 1, 3) / max(count - 3, 1)
         if draws is None
         else float(_inflation(kernel, some, jnp.asarray(mode), jnp.asarray(draws)))
     )
@@ -183,14 +185,27 @@ def fit_regression(
 
 
 def padded(
-    features: Float[np.ndarray, "row feature"], target: Float[np.ndarray, " row"], inputs: Inputs
+    features: Float[np.ndarray, "row feature"],
+    target: Float[np.ndarray, " row"],
+    inputs: Inputs,
+    rows: Bool[np.ndarray, " row"],
 ) -> RegressionData:
     """The inputs of one output, with inducing inputs far from each other."""
     smooth, inducing = features[:, inputs.smooth], np.zeros((INDUCING, SMOOTH))
-    spread = _spread_out(smooth, INDUCING) if np.any(inputs.smooth != 0) else np.zeros(0, int)
-    inducing[: len(spread)] = smooth[spread]
+    spread = smooth[rows][_spread_out(smooth[rows], INDUCING)] if np.any(inputs.smooth != 0) else inducing[:0]
+    inducing[: len(spread)] = spread
     used = np.arange(INDUCING) < len(spread)
-    return RegressionData(*map(jnp.asarray, (target, features[:, inputs.linear], smooth, inducing, used)))
+    arrays = (np.where(rows, target, 0.0), features[:, inputs.linear], smooth, inducing, used, rows.astype(float))
+    return RegressionData(*map(jnp.asarray, arrays))
+
+
+def _short(data: RegressionData, chosen: Int[np.ndarray, " row"]) -> RegressionData:
+    """At most `_ROWS` rows, filled up with ones that do not count."""
+    index = np.concatenate([chosen, np.zeros(_ROWS - len(chosen), int)])
+    seen = jnp.asarray((np.arange(_ROWS) < len(chosen)).astype(float))
+    return data._replace(
+        target=data.target[index] * seen, linear=data.linear[index], smooth=data.smooth[index], seen=seen
+    )
 
 
 def _spread_out(points: np.ndarray, count: int) -> np.ndarray:
@@ -228,11 +243,11 @@ def _minus_log_posterior(kernel, data: RegressionData, z):
     """Of the logarithms z of (a, b, noise, lengthscales)."""
     phi, left = weight_features(kernel, data, z)
     noise = jnp.exp(2 * z[2]) + left
-    precision = jnp.eye(phi.shape[1]) + (phi.T / noise) @ phi
-    factor = jnp.linalg.cholesky(precision)
-    projected = jax.scipy.linalg.solve_triangular(factor, phi.T @ (data.target / noise), lower=True)
-    fit = jnp.sum(data.target**2 / noise) - jnp.sum(projected**2)
-    volume = jnp.sum(jnp.log(noise)) + 2 * jnp.sum(jnp.log(jnp.diagonal(factor)))
+    share = data.seen / noise
+    factor = jnp.linalg.cholesky(jnp.eye(phi.shape[1]) + (phi.T * share) @ phi)
+    projected = jax.scipy.linalg.solve_triangular(factor, phi.T @ (data.target * share), lower=True)
+    fit = jnp.sum(data.target**2 * share) - jnp.sum(projected**2)
+    volume = jnp.sum(data.seen * jnp.log(noise)) + 2 * jnp.sum(jnp.log(jnp.diagonal(factor)))
     prior = jnp.sum(((z[:3] - _MEDIANS) / _WIDTHS) ** 2) + jnp.sum(((z[3:] - _LENGTH[0]) / _LENGTH[1]) ** 2)
     return 0.5 * (fit + volume + prior)
 
@@ -242,9 +257,12 @@ def _value_and_gradient(kernel, data, z):
     return jax.value_and_grad(partial(_minus_log_posterior, kernel, data))(z)
 
 
-@eqx.filter_jit
-def _hessian(kernel, data, z):
-    return jax.hessian(partial(_minus_log_posterior, kernel, data))(z)
+def _curvature(kernel, data, z, step: float = 1e-3) -> np.ndarray:
+    """Hessian by differences of exact gradients: second derivatives would take longer to compile than to use."""
+    slopes = [[np.asarray(_value_and_gradient(kernel, data, jnp.asarray(z + s * e))[1]) for s in (step, -step)]
+              for e in np.eye(len(z))]
+    rows = np.array([(up - down) / (2 * step) for up, down in slopes])
+    return 0.5 * (rows + rows.T)
 
 
 def _mode(kernel, data: RegressionData) -> np.ndarray:
@@ -260,8 +278,7 @@ def _mode(kernel, data: RegressionData) -> np.ndarray:
 
 
 def _hyper_draws(kernel, data: RegressionData, mode: np.ndarray, method: str, key) -> np.ndarray:
-    curvature = np.asarray(_hessian(kernel, data, jnp.asarray(mode)))
-    values, vectors = np.linalg.eigh(0.5 * (curvature + curvature.T))
+    values, vectors = np.linalg.eigh(_curvature(kernel, data, mode))
     # A direction that is flat or at a bound has no narrower posterior than its prior.
     spread = vectors / np.sqrt(np.maximum(values, 0.5))
     if method == "nuts":
@@ -293,9 +310,9 @@ def _nuts(kernel, data: RegressionData, mode: np.ndarray, spread: np.ndarray, ke
 def _posterior(kernel, data: RegressionData, z):
     """Weights of u, the quadratic form of the mean's variance, the prior variance of the smooth part, the noise."""
     phi, left = weight_features(kernel, data, z)
-    noise = jnp.exp(2 * z[2]) + left
-    covariance = jnp.linalg.inv(jnp.eye(phi.shape[1]) + (phi.T / noise) @ phi)
-    mean = covariance @ (phi.T @ (data.target / noise))
+    share = data.seen / (jnp.exp(2 * z[2]) + left)
+    covariance = jnp.linalg.inv(jnp.eye(phi.shape[1]) + (phi.T * share) @ phi)
+    mean = covariance @ (phi.T @ (data.target * share))
     a, b, inverse = jnp.exp(z[0]), jnp.exp(z[1]), inverse_factor(kernel, data, jnp.exp(z[3:]))
     count = 1 + data.linear.shape[1]
     size = phi.shape[1]
@@ -319,4 +336,5 @@ def _inflation(kernel, data: RegressionData, mode, draws):
 
     _, at_mode = moments(mode)
     means, variances = jax.lax.map(moments, draws)
-    return jnp.mean((variances.mean(axis=0) + means.var(axis=0)) / at_mode)
+    ratio = (variances.mean(axis=0) + means.var(axis=0)) / at_mode
+    return jnp.sum(data.seen * ratio) / jnp.sum(data.seen)

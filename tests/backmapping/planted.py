@@ -89,8 +89,8 @@ def placed(a, b, c, length, angle, torsion):
     toward = c - b
     side = toward - np.sum(toward * axis, axis=-1, keepdims=True) * axis
     side /= np.linalg.norm(side, axis=-1, keepdims=True)
-    # Looking from a to b, the dihedral goes clockwise from the side of c.
-    turned = np.cross(axis, side)
+    # Looking from a to b, the dihedral goes counterclockwise from the side of c.
+    turned = np.cross(side, axis)
     across = np.cos(torsion)[..., None] * side + np.sin(torsion)[..., None] * turned
     return a + length[..., None] * (np.cos(angle)[..., None] * axis + np.sin(angle)[..., None] * across)
 
