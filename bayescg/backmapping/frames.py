@@ -136,7 +136,7 @@ def _arrays(gaussian: Gaussian) -> Gaussian:
 def _tempered(frame: Frame, y, draws: int, method: str, missed: bool, tempering: Tempering, key) -> _Pool:
     pilot, *keys, last = jax.random.split(key, tempering.replicates + 2)
     legs = (0,) if method == "gp" else frame.legs
-    stages, _ = adapt(frame, y, legs=legs, share=tempering.share, moves=tempering.moves, key=pilot)
+    stages, cost = adapt(frame, y, legs=legs, share=tempering.share, moves=tempering.moves, key=pilot)
     runs = []
     for subkey in keys:
         begin, go = jax.random.split(subkey)
@@ -149,7 +149,7 @@ def _tempered(frame: Frame, y, draws: int, method: str, missed: bool, tempering:
     # Between ancestors, and between runs: the larger of the two estimates of one variance.
     inside = max(1 / effective_lineages(weights, lineage) - 1 / len(states), 0.0)
     between = np.var(np.exp(each - each.max()), ddof=1) / np.mean(np.exp(each - each.max())) ** 2 / len(each)
-    evaluations, acceptance = sum(r.evaluations for r in runs), float(np.mean([r.acceptance for r in runs]))
+    evaluations, acceptance = cost + sum(r.evaluations for r in runs), float(np.mean([r.acceptance for r in runs]))
     if method == "nuts":
         chains = nuts(frame, states, stages[-1], steps=-(-draws // len(states)), key=last)
         steps = len(chains.y)

@@ -63,10 +63,10 @@ def sample(
     Returns:
         Dataset with `positions` (draw, frame, atom, xyz) [nm]; `log_weight` (draw, frame), normalized over the draws of
         a CG configuration; `energy` (draw, frame) [kJ/mol], or in kT if no temperature is known; and for each CG
-        configuration `log_z`, `log_z_error`, `ess` (of the draws returned), `ess_run`, `acceptance`, `evaluations`,
-        `reliable`. `log_z` is ln int exp(-beta U) delta(M x - X) dx, lengths in nm; NaN for "gp". If the ensemble has
-        draws, its draws follow each other in `draw`, the coordinate `of_ensemble_draw` tells them apart, and what
-        belongs to a CG configuration has the dims (ensemble_draw, frame).
+        configuration `log_z`, `log_z_error`, `ess` (of the draws returned), `ess_run`, `acceptance`, `evaluations` (of
+        the energy, the pilot's among them), `reliable`. `log_z` is ln int exp(-beta U) delta(M x - X) dx, lengths in
+        nm; NaN for "gp". If the ensemble has draws, its draws follow each other in `draw`, the coordinate
+        `of_ensemble_draw` tells them apart, and what belongs to a CG configuration has the dims (ensemble_draw, frame).
 
     Raises:
         ValueError: if ensemble, map and target do not fit together, no atoms can belong to a frame's beads, or the

@@ -108,8 +108,8 @@ def _advance(frame: Frame, leg: int, moves: int, state, temperature, parameters,
 
 def adapt(
     frame: Frame, y: np.ndarray, *, legs: tuple[int, ...], share: float, moves: int, key
-) -> tuple[list[Stage], np.ndarray]:
-    """The pilot: temperatures, step sizes and mass matrices, and its particles at the target.
+) -> tuple[list[Stage], int]:
+    """The pilot: temperatures, step sizes and mass matrices, and how many evaluations of the target they cost.
 
     Args:
         frame: what is sampled.
@@ -122,7 +122,7 @@ def adapt(
     Raises:
         ValueError: if no particle has a finite density at the next part of the path.
     """
-    stages, step = [], 0.3
+    stages, step, evaluations = [], 0.3, 0
     for leg in legs:
         value, below, ratio = map(np.asarray, slopes(frame, leg, jnp.asarray(y)))
         temperature = 0.0
@@ -145,12 +145,14 @@ def adapt(
                     frame, leg, moves, state, jnp.asarray(temperature), _parameters(stage, len(y), subkey), subkey
                 )
                 y, weights = np.asarray(state.particles), np.full(len(y), 1 / len(y))
+                evaluations += _cost(stage, moves, len(y))
                 step = adapted_step(step, float(rate))
                 if abs(float(rate) - _ACCEPTANCE) < 0.1 or (float(rate) > _ACCEPTANCE and step == _WIDEST):
                     break
             stages.append(stage._replace(step=step, leapfrogs=_leapfrogs(step)))
             value, below, ratio = map(np.asarray, slopes(frame, leg, jnp.asarray(y)))
-    return stages, y
+            evaluations += len(y) if leg == 1 else 0
+    return stages, evaluations
 
 
 def run(frame: Frame, stages: list[Stage], y: np.ndarray, *, moves: int, key) -> Particles:
@@ -186,7 +188,7 @@ def run(frame: Frame, stages: list[Stage], y: np.ndarray, *, moves: int, key) ->
             )
             log_z += float(increment)
             ancestors = ancestors[np.asarray(parents)]
-            evaluations += count * (moves * stage.leapfrogs + 2) if leg == 1 else 0
+            evaluations += _cost(stage, moves, count)
         y = np.asarray(state.particles)
     return Particles(y, ancestors, log_z, float(rate), evaluations)
 
@@ -221,6 +223,11 @@ def metric_of(y: np.ndarray, weights: np.ndarray, gradients: np.ndarray) -> np.n
 def adapted_step(step: float, acceptance: float, gain: float = 1.5) -> float:
     """A step size that brings the acceptance nearer to its aim."""
     return float(np.clip(step * np.exp(gain * (acceptance - _ACCEPTANCE)), 1e-4, _WIDEST))
+
+
+def _cost(stage: Stage, moves: int, count: int) -> int:
+    """Evaluations of the target: one to begin with, one a leapfrog step, one to weigh; none on the way to the guide."""
+    return count * (moves * stage.leapfrogs + 2) if stage.leg == 1 else 0
 
 
 def _leapfrogs(step: float) -> int:
@@ -263,13 +270,14 @@ def spread_at_guide(frame: Frame, y: np.ndarray, *, sweeps: int = 12, moves: int
         moves: trajectories in each.
         key: random key.
     """
+    # The leg to the guide of a path that begins with the guide: the target is not asked.
     step, zero = 0.1, jnp.asarray(0.0)
     for _ in range(sweeps):
         key, subkey = jax.random.split(key)
         uniform = np.full(len(y), 1 / len(y))
-        metric = metric_of(y, uniform, np.asarray(slopes(frame, 1, jnp.asarray(y))[1]))
-        stage = Stage(1, 0.0, step, _leapfrogs(step), metric)
+        metric = metric_of(y, uniform, np.asarray(slopes(frame, 0, jnp.asarray(y))[1]))
+        stage = Stage(0, 0.0, step, _leapfrogs(step), metric)
         state = tempered.TemperedSMCState(jnp.asarray(y), jnp.asarray(uniform), zero)
-        state, _, _, rate = _advance(frame, 1, moves, state, zero, _parameters(stage, len(y), subkey), subkey)
+        state, _, _, rate = _advance(frame, 0, moves, state, zero, _parameters(stage, len(y), subkey), subkey)
         y, step = np.asarray(state.particles), adapted_step(step, float(rate))
     return y

@@ -86,8 +86,8 @@ def error_bars(repeats: int = 200) -> None:
         print(
             f"{name}: {repeats} runs of 4 x 100 particles, Z / exact = {ratio.mean():.3f} +- "
             f"{ratio.std() / np.sqrt(repeats):.3f}, sd of ln Z {error.std():.3f}, reported "
-            f"{data['log_z_error'].values.mean():.3f}, rms z {np.sqrt(np.mean(z**2)):.2f}, largest {np.abs(z).max():.1f}; "
-            f"means: rms z from `ess` {np.sqrt(np.mean(white**2)):.2f}, worst coordinate "
+            f"{data['log_z_error'].values.mean():.3f}, rms z {np.sqrt(np.mean(z**2)):.2f}, largest "
+            f"{np.abs(z).max():.1f}; means: rms z from `ess` {np.sqrt(np.mean(white**2)):.2f}, worst coordinate "
             f"{np.sqrt(np.mean(white**2, axis=0).max()):.2f} (ess {data['ess'].values.mean():.0f})",
             flush=True,
         )
