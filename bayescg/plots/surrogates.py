@@ -56,14 +56,12 @@ def surrogate(
         above, below = axes[:, 0]
         _unsampled(above, x, found["outside"].values, label="no data fitted")
         _unsampled(below, x, found["outside"].values)
-        bands = {}
         for part, color, label in (
             ("observation", look.OUTER, "new data, 95 %"),
             ("latent", look.INNER, "curve, 95 %"),
         ):
-            bands[part] = found["band"].sel(part=part, level=_LEVEL).transpose("bound", "point").values
-            above.fill_between(x, *bands[part], color=color, lw=0, label=label)
-        curves = [*bands["observation"]]
+            low, high = found["band"].sel(part=part, level=_LEVEL).transpose("bound", "point").values
+            above.fill_between(x, low, high, color=color, lw=0, label=label)
         above.plot(x, found["mean"].sel(part="latent"), color=look.MODEL, label="mean curve", zorder=3)
         above.plot(x, found["mean"].sel(part="physics"), color=look.REFERENCE, ls="--", label="the law", zorder=3)
         if reference is not None:
@@ -79,7 +77,7 @@ def surrogate(
         below.set_ylabel(look.label("discrepancy", unit))
         below.set_xlabel(look.label(names[number].replace("_", " "), units[number]))
         below.set_xlim(x[0], x[-1])
-        look.legend(above, np.stack(curves), x)
+        figure.legend(loc="outside upper center", ncols=3)
     return figure
 
 

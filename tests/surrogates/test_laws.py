@@ -127,7 +127,7 @@ def test_figure(traction_fit):
     figure = surrogate(found, tree["constant_data"], reference=(x, x))
     figure.canvas.draw()
     above, below = figure.axes
-    labels = [text.get_text() for text in above.get_legend().get_texts()]
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert {"data", "the law", "mean curve", "curve, 95 %", "new data, 95 %", "no data fitted", "reference"} == set(
         labels
     )
