@@ -133,6 +133,11 @@ def adapt(
                     f"{'to the guide' if leg == 0 else 'to exp(-beta U)'}: no configuration near the guide's draws has "
                     "a finite energy; check the target, units, and that guide and target are of the same molecule"
                 )
+            if not np.any(np.all(np.isfinite(below + ratio), axis=1)):
+                raise ValueError(
+                    "no draw has a finite gradient of the log densities: differentiate the guide's log_density and the "
+                    "target there, NaN comes from square roots of zero and from branches of jnp.where not taken"
+                )
             increase = _next(value, 1 - temperature, share)
             temperature = 1.0 if temperature + increase > 1 - 1e-9 else temperature + increase
             weights = np.exp(increase * value - logsumexp(increase * value))
@@ -205,6 +210,8 @@ def metric_of(y: np.ndarray, weights: np.ndarray, gradients: np.ndarray) -> np.n
         gradients: of the log density, (particle, y).
     """
     effective = 1 / np.sum(weights**2)
+    # Where a density is zero, its gradient need not be a number.
+    gradients = np.where(np.isfinite(gradients), gradients, 0.0)
     centered = y - weights @ y
     spread = (centered * weights[:, None]).T @ centered
     # Heavy tails of the forces (overlapping atoms) would make single particles decide.

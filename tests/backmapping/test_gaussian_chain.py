@@ -27,7 +27,7 @@ def test_chain_of_24():
         ensemble(x),
         model.energy,
         draws=14336,
-        tempering=Tempering(particles=3584, moves=1),
+        tempering=Tempering(particles=3584),
         key=jax.random.key(0),
     )
     found = misses(model, x, data)
