@@ -16,6 +16,7 @@ from bayescg.backmapping.conditional_coordinates import AnchoredCoordinates, anc
 from bayescg.backmapping.conditional_fit import fit_model
 from bayescg.backmapping.conditional_model import CoordinateModel
 from bayescg.backmapping.conditional_molecules import Molecule, find_molecule, read_positions
+from bayescg.backmapping.conditional_placement import PlacedCoordinates, placed_coordinates
 from bayescg.backmapping.conditional_zmatrix import anchored_zmatrix
 from bayescg.backmapping.descriptors import Descriptors, choose_descriptors
 from bayescg.backmapping.fibre import Fibre
@@ -40,7 +41,7 @@ class InternalGuide(Guide):
         beads: (bead, 3) [nm].
     """
 
-    coordinates: AnchoredCoordinates
+    coordinates: AnchoredCoordinates | PlacedCoordinates
     model: CoordinateModel
     values: Float[Array, " descriptor"]
     beads: Float[Array, "bead 3"]
@@ -53,17 +54,18 @@ class InternalGuide(Guide):
     @property
     def space(self) -> Literal["fibre", "atoms"]:
         """Kept atoms lie at their beads; where beads are centers of several atoms, the draws' centers lie near them."""
-        return "fibre" if self.coordinates.sites_are_atoms else "atoms"
+        return "fibre" if self.coordinates.on_atoms else "atoms"
 
     def log_density(self, positions):
         y = self.coordinates.to_internal(positions, self.beads)
         value = self.model.log_density(y, self.values) - self.coordinates.log_jacobian(y)
+        value += self.coordinates.log_pose(positions, self.beads)
         return jnp.where(self.coordinates.within(y), value, -jnp.inf)
 
     def sample(self, *, key):
         first, second = jax.random.split(key)
         y = self.model.sample(self.values, key=first)
-        return self.coordinates.relabeled(self.coordinates.to_positions(y, self.beads), key=second)
+        return self.coordinates.placed(y, self.beads, key=second)
 
 
 class GaussianProcessConditional(Conditional):
@@ -81,7 +83,7 @@ class GaussianProcessConditional(Conditional):
     """
 
     fibre: Fibre
-    coordinates: AnchoredCoordinates
+    coordinates: AnchoredCoordinates | PlacedCoordinates
     descriptors: Descriptors
     model: CoordinateModel
     shortest: Float[np.ndarray, "bead bead"]
@@ -167,8 +169,8 @@ def fit_conditional(
     positions = read_positions(universe, molecule, frames, _MOST)
     if len(positions) < FEWEST:
         raise ValueError(
-            f"{len(positions)} frames are too few: the conditional is learnt from at least {FEWEST}, and a few hundred are "
-            "what it takes to be close"
+            f"{len(positions)} frames are too few: the conditional is learnt from at least {FEWEST}, and a few hundred "
+            "are what it takes to be close"
         )
     with double_precision():
         slices = bool(np.all(np.count_nonzero(molecule.weights, axis=1) == 1))
@@ -180,7 +182,8 @@ def fit_conditional(
         _check_handedness(coordinates, internal, molecule)
         descriptors = choose_descriptors(molecule.topology)
         values = np.asarray(jax.jit(jax.vmap(descriptors))(s))
-        model = fit_model(coordinates.columns, internal, descriptors, values, kernel=smooth, method=method, key=key)
+        data = (coordinates.columns, internal, descriptors, values)
+        model = fit_model(*data, kernel=smooth, method=method, key=key)
         # Plain arrays: the conditional outlives the scope of double precision.
         model = jax.tree.map(np.asarray, model)
     distance = np.linalg.norm(sites[:, :, None] - sites[:, None], axis=-1)
@@ -188,32 +191,31 @@ def fit_conditional(
     return GaussianProcessConditional(fibre, coordinates, descriptors, model, *ends, molecule.names, len(positions))
 
 
-def _coordinates(molecule: Molecule, positions, sites) -> AnchoredCoordinates:
+def _coordinates(molecule: Molecule, positions, sites) -> AnchoredCoordinates | PlacedCoordinates:
     """Internal coordinates on kept atoms or on beads."""
     single = np.count_nonzero(molecule.weights, axis=1) == 1
     if not single.all() and single.any():
         bead = int(np.flatnonzero(single)[0])
         raise ValueError(
-            f"bead {bead} is a single atom and others are centers of several: make every bead a single atom, which keeps "
-            "its place, or a center"
+            f"bead {bead} is a single atom and others are centers of several: make every bead a single atom, which "
+            "keeps its place, or a center"
         )
-    kept = [int(np.flatnonzero(row)[0]) for row in molecule.weights] if single.all() else None
-    zmatrix = anchored_zmatrix(molecule.elements, molecule.bonds, kept, positions, sites)
-    return anchored_coordinates(zmatrix, positions, sites, sites_are_atoms=kept is not None)
+    if not single.all():
+        return placed_coordinates(molecule.elements, molecule.bonds, molecule.weights, positions, sites)
+    kept = [int(np.flatnonzero(row)[0]) for row in molecule.weights]
+    zmatrix = anchored_zmatrix(molecule.elements, molecule.bonds, kept, positions)
+    return anchored_coordinates(zmatrix, positions, sites)
 
 
-def _check_handedness(coordinates: AnchoredCoordinates, internal, molecule: Molecule) -> None:
+def _check_handedness(coordinates: AnchoredCoordinates | PlacedCoordinates, internal, molecule: Molecule) -> None:
     inside = np.asarray(jax.jit(jax.vmap(coordinates.within))(jnp.asarray(internal)))
     if inside.all():
         return
-    size = coordinates.size
     for k, column in enumerate(coordinates.columns):
         outside = ~((internal[:, k] > column.lower) & (internal[:, k] < column.upper))
         if not column.periodic and outside.any():
-            center = coordinates.zmatrix.references[k - 2 * size][0]
-            points = (*coordinates.zmatrix.kept, *[-1] * coordinates.zmatrix.helpers, *coordinates.zmatrix.placed)
             raise ValueError(
-                f"the center at atom {points[center]} changes its handedness: atom {column.atom} "
+                f"the center at atom {coordinates.center(column.atom)} changes its handedness: atom {column.atom} "
                 f"({molecule.names[column.atom]}) is on the other side in {outside.sum()} of {len(internal)} frames; a "
                 "conditional is of one enantiomer: check that all frames and molecules are of the same one, with atoms "
                 "in the same order"
@@ -224,7 +226,7 @@ def _unit(kernel) -> gpjax.kernels.AbstractKernel:
     chosen = gpjax.kernels.RBF() if kernel is None else kernel
     if not isinstance(chosen, gpjax.kernels.stationary.StationaryKernel):
         raise ValueError(
-            f"kernel is {chosen!r}: give a stationary GPJax kernel such as gpjax.kernels.Matern52(); its lengthscales and "
-            "variance are learnt"
+            f"kernel is {chosen!r}: give a stationary GPJax kernel such as gpjax.kernels.Matern52(); its lengthscales "
+            "and variance are learnt"
         )
     return type(chosen)(lengthscale=1.0, variance=1.0)

@@ -51,12 +51,15 @@ class AnchoredCoordinates(eqx.Module):
     Attributes:
         zmatrix: which points define which coordinate.
         reference: dihedrals that branch angles and rotors are counted from, (m,) [rad].
-        sites_are_atoms: whether sites are kept atoms; else they are beads, and all atoms are placed.
     """
 
     zmatrix: AnchoredZMatrix = eqx.field(static=True)
     reference: tuple[float, ...] = eqx.field(static=True)
-    sites_are_atoms: bool = eqx.field(static=True)
+
+    @property
+    def on_atoms(self) -> bool:
+        """Whether sites are kept atoms: they are."""
+        return True
 
     @property
     def size(self) -> int:
@@ -122,8 +125,6 @@ class AnchoredCoordinates(eqx.Module):
             a, b, c = (x[references[rows, k]] for k in range(3))
             x = jnp.concatenate([x, place(a, b, c, r[rows], theta[rows], phi[rows])])
             begin = end
-        if not self.sites_are_atoms:
-            return x[z.first :][np.argsort(z.placed)]
         return jnp.concatenate([sites, x[z.first :]])[np.argsort((*z.kept, *z.placed))]
 
     def log_jacobian(self, coordinates: Float[Array, " coordinate"]) -> Float[Array, ""]:
@@ -141,8 +142,22 @@ class AnchoredCoordinates(eqx.Module):
         upper = np.array([column.upper for column in columns])
         return jnp.all(~bounded | ((coordinates > lower) & (coordinates < upper)))
 
-    def relabeled(self, positions: Float[Array, "atom 3"], *, key) -> Float[Array, "atom 3"]:
-        """Positions with the labels of each rotor's atoms turned by none, one or two thirds, all as likely."""
+    def center(self, atom: int) -> int:
+        """The atom that an atom's handed branch angle is about."""
+        z = self.zmatrix
+        points = (*z.kept, *[-1] * z.helpers, *z.placed)
+        return points[z.references[z.placed.index(atom)][0]]
+
+    def log_pose(self, positions: Float[Array, "atom 3"], sites: Float[Array, "site 3"]) -> Float[Array, ""]:
+        """Zero: kept atoms leave nothing open but the coordinates."""
+        del sites
+        return jnp.zeros((), positions.dtype)
+
+    def placed(
+        self, coordinates: Float[Array, " coordinate"], sites: Float[Array, "site 3"], *, key
+    ) -> Float[Array, "atom 3"]:
+        """Positions of all atoms [nm], each rotor's labels turned by none, one or two thirds, all as likely."""
+        positions = self.to_positions(coordinates, sites)
         for number, group in enumerate(self.zmatrix.rotors):
             atoms = np.asarray(self.zmatrix.placed)[np.asarray(group)]
             turn = jax.random.randint(jax.random.fold_in(key, number), (), 0, 3)
@@ -189,13 +204,11 @@ def anchored_coordinates(
     zmatrix: AnchoredZMatrix,
     positions: Float[np.ndarray, "frame atom 3"],
     sites: Float[np.ndarray, "frame site 3"],
-    *,
-    sites_are_atoms: bool,
 ) -> AnchoredCoordinates:
     """Coordinates whose references are circular means over frames, rotors' wells in the middle of their range."""
-    raw = AnchoredCoordinates(zmatrix, (0.0,) * len(zmatrix.placed), sites_are_atoms)
-    unfolded = AnchoredCoordinates(_without_rotors(zmatrix), raw.reference, sites_are_atoms)
-    phi = np.asarray(jax.vmap(unfolded.to_internal)(jnp.asarray(positions), jnp.asarray(sites)))[:, -raw.size :]
+    unfolded = AnchoredCoordinates(_without_rotors(zmatrix), (0.0,) * len(zmatrix.placed))
+    internal = jax.jit(jax.vmap(unfolded.to_internal))(jnp.asarray(positions), jnp.asarray(sites))
+    phi = np.asarray(internal)[:, -unfolded.size :]
     reference = np.angle(np.mean(np.exp(1j * phi), axis=0))
     # Labels of a rotor's atoms may change from frame to frame: its branch angles are those of the first one.
     for group in zmatrix.rotors:
@@ -205,7 +218,7 @@ def anchored_coordinates(
     free = ~np.asarray(zmatrix.branch)
     free[[group[0] for group in zmatrix.rotors]] = False
     reference[free] = 0.0
-    return AnchoredCoordinates(zmatrix, tuple(reference.tolist()), sites_are_atoms)
+    return AnchoredCoordinates(zmatrix, tuple(reference.tolist()))
 
 
 def _without_rotors(z: AnchoredZMatrix) -> AnchoredZMatrix:

@@ -90,7 +90,9 @@ def _mixture(k, column, wells: Wells, table, values, bases, kernel, method, key)
     inputs = _class_inputs(table, hot, bases)
     classifier = fit_classifier(table, label, inputs, kernel=kernel)
     processes = tuple(
-        _process(column, c, table, values, label == w, bases, kernel=kernel, method=method, key=jax.random.fold_in(key, w))
+        _process(
+            column, c, table, values, label == w, bases, kernel=kernel, method=method, key=jax.random.fold_in(key, w)
+        )
         for w, c in enumerate(wells.centers)
     )
     return Mixture(k, classifier, processes)

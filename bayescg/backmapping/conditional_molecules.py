@@ -59,8 +59,8 @@ def find_molecule(universe, mapping: Mapping) -> Molecule:
     bonds = bonds_of(universe)
     if not len(bonds):
         raise ValueError(
-            "the universe has no bonds, which tell how atoms are placed: give a topology that has them (TPR, PSF, PRMTOP, "
-            "a PDB with CONECT records), or call universe.atoms.guess_bonds() first"
+            "the universe has no bonds, which tell how atoms are placed: give a topology that has them (TPR, PSF, "
+            "PRMTOP, a PDB with CONECT records), or call universe.atoms.guess_bonds() first"
         )
     label = connected_components(bonds, count)
     parts = [np.flatnonzero(label == k) for k in range(label.max() + 1)]
@@ -96,8 +96,8 @@ def _kind(part, bonds, label, elements, mapping: Mapping):
     beads = np.unique(mapping.owner[part][mapping.owner[part] >= 0])
     if not len(beads):
         raise ValueError(
-            f"no bonds lead from a kept atom or bead to the molecule of atom {part[0]}: it has no bead, and nothing tells "
-            "where it is; map an atom of it, check the topology's bonds, or leave the molecule out"
+            f"no bonds lead from a kept atom or bead to the molecule of atom {part[0]}: it has no bead, and nothing "
+            "tells where it is; map an atom of it, check the topology's bonds, or leave the molecule out"
         )
     weights = np.zeros((len(beads), len(part)))
     for row, bead in enumerate(beads):
@@ -137,8 +137,8 @@ def read_positions(universe, molecule: Molecule, frames: slice, most: int) -> Fl
     length = np.median(np.linalg.norm(x[:, i] - x[:, j], axis=-1))
     if not _BOND[0] < length < _BOND[1]:
         raise ValueError(
-            f"bonds of the trajectory are {length:.3g} nm long (median): MDAnalysis gives positions in Angstrom, so the "
-            "file's unit was taken for another one; load the file with its right units"
+            f"bonds of the trajectory are {length:.3g} nm long (median): MDAnalysis gives positions in Angstrom, so "
+            "the file's unit was taken for another one; load the file with its right units"
         )
     return x
 

@@ -259,8 +259,10 @@ def _value_and_gradient(kernel, data, z):
 
 def _curvature(kernel, data, z, step: float = 1e-3) -> np.ndarray:
     """Hessian by differences of exact gradients: second derivatives would take longer to compile than to use."""
-    slopes = [[np.asarray(_value_and_gradient(kernel, data, jnp.asarray(z + s * e))[1]) for s in (step, -step)]
-              for e in np.eye(len(z))]
+    slopes = [
+        [np.asarray(_value_and_gradient(kernel, data, jnp.asarray(z + s * e))[1]) for s in (step, -step)]
+        for e in np.eye(len(z))
+    ]
     rows = np.array([(up - down) / (2 * step) for up, down in slopes])
     return 0.5 * (rows + rows.T)
 
@@ -302,8 +304,8 @@ def _nuts(kernel, data: RegressionData, mode: np.ndarray, spread: np.ndarray, ke
         state = sampler.sample(state, (), {})
         return state, state.z
 
-    _, draws = jax.jit(lambda s: jax.lax.scan(step, s, None, length=100 + 5 * _DRAWS))(state)
-    return np.asarray(draws)[100::5]
+    _, draws = jax.jit(lambda s: jax.lax.scan(step, s, None, length=100 + 2 * _DRAWS))(state)
+    return np.asarray(draws)[100::2]
 
 
 @eqx.filter_jit

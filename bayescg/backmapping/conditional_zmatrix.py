@@ -1,4 +1,4 @@
-"""Which internal coordinates place atoms on beads: a Z-matrix that grows from kept atoms, or from centers of atoms.
+"""Which internal coordinates place the atoms that a slice map leaves out: a Z-matrix that grows from the kept ones.
 
 Every atom hangs on a bonded atom a that is placed before it, with a bond length, an angle to a second point b and a
 dihedral to a third, c. If c is another neighbor of a, the dihedral is a *branch* angle, which is stiff and tells the
@@ -24,7 +24,7 @@ class AnchoredZMatrix:
     """A forest of atoms on fixed sites. Places count sites, then helper points, then placed atoms.
 
     Attributes:
-        kept: what the sites are: numbers of kept atoms, or numbers from the number of atoms on for centers of atoms.
+        kept: numbers of the kept atoms, the sites.
         helpers: how many points of the laboratory stand in for missing kept atoms: 3 less the number of kept atoms, or
             none.
         placed: atom numbers in placement order.
@@ -51,41 +51,30 @@ class AnchoredZMatrix:
 def anchored_zmatrix(
     elements: Sequence[str],
     bonds: Sequence[tuple[int, int]],
-    kept: Sequence[int] | None,
+    kept: Sequence[int],
     positions: Float[np.ndarray, "frame atom 3"],
-    sites: Float[np.ndarray, "frame site 3"],
 ) -> AnchoredZMatrix:
-    """Choose a Z-matrix on sites.
+    """Choose a Z-matrix on kept atoms.
 
     Args:
         elements: chemical symbol of each atom.
         bonds: pairs of atom numbers; rings are allowed, their closing bonds are no coordinates.
-        kept: atoms whose positions are given; None if the sites are centers of several atoms.
+        kept: atoms whose positions are given.
         positions: configurations [nm], which tell straight angles.
-        sites: their sites [nm].
 
     Raises:
         ValueError: if no bonds lead from a kept atom to some atom, or all its possible references lie on a line.
     """
     n = len(elements)
-    neighbors: list[list[int]] = [[] for _ in range(n + sites.shape[1])]
+    neighbors: list[list[int]] = [[] for _ in range(n)]
     for i, j in sorted({(min(pair), max(pair)) for pair in bonds}):
         neighbors[i].append(j)
         neighbors[j].append(i)
-    heavy = [element.upper() not in {"H", "D"} for element in elements]
-    rank = {atom: (not heavy[atom], -len(neighbors[atom]), atom) for atom in range(n)}
-    rank |= {n + k: (False, 0, n + k) for k in range(sites.shape[1])}
-    parent: dict[int, int] = {}
-    if kept is None:
-        # Branches grow from the heavy atom that stays nearest to a center.
-        distance = np.linalg.norm(positions[:, :, None] - sites[:, None], axis=-1).mean(axis=0)
-        distance[~np.array(heavy)] += np.inf if any(heavy) else 0.0
-        root, site = np.unravel_index(int(distance.argmin()), distance.shape)
-        parent[int(root)] = n + int(site)
-        kept = list(range(n, n + sites.shape[1]))
-    order = _grow(neighbors[:n], [atom for atom in kept if atom < n], parent, rank, elements)
+    rank = {atom: (elements[atom].upper() in {"H", "D"}, -len(neighbors[atom]), atom) for atom in range(n)}
+    parent = dict.fromkeys(kept, -1)
+    order = _grow(neighbors, parent, rank, elements)
     helpers = max(3 - len(kept), 0)
-    chooser = _References(neighbors, list(kept), parent, rank, np.concatenate([positions, sites], axis=1))
+    chooser = _References(neighbors, list(kept), parent, rank, positions)
     references, branch, handed = [], [], []
     for atom in order:
         a, b, c = chooser.choose(atom)
@@ -109,10 +98,9 @@ def anchored_zmatrix(
     )
 
 
-def _grow(neighbors, kept, parent, rank, elements) -> list[int]:
+def _grow(neighbors, parent, rank, elements) -> list[int]:
     """The order in which atoms are placed, centers in turn and heavy children first; adds the atoms' parents."""
-    order, queue = list(parent), deque([*kept, *parent])
-    parent |= dict.fromkeys(kept, -1)
+    order, queue = [], deque(parent)
     while queue:
         center = queue.popleft()
         for atom in sorted((a for a in neighbors[center] if a not in parent), key=rank.__getitem__):
@@ -123,8 +111,8 @@ def _grow(neighbors, kept, parent, rank, elements) -> list[int]:
     if lost:
         named = ", ".join(f"{atom} ({elements[atom]})" for atom in lost[:5])
         raise ValueError(
-            f"no bonds lead from a kept atom or bead to {len(lost)} atoms, such as {named}: they cannot be placed; keep an "
-            "atom of each molecule, and check that the topology has all its bonds"
+            f"no bonds lead from a kept atom or bead to {len(lost)} atoms, such as {named}: they cannot be placed; "
+            "keep an atom of each molecule, and check that the topology has all its bonds"
         )
     return order
 

@@ -159,3 +159,51 @@ def kept(molecule, select: str):
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*in no bead.*")
         return bayescg.Mapping.center_of_mass(molecule, by="atoms", select=select, constraints="none")
+
+
+def log_density_methyl(positions: np.ndarray, turn_sd: float = 0.3) -> np.ndarray:
+    """The planted density over the positions of atoms 3, 4, 5 of `methyl`, all three labelings as likely."""
+    images = 2 * np.pi * np.arange(-3, 4)
+    wrapped = lambda x, s: logsumexp(norm.logpdf(x[:, None] + images, scale=s), axis=1)  # noqa: E731
+    length = np.linalg.norm(positions[:, 3:] - positions[:, 2:3], axis=-1)
+    phi = np.stack([dihedral(*(positions[:, k] for k in (atom, 2, 1, 0))) for atom in (3, 4, 5)], axis=1)
+    bend = np.stack([angle(positions[:, k], positions[:, 2], positions[:, 1]) for k in (3, 4, 5)], axis=1)
+    common = norm.logpdf(length, 0.11, 0.003).sum(axis=1) + norm.logpdf(bend, ANGLE, 0.05).sum(axis=1)
+    common -= np.sum(2 * np.log(length) + np.log(np.sin(bend)), axis=1)
+    terms = []
+    for first in range(3):
+        a, b, c = (phi[:, (first + k) % 3] for k in range(3))
+        turns = wrapped(a - 0.4, turn_sd)
+        terms.append(turns + wrapped(b - a - 2 * np.pi / 3, 0.05) + wrapped(c - a - 4 * np.pi / 3, 0.05))
+    return common + logsumexp(terms, axis=0) - np.log(3)
+
+
+def angle(x, a, b):
+    """Angle x-a-b [rad]."""
+    u, v = x - a, b - a
+    return np.arctan2(np.linalg.norm(np.cross(u, v), axis=-1), np.sum(u * v, axis=-1))
+
+
+def dihedral(x, a, b, c):
+    """Dihedral x-a-b-c [rad], IUPAC sign."""
+    first, axis, last = b - c, a - b, x - a
+    left, right = np.cross(first, axis), np.cross(axis, last)
+    return np.arctan2(np.linalg.norm(axis, axis=-1) * np.sum(first * right, axis=-1), np.sum(left * right, axis=-1))
+
+
+def water(frames: int, seed: int) -> np.ndarray:
+    """A bent molecule 0 (in the middle), 1, 2 with soft bonds, turned and moved at random."""
+    rng = np.random.default_rng(seed)
+    first, second = rng.normal(0.1, 0.004, (2, frames))
+    bend = rng.normal(1.9, 0.1, frames)
+    zero = np.zeros(frames)
+    arm = np.stack([second * np.cos(bend), second * np.sin(bend), zero], axis=1)
+    return moved(np.stack([np.zeros((frames, 3)), np.stack([first, zero, zero], axis=1), arm], axis=1), rng)
+
+
+def log_density_water(positions: np.ndarray) -> np.ndarray:
+    """The planted density of atoms 1 and 2 about atom 0, every direction as likely."""
+    length = np.linalg.norm(positions[:, 1:] - positions[:, :1], axis=-1)
+    bend = angle(positions[:, 1], positions[:, 0], positions[:, 2])
+    value = norm.logpdf(length, 0.1, 0.004).sum(axis=1) + norm.logpdf(bend, 1.9, 0.1)
+    return value - 2 * np.log(length).sum(axis=1) - np.log(np.sin(bend)) - np.log(8 * np.pi**2)

@@ -113,7 +113,9 @@ def test_density_turns_and_moves_with_the_molecule(chain):
         density = jax.jit(lambda x: chain.guide(x[:3]).log_density(x))
         for positions in x:
             turned = positions @ rotation(rng).T + rng.normal(size=3)
-            assert float(density(jnp.asarray(turned))) == pytest.approx(float(density(jnp.asarray(positions))), abs=1e-8)
+            assert float(density(jnp.asarray(turned))) == pytest.approx(
+                float(density(jnp.asarray(positions))), abs=1e-8
+            )
         gradient = jax.jit(jax.grad(lambda x: chain.guide(x[:3]).log_density(x)))(jnp.asarray(x[0]))
         step = 1e-6 * rng.normal(size=(5, 3))
         slope = (density(jnp.asarray(x[0] + step)) - density(jnp.asarray(x[0] - step))) / 2
