@@ -16,14 +16,8 @@ from jaxtyping import Array, Float, Int
 from scipy.optimize import minimize
 from scipy.stats import norm, qmc
 
-from bayescg.backmapping.conditional_regression import (
-    SMOOTH,
-    Inputs,
-    RegressionData,
-    inverse_factor,
-    padded,
-    weight_features,
-)
+from bayescg.backmapping.conditional_hyperparameters import SMOOTH, RegressionData, inverse_factor, weight_features
+from bayescg.backmapping.conditional_regression import Inputs, padded
 
 _CENTER = np.array([np.log(0.7), np.log(0.7), np.log(2.0)])
 """Prior medians of the logarithms of a, b and the lengthscale."""

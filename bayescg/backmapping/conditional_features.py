@@ -102,7 +102,7 @@ def fit_features(
     spread = descriptors.std(axis=0)
     # A descriptor that never changes tells nothing, and its rounding errors must not.
     spread = np.where(spread > 1e-9, spread, np.inf)
-    scale = np.array([max(c.scale, 1e-12) for c in circles])
+    scale = np.array([max(c.scale, 1e-6) for c in circles])
     periodic = np.array([column.periodic for column in columns])
     return Features(
         descriptors.mean(axis=0),

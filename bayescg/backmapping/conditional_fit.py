@@ -23,6 +23,10 @@ _WRAPPED = 0.6
 
 _ROUNDS = 2
 
+_LEAST = (0.001, 0.01)
+"""Smallest noise of lengths [nm] and angles [rad], below what any vibrates by at room temperature: coordinates that a
+simulation held rigid have a density, too."""
+
 
 def fit_model(
     columns: tuple[Column, ...],
@@ -113,12 +117,13 @@ def _class_inputs(table, hot, bases) -> Inputs:
 def _process(column: Column, center: float, table, values, rows, bases, *, kernel, method, key) -> Regression:
     """The process of one coordinate in one well; on the circle, values are taken at their image next to the mean."""
     target = values if not column.periodic else center + _wrapped(values - center)
-    size = max(float(target[rows].std()), 1e-9)
+    least = _LEAST[0 if column.kind == "bond" else 1]
+    size = max(float(target[rows].std()), least)
     turning = column.periodic and size > _WRAPPED
     fitted = None
     for _ in range(_ROUNDS if turning else 1):
         inputs = choose_inputs(table[rows], (target[rows] - target[rows].mean()) / size, bases)
-        fitted = fit_regression(table, target, inputs, rows=rows, kernel=kernel, method=method, key=key)
+        fitted = fit_regression(table, target, inputs, rows=rows, least=least, kernel=kernel, method=method, key=key)
         if turning:
             means = np.asarray(_means(fitted, jnp.asarray(table)))
             target = means + _wrapped(values - means)

@@ -11,7 +11,6 @@ enter the predictive variance, E[v] + Var[m] over the hyperparameters, as a fact
 
 from __future__ import annotations
 
-from functools import partial
 from typing import NamedTuple
 
 import equinox as eqx
@@ -20,23 +19,25 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
-from scipy.optimize import minimize
 
-LINEAR, SMOOTH, INDUCING = 16, 8, 32
-"""Most inputs of the plane, most inputs of the smooth part, and inducing inputs."""
+from bayescg.backmapping.conditional_hyperparameters import (
+    INDUCING,
+    LENGTH,
+    LINEAR,
+    MEDIANS,
+    SMOOTH,
+    RegressionData,
+    draw_hyperparameters,
+    find_mode,
+    inverse_factor,
+    weight_features,
+)
 
 _ROWS = 1000
 """Frames that hyperparameters are learnt from, at most; the weights are learnt from all."""
 
 _PENALTY = 1.5
 """Of one more input, in units of the Bayesian information criterion's."""
-
-_JITTER = 1e-6
-_DRAWS = 24
-
-_MEDIANS = np.log([0.5, 0.3, 0.8])
-_WIDTHS = np.array([1.0, 1.0, 1.0])
-_LENGTH = (np.log(3.0), 0.7)
 
 
 class Inputs(NamedTuple):
@@ -88,17 +89,6 @@ class Regression(eqx.Module):
         return self.center + self.scale * (u @ self.weights), size * doubt, size * self.noise
 
 
-class RegressionData(NamedTuple):
-    """What the hyperparameters of one output are learnt from; padded to equal shapes, so that all share one program."""
-
-    target: Float[Array, " row"]
-    linear: Float[Array, "row linear"]
-    smooth: Float[Array, "row smooth"]
-    inducing: Float[Array, "inducing smooth"]
-    used: Bool[Array, " inducing"]
-    seen: Float[Array, " row"]
-
-
 def choose_inputs(
     features: Float[np.ndarray, "row feature"],
     target: Float[np.ndarray, " row"],
@@ -142,6 +132,7 @@ def fit_regression(
     inputs: Inputs,
     *,
     rows: Bool[np.ndarray, " row"],
+    least: float = 1e-6,
     kernel: gpjax.kernels.AbstractKernel,
     method: str,
     key,
@@ -153,6 +144,7 @@ def fit_regression(
         target: the output.
         inputs: which features.
         rows: which rows to learn from; all of them are passed, so that programs for any choice are the same.
+        least: smallest standard deviation of the noise, for outputs that never change or follow from others.
         kernel: GPJax kernel of the smooth part, of unit lengthscale and variance.
         method: "laplace" or "nuts".
         key: random key.
@@ -160,17 +152,17 @@ def fit_regression(
     Returns:
         The process.
     """
-    center, scale = float(np.mean(target[rows])), float(np.std(target[rows])) or 1.0
+    center, scale = float(np.mean(target[rows])), max(float(np.std(target[rows])), least)
     every = padded(features, (target - center) / scale, inputs, rows)
     flat, count = bool(np.all(inputs.linear == 0)), int(rows.sum())
     stride = np.flatnonzero(rows)[:: -(-count // _ROWS)] if count > _ROWS else np.flatnonzero(rows)
     some = every if len(target) <= _ROWS else _short(every, stride)
     if flat:
         # Nothing to learn but the noise: the mode is known, and so is its curvature.
-        mode, draws = np.concatenate([_MEDIANS[:2], [0.0], np.full(SMOOTH, _LENGTH[0])]), None
+        mode, draws = np.concatenate([MEDIANS[:2], [0.0], np.full(SMOOTH, LENGTH[0])]), None
     else:
-        mode = _mode(kernel, some)
-        draws = _hyper_draws(kernel, some, mode, method, key)
+        mode = find_mode(kernel, some)
+        draws = draw_hyperparameters(kernel, some, mode, method, key)
     weights, quadratic, prior, noise = (np.asarray(v) for v in _posterior(kernel, every, jnp.asarray(mode)))
     # The noise of n values, known to a chi-square of n - 1 degrees, is E[s^2] = s^2 (n - 1) / (n - 3).
     inflation = (
@@ -178,6 +170,7 @@ def fit_regression(
         if draws is None
         else float(_inflation(kernel, some, jnp.asarray(mode), jnp.asarray(draws)))
     )
+    noise = np.maximum(noise, (least / scale) ** 2)
     length = np.exp(mode[3:])
     inducing = np.asarray(every.inducing)
     arrays = (inputs.linear, inputs.smooth, length, inducing / length, weights, quadratic, prior, noise)
@@ -216,96 +209,6 @@ def _spread_out(points: np.ndarray, count: int) -> np.ndarray:
         chosen.append(int(distance.argmax()))
         distance = np.minimum(distance, np.sum((points - points[chosen[-1]]) ** 2, axis=1))
     return np.array(chosen)
-
-
-def weight_features(kernel, data: RegressionData, z):
-    """Weight-space features with a unit Gaussian prior, and the smooth variance that they leave out."""
-    a, b, length = jnp.exp(z[0]), jnp.exp(z[1]), jnp.exp(z[3:])
-    near = kernel.cross_covariance(data.smooth / length, data.inducing / length) * data.used
-    inverse = inverse_factor(kernel, data, length)
-    white = b * near @ inverse.T
-    live = jnp.any(data.used)
-    left = jnp.where(live, jnp.maximum(b**2 - jnp.sum(white**2, axis=1), 0.0), 0.0)
-    return jnp.concatenate([jnp.ones((len(white), 1)), a * data.linear, white], axis=1), left
-
-
-def inverse_factor(kernel, data: RegressionData, length):
-    """L^-1 of the kernel matrix L L' of the inducing inputs, zero for those that are not used."""
-    gram = kernel.cross_covariance(data.inducing / length, data.inducing / length)
-    both = data.used[:, None] & data.used[None, :]
-    eye = jnp.eye(len(gram))
-    factor = jnp.linalg.cholesky(jnp.where(both, gram, 0.0) + jnp.where(data.used, _JITTER, 1.0) * eye)
-    inverse = jax.scipy.linalg.solve_triangular(factor, eye, lower=True)
-    return jnp.where(both, inverse, 0.0)
-
-
-def _minus_log_posterior(kernel, data: RegressionData, z):
-    """Of the logarithms z of (a, b, noise, lengthscales)."""
-    phi, left = weight_features(kernel, data, z)
-    noise = jnp.exp(2 * z[2]) + left
-    share = data.seen / noise
-    factor = jnp.linalg.cholesky(jnp.eye(phi.shape[1]) + (phi.T * share) @ phi)
-    projected = jax.scipy.linalg.solve_triangular(factor, phi.T @ (data.target * share), lower=True)
-    fit = jnp.sum(data.target**2 * share) - jnp.sum(projected**2)
-    volume = jnp.sum(data.seen * jnp.log(noise)) + 2 * jnp.sum(jnp.log(jnp.diagonal(factor)))
-    prior = jnp.sum(((z[:3] - _MEDIANS) / _WIDTHS) ** 2) + jnp.sum(((z[3:] - _LENGTH[0]) / _LENGTH[1]) ** 2)
-    return 0.5 * (fit + volume + prior)
-
-
-@eqx.filter_jit
-def _value_and_gradient(kernel, data, z):
-    return jax.value_and_grad(partial(_minus_log_posterior, kernel, data))(z)
-
-
-def _curvature(kernel, data, z, step: float = 1e-3) -> np.ndarray:
-    """Hessian by differences of exact gradients: second derivatives would take longer to compile than to use."""
-    slopes = [
-        [np.asarray(_value_and_gradient(kernel, data, jnp.asarray(z + s * e))[1]) for s in (step, -step)]
-        for e in np.eye(len(z))
-    ]
-    rows = np.array([(up - down) / (2 * step) for up, down in slopes])
-    return 0.5 * (rows + rows.T)
-
-
-def _mode(kernel, data: RegressionData) -> np.ndarray:
-    def objective(z):
-        value, gradient = _value_and_gradient(kernel, data, jnp.asarray(z))
-        return (float(value), np.asarray(gradient)) if np.isfinite(value) else (1e10, np.zeros_like(z))
-
-    start = np.concatenate([_MEDIANS, np.full(SMOOTH, _LENGTH[0])])
-    bounds = [(m - 5 * w, m + 4 * w) for m, w in zip(_MEDIANS, _WIDTHS, strict=True)]
-    bounds[2] = (np.log(1e-4), np.log(3.0))
-    bounds += [(_LENGTH[0] - 3 * _LENGTH[1], _LENGTH[0] + 4 * _LENGTH[1])] * SMOOTH
-    return minimize(objective, start, jac=True, bounds=bounds, method="L-BFGS-B", options={"maxiter": 60}).x
-
-
-def _hyper_draws(kernel, data: RegressionData, mode: np.ndarray, method: str, key) -> np.ndarray:
-    values, vectors = np.linalg.eigh(_curvature(kernel, data, mode))
-    # A direction that is flat or at a bound has no narrower posterior than its prior.
-    spread = vectors / np.sqrt(np.maximum(values, 0.5))
-    if method == "nuts":
-        return _nuts(kernel, data, mode, spread, key)
-    noise = np.asarray(jax.random.normal(key, (_DRAWS, len(mode))))
-    return mode + noise @ spread.T
-
-
-def _nuts(kernel, data: RegressionData, mode: np.ndarray, spread: np.ndarray, key) -> np.ndarray:
-    import numpyro.infer
-
-    sampler = numpyro.infer.NUTS(
-        potential_fn=partial(_minus_log_posterior, kernel, data),
-        dense_mass=True,
-        inverse_mass_matrix=jnp.asarray(spread @ spread.T),
-        max_tree_depth=6,
-    )
-    state = sampler.init(key, 100, init_params=jnp.asarray(mode))
-
-    def step(state, _):
-        state = sampler.sample(state, (), {})
-        return state, state.z
-
-    _, draws = jax.jit(lambda s: jax.lax.scan(step, s, None, length=100 + 2 * _DRAWS))(state)
-    return np.asarray(draws)[100::2]
 
 
 @eqx.filter_jit
