@@ -16,7 +16,7 @@ from bayescg.atomistic.target import Target
 from bayescg.generative.annealing import reverse_training
 from bayescg.generative.checkpoint import Checkpoint
 from bayescg.generative.coordinates import whitening_of_samples, whitening_of_target
-from bayescg.generative.flattening import missed_more_often
+from bayescg.generative.flattening import Flattening, missed_more_often
 from bayescg.generative.information import latent_information
 from bayescg.generative.latent_model import LatentModel, build_model, strengthened
 from bayescg.generative.mode_check import log_ratios
@@ -35,6 +35,7 @@ class Training:
     Attributes:
         discovery_steps: gradient steps of the first stage, which finds the latent variables.
         refinement_steps: of each round of the second, which sharpens the decoder.
+        attempts: of the first stage, from different random weights; the best one is kept.
         rounds: of refinement, each with new draws of the model.
         batch: samples for each step and direction.
         learning_rate: largest one of Adam.
@@ -43,7 +44,8 @@ class Training:
         decoder: "spline" or "gaussian", the reference method's.
     """
 
-    discovery_steps: int = 3000
+    discovery_steps: int = 4000
+    attempts: int = 3
     refinement_steps: int = 1000
     rounds: int = 3
     batch: int = 256
@@ -52,7 +54,7 @@ class Training:
     decoder: str = "spline"
 
     def __post_init__(self):
-        for name in ("discovery_steps", "batch", "learning_rate"):
+        for name in ("discovery_steps", "attempts", "batch", "learning_rate"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be positive")
         if self.rounds < 0 or self.refinement_steps < 0:
@@ -63,6 +65,10 @@ class Training:
             raise ValueError(f"sharpness is {self.sharpness}; lambda must be positive")
 
 
+WARM_UP, INFORMATION = 0.2, 0.3
+"""In the first fifth of the steps what latents know weighs less, at first 0.3, and relevance is not yet asked for: a
+latent that has nothing to say at first, such as one of two wells without a correlation between coordinates, would be
+switched off before the decoder has learnt to listen."""
 SMALLEST_BUDGET = 20_000
 """Fewer evaluations are refused."""
 
@@ -165,14 +171,16 @@ def _annealed(
     purse.spent = found.particles.evaluations
     samples = found.samples
     first, second, third = jax.random.split(keys[2], 3)
-    begin = build_model(whitening_of_samples(target, samples, np.ones(len(samples))), latents=latent_dim, key=keys[1])
+    whitening = whitening_of_samples(target, samples, np.ones(len(samples)))
+    attempts = [build_model(whitening, latents=latent_dim, key=k) for k in jax.random.split(keys[1], training.attempts)]
     # Sweep by sweep in order: the last tenth of the samples, of later sweeps, validates.
     held = max(len(samples) // 10, 1)
     known, validation = [shown(samples[:-held])], shown(samples[-held:])
-    model, stopped = _latents(begin, known, validation, "discovered", training, store, len(samples), keys[1])
+    model, stopped = _latents(attempts, known, validation, "discovered", training, store, len(samples), keys[1])
     if stopped:
         return _finished(model, report | {"interrupted": True}, purse, samples, keys[4])
     factor = missed_more_often(log_ratios(model, target, samples, draws=16, key=first))
+    factor = factor * Flattening(model, samples).factor(samples)
     purse.spent += len(samples)
     sweeps = int(
         np.clip(0.2 * purse.left() / (len(found.particles.weights) * (move_cost(target.periodic, 0) + 1)), 1, 5)
@@ -181,7 +189,7 @@ def _annealed(
     purse.spent += spread.evaluations
     known = [shown(samples[:-held], factor[:-held]), shown(spread.coordinates)]
     validation = shown(samples[-held:], factor[-held:])
-    model, stopped = _latents(model, known, validation, "completed", training, store, len(samples), keys[3])
+    model, stopped = _latents([model], known, validation, "completed", training, store, len(samples), keys[3])
     if stopped:
         return _finished(model, report | {"interrupted": True}, purse, samples, keys[4])
     model = strengthened(model, decoder=training.decoder, key=second)
@@ -208,7 +216,7 @@ def _explore(target: Target, purse: Budget, store: Checkpoint, key) -> _Found:
 
 
 def _latents(
-    model: LatentModel,
+    models: list[LatentModel],
     known: list[Shown],
     validation: Shown,
     name: str,
@@ -217,29 +225,41 @@ def _latents(
     count: int,
     key,
 ) -> tuple[LatentModel, bool]:
-    """A Gaussian decoder and its encoder, by the forward divergence; and whether the user stopped it."""
+    """A Gaussian decoder and its encoder, by the forward divergence; and whether the user stopped it.
+
+    Of several beginnings the one that ends best on the validation samples: there are many local minima, most of them
+    with a latent too many or too few.
+    """
     kept = store.model(name)
     if kept is not None:
         return kept, False
-    sharpness = training.sharpness or count
+    sharpness, fresh = training.sharpness or count, name == "discovered"
     test = validation.batch(2048, key=jax.random.key(1))
 
-    def loss(model, *, key):
+    def loss(model, done, *, key):
         pick, draw = jax.random.split(key)
         size, keys = 2 * training.batch // len(known), jax.random.split(pick, len(known))
         batch = jnp.concatenate([part.batch(size, key=k) for part, k in zip(known, keys, strict=True)])
-        return forward_bound(model, batch, key=draw) + relevance_penalty(model) / sharpness
+        late = jnp.clip(done / WARM_UP, 0, 1) if fresh else 1.0
+        bound = forward_bound(model, batch, information=INFORMATION ** (1 - late), key=draw)
+        return bound + jnp.where(late < 1, 0.0, relevance_penalty(model) / sharpness)
 
-    done = train(
-        model,
-        loss,
-        steps=training.discovery_steps,
-        learning_rate=2 * training.learning_rate,
-        check=lambda m: forward_bound(m, test, key=jax.random.key(0)),
-        description=f"Latent variables, {name}",
-        key=key,
-    )
-    return done.model if done.interrupted else store.keep(name, done.model), done.interrupted
+    best, value = models[0], np.inf
+    for number, (model, subkey) in enumerate(zip(models, jax.random.split(key, len(models)), strict=True)):
+        done = train(
+            model,
+            loss,
+            steps=training.discovery_steps,
+            learning_rate=(5 if fresh else 2) * training.learning_rate,
+            check=lambda m: forward_bound(m, test, key=jax.random.key(0)) + relevance_penalty(m) / sharpness,
+            description=f"Latent variables, {name} {number + 1} of {len(models)}",
+            key=subkey,
+        )
+        if len(done.validation) and done.validation.min() < value:
+            best, value = done.model, done.validation.min()
+        if done.interrupted:
+            return best, True
+    return store.keep(name, best), False
 
 
 def _finished(model: LatentModel, report: dict, purse: Budget, samples: np.ndarray, key) -> LatentModel:

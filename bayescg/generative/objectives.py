@@ -14,22 +14,43 @@ RELEVANCE_RATE = 1e-4
 """Gamma hyperprior of each latent's precision: broad, so that the data decide."""
 
 
-def forward_bound(model: LatentModel, samples: Float[Array, "sample coordinate"], *, key) -> Float[Array, ""]:
+def forward_bound(
+    model: LatentModel,
+    samples: Float[Array, "sample coordinate"],
+    weights: Float[Array, " sample"] | float = 1.0,
+    *,
+    information: float = 1.0,
+    key,
+) -> Float[Array, ""]:
     """Upper bound on the forward divergence KL(p || q), up to a constant: E_p E_r [log r(z|y) - log q(z) - log q(y|z)].
 
     It punishes missed modes: where p has mass and q has none it grows without limit.
+
+    Args:
+        model: q and r.
+        samples: of p.
+        weights: of their terms.
+        information: weight of log r - log q(z), what z knows; one for the bound.
+        key: random key.
     """
 
     def one(y, key):
         u = model.whitening.whiten(y)
         z, log_encoder = model.encoder.sample(u, key=key)
-        return log_encoder - model.log_joint(y, z)
+        return information * (log_encoder - model.log_prior(z)) - model.log_decoder(y, z)
 
-    return jnp.mean(jax.vmap(one)(samples, jax.random.split(key, len(samples))))
+    return jnp.mean(weights * jax.vmap(one)(samples, jax.random.split(key, len(samples))))
 
 
 def reverse_bound(
-    model: LatentModel, target: Target, beta: float, draws: int, *, held: bool = False, key
+    model: LatentModel,
+    target: Target,
+    beta: float,
+    draws: int,
+    *,
+    held: bool = False,
+    defensive: float = 0.0,
+    key,
 ) -> Float[Array, ""]:
     """Upper bound on the reverse divergence KL(q || p) less log Z (Schoeberl et al., arXiv:2002.10148, equation 12).
 
@@ -42,12 +63,13 @@ def reverse_bound(
         draws: of q, each an evaluation.
         held: without a slope by q(z): what remains is the mean over z of the divergence of q(y|z), which cannot make
             a state rare because the decoder is not good there yet.
+        defensive: share of draws with z from the defensive density.
         key: random key.
     """
 
     def one(key):
         first, second = jax.random.split(key)
-        z, log_prior = model.sample_latent(key=first)
+        z, log_prior = model.sample_latent(defensive=defensive, key=first)
         if held:
             z, log_prior = jax.lax.stop_gradient((z, log_prior))
         y, log_q = model.sample_given(z, key=second)

@@ -19,6 +19,9 @@ from bayescg.generative.replay import shown, weighted_draws
 from bayescg.generative.tempering import Particles, rejuvenate
 from bayescg.generative.training import train, whole_chunks
 
+REMEMBERED = 0.3
+"""Share of the draws of the last round with z from the defensive density."""
+
 
 class Budget:
     """Counts evaluations of the target."""
@@ -41,10 +44,12 @@ class Spread(NamedTuple):
 
     Attributes:
         coordinates: shape (sample, coordinate).
+        weights: 1 / factor where each sample's particle began, mean one: with them the samples are the target's.
         evaluations: that they cost.
     """
 
     coordinates: np.ndarray
+    weights: np.ndarray
     evaluations: int
 
 
@@ -81,7 +86,8 @@ def spread_out(
     index = np.asarray(jax.random.choice(first, len(samples), (count,), p=jnp.asarray(start.weights)))
     start = start._replace(coordinates=samples[index], weights=np.full(count, 1 / count))
     moved, swept = rejuvenate(target, start, sweeps=sweeps, turns=0, key=second)
-    return Spread(swept.reshape(-1, target.dimension), moved.evaluations)
+    undone = np.tile(1 / factor[index], sweeps)
+    return Spread(swept.reshape(-1, target.dimension), undone / undone.mean(), moved.evaluations)
 
 
 def refine(
@@ -99,7 +105,8 @@ def refine(
 
     Rare states are shown more often than they occur, and q(z) learns from what is shown alone: the divergence of the
     model's draws would make states rare again before the decoder is good there. That density of z stays in the model
-    as the defensive one; q(z) itself is then fitted to the target's own samples.
+    as the defensive one. In the last round weights undo what is shown too often, since its draws are to be the
+    target's own; a share of the draws still takes z from the defensive density, so that nothing is forgotten.
 
     Args:
         model: where to start.
@@ -127,12 +134,21 @@ def refine(
         first, second = jax.random.split(subkey)
         kept = store.model(f"round{number}")
         if kept is None:
-            data = [shown(spread.coordinates), shown(own, flattening.factor(own))]
+            last_round = number + 1 == training.rounds
+            often = flattening.factor(own)
+            data = [shown(spread.coordinates), shown(own, often)]
+            if last_round:
+                model = defended(model)
+                data = [
+                    shown(spread.coordinates, weights=spread.weights),
+                    shown(own, often, weights=often.mean() / often),
+                ]
             done = train(
                 model,
                 partial(_both, target=target, data=data, batch=training.batch),
                 steps=steps,
                 learning_rate=training.learning_rate / (2 if number else 1),
+                frozen=(lambda m: (m.encoder, m.defensive)) if last_round else None,
                 description=f"Refinement {number + 1} of {training.rounds}",
                 key=first,
             )
@@ -150,7 +166,7 @@ def refine(
             best = model
         else:
             model = best
-    settled = _settled(defended(best), samples, own, last)
+    settled = _settled(best if best.defensive is not None else defended(best), samples, own, last)
     share, _ = _drawn(settled, target, purse, 0.1, jax.random.fold_in(last, 1))
     return Refined(settled if share >= 0.5 * max(shares) else best, [*shares, share], interrupted)
 
@@ -162,7 +178,7 @@ def _settled(model: LatentModel, samples: np.ndarray, own: np.ndarray, key) -> L
     """
     data = [jnp.asarray(part, jnp.float32) for part in (samples, own)]
 
-    def loss(model, *, key):
+    def loss(model, done, *, key):
         pick, draw = jax.random.split(key)
         keys = jax.random.split(pick, 2)
         y = jnp.concatenate([d[jax.random.randint(k, (512,), 0, len(d))] for d, k in zip(data, keys, strict=True)])
@@ -196,10 +212,19 @@ def _drawn(model: LatentModel, target: Target, purse: Budget, part: float, key) 
     return drawn.share, drawn.coordinates
 
 
-def _both(model, *, target: Target, data: list, batch: int, key):
+def _both(model, done, *, target: Target, data: list, batch: int, key):
     """Both divergences; half of the samples of the forward one are the model's own, once there are some."""
     pick, draw, own = jax.random.split(key, 3)
     keys = jax.random.split(pick, len(data))
-    batches = [part.batch(batch // len(data), key=k) for part, k in zip(data, keys, strict=True)]
-    forward = forward_bound(model, jnp.concatenate(batches), key=draw)
-    return forward + reverse_bound(model, target, 1.0, batch, held=True, key=own)
+    batches = [part.weighted(batch // len(data), key=k) for part, k in zip(data, keys, strict=True)]
+    samples, weights = (jnp.concatenate(parts) for parts in zip(*batches, strict=True))
+    forward = forward_bound(model, samples, weights, key=draw)
+    defensive = 0.0 if model.defensive is None else REMEMBERED
+    reverse = reverse_bound(model, target, 1.0, batch, held=True, defensive=defensive, key=own)
+    return forward + reverse + _unit_scale(jax.vmap(model.latent_mean)(samples))
+
+
+def _unit_scale(z):
+    """Zero for mean zero and variance one of each latent: a flow for q(z) would let their scale drift."""
+    mean, variance = jnp.mean(z, axis=0), jnp.var(z, axis=0) + 1e-2
+    return 0.5 * jnp.sum(mean**2 + variance - 1 - jnp.log(variance))

@@ -14,6 +14,8 @@ from bayescg.atomistic.target import Target
 from bayescg.generative.latent_model import LatentModel
 
 _BATCH = 512
+DEFENSIVE = 0.1
+"""Share of draws with z from the defensive density."""
 
 
 class Shown(NamedTuple):
@@ -22,22 +24,30 @@ class Shown(NamedTuple):
     Attributes:
         coordinates: shape (sample, coordinate).
         cumulative: probability of each, added up.
+        weights: of their terms.
     """
 
     coordinates: jax.Array
     cumulative: jax.Array
+    weights: jax.Array
 
     def batch(self, size: int, *, key) -> jax.Array:
         """So many of them, with repetitions."""
+        return self.weighted(size, key=key)[0]
+
+    def weighted(self, size: int, *, key) -> tuple[jax.Array, jax.Array]:
+        """So many of them, with repetitions, and their weights."""
         index = jnp.searchsorted(self.cumulative, jax.random.uniform(key, (size,)))
-        return self.coordinates[jnp.minimum(index, len(self.coordinates) - 1)]
+        index = jnp.minimum(index, len(self.coordinates) - 1)
+        return self.coordinates[index], self.weights[index]
 
 
-def shown(coordinates: Float[np.ndarray, "sample coordinate"], factor=None) -> Shown:
-    """Samples that are drawn in proportion to a factor, or equally."""
+def shown(coordinates: Float[np.ndarray, "sample coordinate"], factor=None, *, weights=None) -> Shown:
+    """Samples that are drawn in proportion to a factor, or equally, with weights, or all alike."""
     factor = np.ones(len(coordinates)) if factor is None else factor
-    cumulative = np.cumsum(factor / factor.sum())
-    return Shown(jnp.asarray(coordinates, jnp.float32), jnp.asarray(cumulative, jnp.float32))
+    weights = np.ones(len(coordinates)) if weights is None else weights
+    parts = coordinates, np.cumsum(factor / factor.sum()), weights
+    return Shown(*(jnp.asarray(part, jnp.float32) for part in parts))
 
 
 class Draws(NamedTuple):
@@ -74,7 +84,7 @@ def weighted_draws(model: LatentModel, target: Target, *, draws: int, key) -> Dr
     @eqx.filter_jit
     def weighed(model, keys):
         def one(key):
-            y, z, log_q = model.sample(key=key)
+            y, z, log_q = model.sample(defensive=DEFENSIVE, key=key)
             return y, target.log_density(y) + model.log_encoder(z, y) - log_q
 
         return jax.lax.map(one, keys, batch_size=_BATCH)

@@ -19,6 +19,7 @@ from bayescg._runtime import double_precision, progress
 from bayescg.atomistic.target import Target
 from bayescg.generative.encoding import batched
 from bayescg.generative.latent_model import LatentModel
+from bayescg.generative.replay import DEFENSIVE
 from bayescg.generative.tempering import refuse_nan
 
 PARETO_LIMIT = 0.7
@@ -33,7 +34,7 @@ def sample(
     *,
     draws: int = 20_000,
     observables: Mapping[str, Observable] | None = None,
-    defensive: float = 0.1,
+    defensive: float = DEFENSIVE,
     key,
 ) -> xr.DataTree:
     """Draw from a model and weigh each draw by the target.

@@ -50,11 +50,11 @@ def train(
     description: str = "Training",
     key,
 ) -> Trained:
-    """Minimize `loss(model, key=key)` with Adam, a warm-up and a cosine decay.
+    """Minimize `loss(model, done, key=key)` with Adam, a warm-up and a cosine decay.
 
     Args:
         model: where to start.
-        loss: of the model and a key.
+        loss: of the model, the share of the steps that are done, and a key.
         steps: gradient steps.
         learning_rate: the largest.
         frozen: the part of the model that must not change, such as `lambda m: m.encoder`.
@@ -71,16 +71,18 @@ def train(
     state = optimizer.init(weights)
 
     @eqx.filter_jit
-    def chunk(weights, state, key):
-        def step(carry, key):
-            weights, state = carry
-            value, slope = jax.value_and_grad(lambda w: loss(eqx.combine(w, rest), key=key))(weights)
+    def chunk(weights, state, begin, key):
+        def step(carry, argument):
+            (weights, state), (number, key) = carry, argument
+            done = number / steps
+            value, slope = jax.value_and_grad(lambda w: loss(eqx.combine(w, rest), done, key=key))(weights)
             # One bad batch (an energy beyond float32) must not end the run: it is left out.
             slope = jax.tree.map(lambda g: jnp.where(jnp.isfinite(value) & jnp.all(jnp.isfinite(g)), g, 0.0), slope)
             updates, state = optimizer.update(slope, state, weights)
             return (optax.apply_updates(weights, updates), state), value
 
-        (weights, state), values = jax.lax.scan(step, (weights, state), jax.random.split(key, _CHUNK))
+        numbers = begin + jnp.arange(_CHUNK)
+        (weights, state), values = jax.lax.scan(step, (weights, state), (numbers, jax.random.split(key, _CHUNK)))
         return weights, state, values
 
     evaluate = None if check is None else eqx.filter_jit(lambda w: check(eqx.combine(w, rest)))
@@ -90,7 +92,7 @@ def train(
     with progress(description, chunks * _CHUNK) as advance:
         try:
             for k, subkey in enumerate(jax.random.split(key, chunks)):
-                weights, state, values = chunk(weights, state, subkey)
+                weights, state, values = chunk(weights, state, jnp.asarray(k * _CHUNK), subkey)
                 losses.append(np.asarray(values))
                 if evaluate is not None and (k % every == 0 or k == chunks - 1):
                     checks.append(float(evaluate(weights)))
