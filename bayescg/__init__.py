@@ -21,10 +21,12 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from bayescg import atomistic as atomistic
+    from bayescg import backmapping as backmapping
     from bayescg import generative as generative
     from bayescg import observables as observables
     from bayescg import plots as plots
     from bayescg import posterior as posterior
+    from bayescg import surrogates as surrogates
     from bayescg.data import Mapping as Mapping
     from bayescg.data import coarse_grain as coarse_grain
     from bayescg.data import datasets as datasets
@@ -72,7 +74,7 @@ _HOME = {
     "simulation": ("Langevin", "simulate"),
     "exports": ("export",),
 }
-_ROOMS = ("atomistic", "generative", "observables", "plots", "posterior")
+_ROOMS = ("atomistic", "backmapping", "generative", "observables", "plots", "posterior", "surrogates")
 
 __all__ = sorted(["__version__", *_ROOMS, *(name for names in _HOME.values() for name in names)])
 
