@@ -10,7 +10,7 @@ from bayescg.backmapping.sampling import sample
 from tests.backmapping.gaussian_chain import AnyAtoms, Unnormalized, beads, chain, ensemble, exact, guide, misses
 
 WRONG = {"shift": 0.7, "widen": 1.4, "seed": 1}
-EFFORT = {"draws": 2000, "tempering": Tempering(particles=500)}  # one for all: compiled once
+EFFORT = {"draws": 2000, "tempering": Tempering(particles=500, moves=3)}  # one for all: compiled once
 
 
 @pytest.fixture(scope="module")
