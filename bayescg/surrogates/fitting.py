@@ -175,12 +175,13 @@ def _tree(model: PhysicsGuidedGP, data: Data, sampled: sampling.Sampled, prior, 
         warnings.simplefilter("ignore")  # said below, in plain words
         loo = arviz_stats.loo(tree, pointwise=True, var_name="y")
     attrs.update(elpd=float(loo.elpd), elpd_se=float(loo.se), pareto_k_max=float(np.max(loo.pareto_k)))
+    for note in notes:
+        warnings.warn(note, stacklevel=3)
+    # Of few points one often decides: that is about the score, not about the fit, and no reason to raise an alarm.
     if attrs["pareto_k_max"] > 0.7:
         notes.append(
             f"Pareto k of a point is {attrs['pareto_k_max']:.2f} (should be below 0.7): elpd rests on few draws"
         )
-    for note in notes:
-        warnings.warn(note, stacklevel=3)
     attrs["warnings"] = "; ".join(notes)
     tree.attrs.update(attrs)
     tree["posterior"].attrs.update(attrs)
