@@ -21,8 +21,6 @@ from bayescg.backmapping.rotamers import Wells, find_wells
 _WRAPPED = 0.6
 """Standard deviation [rad] from which values near the opposite side of the circle matter."""
 
-_ROUNDS = 2
-
 _LEAST = (0.001, 0.01)
 """Smallest noise of lengths [nm] and angles [rad], below what any vibrates by at room temperature: coordinates that a
 simulation held rigid have a density, too."""
@@ -120,14 +118,17 @@ def _process(column: Column, center: float, table, values, rows, bases, *, kerne
     least = _LEAST[0 if column.kind == "bond" else 1]
     size = max(float(target[rows].std()), least)
     turning = column.periodic and size > _WRAPPED
-    fitted = None
-    for _ in range(_ROUNDS if turning else 1):
+
+    def fit(target):
         inputs = choose_inputs(table[rows], (target[rows] - target[rows].mean()) / size, bases)
-        fitted = fit_regression(table, target, inputs, rows=rows, least=least, kernel=kernel, method=method, key=key)
-        if turning:
-            means = np.asarray(_means(fitted, jnp.asarray(table)))
-            target = means + _wrapped(values - means)
-    return _widened(fitted, (target - means)[rows]) if turning else fitted
+        return fit_regression(table, target, inputs, rows=rows, least=least, kernel=kernel, method=method, key=key)
+
+    fitted = fit(target)
+    if not turning:
+        return fitted
+    means = np.asarray(_means(fitted, jnp.asarray(table)))
+    fitted = fit(means + _wrapped(values - means))
+    return _widened(fitted, _wrapped(values - np.asarray(_means(fitted, jnp.asarray(table))))[rows])
 
 
 @eqx.filter_jit
