@@ -1,5 +1,6 @@
 """Atoms from beads: placement of atoms with exact statistics."""
 
+from bayescg.backmapping.conditional import fit_conditional
 from bayescg.backmapping.fibre import Fibre
 from bayescg.backmapping.frames import Tempering
 from bayescg.backmapping.guide import Conditional, GaussianConditional, GaussianGuide, Guide
@@ -15,6 +16,7 @@ __all__ = [
     "Guide",
     "Tempering",
     "correct_ensemble",
+    "fit_conditional",
     "mapping_entropy",
     "potential_of_mean_force",
     "sample",

@@ -7,6 +7,7 @@ STUDIES = (
     *("never_sampled", "known_truth", "engines"),
     *("water_coverage", "second_liquid", "correlated_noise", "propagation", "relative_entropy"),
     *("bimodal", "alanine_reference", "alanine", "planted_latents", "molecular_dynamics"),
+    *("gaussian_chain", "backmapping_alanine", "surrogates"),
 )
 
 if __name__ == "__main__":
