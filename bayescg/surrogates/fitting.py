@@ -54,7 +54,7 @@ def fit(
     Returns:
         DataTree in ArviZ layout: `posterior` (parameters of the mean by name, `amplitude`, `lengthscale`, `noise`),
         `sample_stats`, `log_likelihood` (leave-one-out predictive, for `arviz_stats.loo`), `prior`, `constant_data`
-        (x, y, error). Save it with `bayescg._runtime.write_netcdf` or `DataTree.to_netcdf`.
+        (x, y, error). Save it with `DataTree.to_netcdf`.
 
     Raises:
         ValueError: for data that cannot be fitted, priors that do not fit the mean, or numbers that are not counts.
