@@ -106,8 +106,8 @@ def refine(
     Rare states are shown more often than they occur, and q(z) learns from what is shown alone: the divergence of the
     model's draws would make states rare again before the decoder is good there. That density of z stays in the model
     as the defensive one. In the last round weights undo what is shown too often, since its draws are to be the
-    target's own; a share of the draws still takes z from the defensive density, so that nothing is forgotten. The encoder
-    stays as it is: the sharper decoder needs z less, and an encoder that goes on to learn forgets states.
+    target's own; a share of the draws still takes z from the defensive density, so that nothing is forgotten.
+    The encoder stays as it is: the sharper decoder needs z less, and an encoder that goes on to learn forgets states.
 
     Args:
         model: where to start.

@@ -1,4 +1,4 @@
-"""Figures of posteriors, observables and generative models: xarray in, matplotlib figures out.
+"""Figures of posteriors, observables, generative models and surrogates: xarray in, matplotlib figures out.
 
 No function shows or saves anything, and none leaves a figure behind in pyplot: use `figure.savefig`, or let a notebook
 display what is returned. Bands are the same everywhere: dark what the posterior leaves open, light all of the interval.
@@ -9,6 +9,7 @@ from bayescg.plots.generative import free_energy, latent_space, ramachandran
 from bayescg.plots.inference import hyperparameters, pairs, prior_posterior, trace
 from bayescg.plots.observables import observable, rdf
 from bayescg.plots.potentials import potential
+from bayescg.plots.surrogates import surrogate
 
 __all__ = [
     "coverage",
@@ -22,5 +23,6 @@ __all__ = [
     "ramachandran",
     "ranks",
     "rdf",
+    "surrogate",
     "trace",
 ]
