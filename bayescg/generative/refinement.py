@@ -107,7 +107,6 @@ def refine(
     model's draws would make states rare again before the decoder is good there. That density of z stays in the model
     as the defensive one. In the last round weights undo what is shown too often, since its draws are to be the
     target's own; a share of the draws still takes z from the defensive density, so that nothing is forgotten.
-    The encoder stays as it is: the sharper decoder needs z less, and an encoder that goes on to learn forgets states.
 
     Args:
         model: where to start.
@@ -149,7 +148,7 @@ def refine(
                 partial(_both, target=target, data=data, batch=training.batch),
                 steps=steps,
                 learning_rate=training.learning_rate / (2 if number else 1),
-                frozen=(lambda m: (m.encoder, m.defensive)) if last_round else (lambda m: m.encoder),
+                frozen=_frozen(last_round, training.keep_encoder),
                 description=f"Refinement {number + 1} of {training.rounds}",
                 key=first,
             )
@@ -222,4 +221,17 @@ def _both(model, done, *, target: Target, data: list, batch: int, key):
     forward = forward_bound(model, samples, weights, key=draw)
     defensive = 0.0 if model.defensive is None else REMEMBERED
     reverse = reverse_bound(model, target, 1.0, batch, held=True, defensive=defensive, key=own)
-    return forward + reverse
+    return forward + reverse + _unit_scale(jax.vmap(model.latent_mean)(samples))
+
+
+def _frozen(last_round: bool, keep_encoder: bool):
+    """What a round must not change."""
+    if last_round:
+        return lambda m: (m.encoder, m.defensive)
+    return (lambda m: m.encoder) if keep_encoder else None
+
+
+def _unit_scale(z):
+    """Zero for mean zero and variance one of each latent: a flow for q(z) would let their scale drift."""
+    mean, variance = jnp.mean(z, axis=0), jnp.var(z, axis=0) + 1e-2
+    return 0.5 * jnp.sum(mean**2 + variance - 1 - jnp.log(variance))
