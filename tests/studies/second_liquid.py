@@ -22,6 +22,8 @@ import bayescg as bcg
 MOLECULES, BOND = 216, 0.154
 STATES = {"liquid": (2.698, 200.0), "warm": (2.784, 230.0), "hot": (2.999, 290.0)}
 """Box [nm] and temperature [K]."""
+RUNS = (("liquid", 2000, 7), ("warm", 2000, 21), ("hot", 2000, 7), ("hot", 4000, 11))
+"""State, frames and seed."""
 
 # From where a segment of 20 frames meets a hundred contacts in a hundredth of a nanometer, as water does at 0.25 nm.
 _EDGES = {"E-E": [0.37, 0.38, 0.40, 0.44, 0.5, 0.65, 1.18]}
@@ -46,9 +48,9 @@ def main(lengths: tuple[int, ...] = (20, 50, 100)) -> None:
     from tests.studies.water_coverage import show
 
     potential = bcg.Potential(bcg.Pair("E", "E", cutoff=1.2))
-    for state in STATES:
-        data = ethane(state)
-        print(f"ethane, {state}", flush=True)
+    for state, frames, seed in RUNS:
+        data = ethane(state, frames, seed=seed)
+        print(f"ethane, {state}, {frames} frames", flush=True)
         for length in lengths:
             segments = data.sizes["frame"] // length
             show(bcg.coverage(potential, data, segments=segments, ranges=_EDGES, key=jax.random.key(0)), "E-E", 0.44)
