@@ -8,12 +8,13 @@ import pytest
 
 from bayescg.atomistic import LogDensity
 from bayescg.generative.flattening import Flattening, missed_more_often
-from bayescg.generative.latent_model import trainable
+from bayescg.generative.latent_model import defended, trainable
 from bayescg.generative.moves import move_cost
 from bayescg.generative.objectives import reverse_bound
-from bayescg.generative.refinement import spread_out
+from bayescg.generative.refinement import _frozen, _unit_scale, spread_out
 from bayescg.generative.replay import shown
 from bayescg.generative.tempering import Particles, rejuvenate
+from bayescg.generative.training import train
 
 from .models import random_model, written
 
@@ -148,3 +149,37 @@ def test_held_density_of_latents():
     assert all(not np.any(np.asarray(leaf)) for leaf in jax.tree.leaves(slope.prior))
     assert any(np.any(np.asarray(leaf)) for leaf in jax.tree.leaves(free_slope.prior))
     assert any(np.any(np.asarray(leaf)) for leaf in jax.tree.leaves(slope.decoder))
+
+
+@pytest.mark.parametrize(
+    ("last_round", "keep_encoder", "kept"),
+    [(True, False, {"encoder", "defensive"}), (False, True, {"encoder"}), (False, False, set())],
+)
+def test_what_a_round_leaves_alone(last_round, keep_encoder, kept):
+    """The last round: the encoder and the defensive density; others: the encoder if it is to be kept."""
+    model = defended(random_model(PERIODIC, decoder="gaussian", flexible_prior=True, latents=2))
+
+    def loss(model, done, *, key):
+        leaves = jax.tree.leaves(eqx.filter(model, eqx.is_inexact_array))
+        return sum(jnp.sum(jnp.sin(leaf)) for leaf in leaves) + 0.0 * done
+
+    options = {"steps": 10, "frozen": _frozen(last_round, keep_encoder), "key": jax.random.key(0)}
+    trained = train(model, loss, **options).model
+    same = {name for name in ("decoder", "encoder", "prior", "defensive") if equal(trained, model, name)}
+    assert same == kept
+    assert equal(trained, model, "whitening")
+
+
+def equal(one, other, name: str) -> bool:
+    arrays = (eqx.filter(getattr(model, name), eqx.is_array) for model in (one, other))
+    return bool(eqx.tree_equal(*arrays))
+
+
+def test_unit_scale():
+    """Zero at mean zero and variance one, half a mean's square away from it, and it grows with any other scale."""
+    z = np.random.default_rng(0).normal(size=(1000, 2))
+    z = jnp.asarray((z - z.mean(axis=0)) / z.std(axis=0))
+    assert float(_unit_scale(z)) == pytest.approx(0.0, abs=1e-3)
+    assert float(_unit_scale(z + jnp.array([2.0, 0.0]))) == pytest.approx(2.0, abs=0.01)
+    assert float(_unit_scale(3 * z)) > 1
+    assert float(_unit_scale(z / 3)) > 0.5
