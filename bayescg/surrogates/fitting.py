@@ -207,9 +207,9 @@ def _convergence(sampled: sampling.Sampled, notes: list[str]) -> dict[str, float
         float(v.min()) for m in ("bulk", "tail") for v in arviz_stats.ess(data, method=m).data_vars.values()
     )
     divergences = int(sampled.stats["diverging"].sum())
-    if not rhat < 1.02:
+    if not rhat < 1.01:
         notes.append(f"R-hat is {rhat:.3f} (should be below 1.01): chains disagree; run longer chains")
-    if not effective >= 50 * chains:
+    if not effective >= 100 * chains:
         notes.append(f"only {effective:.0f} effective draws of some parameter (should be {100 * chains}): run longer")
     if divergences > 0.005 * sampled.stats["diverging"].size:
         notes.append(f"{divergences} divergent transitions: the sampler missed a corner; narrow the priors")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from typing import NamedTuple
 
 import jax
@@ -146,19 +147,23 @@ def nuts(problem: Problem, mode: Mode, *, chains: int, warmup: int, draws: int, 
         start(problem, jnp.asarray(z), jnp.asarray(mode.covariance), k) for z, k in zip(starts, keys, strict=False)
     ]
 
+    stop = threading.Event()
+
     def run(state):
         kept = []
         for done in range(0, warmup + draws, _CHUNK):
+            if stop.is_set():  # the user interrupts: threads would run on to their end
+                break
             state, out = advance_chain(problem, state)
             if done + _CHUNK > warmup:
                 out = jax.tree.map(np.asarray, out)
                 skip = max(warmup - done, 0)
                 kept.append(jax.tree.map(lambda x, skip=skip: x[skip:], out))
             advance(_CHUNK)
-        return jax.tree.map(lambda *parts: np.concatenate(parts)[:draws], *kept)
+        return jax.tree.map(lambda *parts: np.concatenate(parts)[:draws], *kept) if kept else None
 
     with progress("NUTS", chains * _CHUNK * -(-(warmup + draws) // _CHUNK)) as advance:
-        results = map_threads(run, states)
+        results = map_threads(run, states, stop=stop)
     positions = np.stack([z for z, _ in results])
     stats = {name: np.stack([s[field] for _, s in results]) for field, name in _FIELDS.items()}
     stats["lp"] = -np.stack([s["potential_energy"] for _, s in results])
