@@ -100,7 +100,7 @@ def translate(system) -> ForceField:
         ImportError: if OpenMM is missing.
         ValueError: if the System has anything else, naming it and what to do.
     """
-    mm = _require_openmm()
+    mm = require_openmm()
     if not isinstance(system, mm.System):
         raise ValueError(f"translate() takes an openmm.System, not {type(system).__name__}: call createSystem() first")
     n_atoms = system.getNumParticles()
@@ -130,7 +130,12 @@ def translate(system) -> ForceField:
     return ForceField(n_atoms, masses, tuple(terms), tuple(map(tuple, reading.box.tolist())) if periodic else None)
 
 
-def _require_openmm() -> ModuleType:
+def require_openmm() -> ModuleType:
+    """The `openmm` module.
+
+    Raises:
+        ImportError: if it is missing, with the remedy.
+    """
     try:
         import openmm
         import openmm.unit

@@ -115,7 +115,7 @@ class AtomPairs:
         coulomb = 1 / distance
         if math.isfinite(self.cutoff):
             if self.switch is not None:
-                lennard_jones = lennard_jones * _switched(distance, self.switch, self.cutoff)
+                lennard_jones = lennard_jones * switched(distance, self.switch, self.cutoff)
             field, shift = self.reaction_field()
             coulomb = coulomb + field * squared - shift
         energy = lennard_jones + charge * jnp.asarray(COULOMB * self.charge, dtype) * coulomb
@@ -162,7 +162,7 @@ def _by_row(term: AtomPairs, function, positions: Float[Array, "atom 3"]):
     return jax.lax.map(lambda block: function(*block, positions), inputs)
 
 
-def _switched(distance: Array, start: float, cutoff: float) -> Array:
+def switched(distance: Array, start: float, cutoff: float) -> Array:
     """OpenMM's quintic switching function: 1 at `start`, 0 at the cutoff, two smooth derivatives."""
     t = jnp.clip((distance - start) / (cutoff - start), 0, 1)
     return 1 + t**3 * (-10 + t * (15 - 6 * t))

@@ -1,6 +1,7 @@
 """Trajectories in, one dataset layout out; the one room where units change."""
 
 from bayescg.data import datasets
+from bayescg.data.bead_trajectory import read_beads
 from bayescg.data.dataset import from_arrays, load, save, topology_of, validate, with_forces
 from bayescg.data.mapping import Mapping
 from bayescg.data.neighbors import minimum_image, pairs, shortest_height
@@ -17,6 +18,7 @@ __all__ = [
     "load",
     "minimum_image",
     "pairs",
+    "read_beads",
     "save",
     "shortest_height",
     "stream",

@@ -34,7 +34,9 @@ def molecules_of(universe) -> list[Molecule]:
     if hasattr(atoms, "molnums"):
         return [Molecule(str(names), index) for names, index in _groups(atoms.molnums, atoms.moltypes)]
     if len(bonds_of(universe)):
-        return [Molecule(str(name), index) for name, index in _groups(fragments_of(universe), atoms.resnames)]
+        # LAMMPS data files have no names of residues.
+        names = atoms.resnames if hasattr(atoms, "resnames") else np.full(len(atoms), "X")
+        return [Molecule(str(name), index) for name, index in _groups(fragments_of(universe), names)]
     return residues_of(universe)
 
 
