@@ -4,10 +4,13 @@ from bayescg.backmapping.conditional import fit_conditional
 from bayescg.backmapping.fibre import Fibre
 from bayescg.backmapping.frames import Tempering
 from bayescg.backmapping.guide import Conditional, GaussianConditional, GaussianGuide, Guide
+from bayescg.backmapping.liquid import Annealing
 from bayescg.backmapping.results import Corrected, correct_ensemble, mapping_entropy, potential_of_mean_force
 from bayescg.backmapping.sampling import sample
+from bayescg.backmapping.writing import write_atoms
 
 __all__ = [
+    "Annealing",
     "Conditional",
     "Corrected",
     "Fibre",
@@ -20,4 +23,5 @@ __all__ = [
     "mapping_entropy",
     "potential_of_mean_force",
     "sample",
+    "write_atoms",
 ]

@@ -69,6 +69,21 @@ def bead_positions(ensemble: xr.Dataset, conditional: Conditional) -> Beads:
         ValueError: for missing or wrong dimensions, another number of beads, positions that are not finite, beads that
             no chain of bonds can join, or what the conditional objects to.
     """
+    beads = bead_values(ensemble, conditional.fibre.n_beads)
+    check_beads(beads.positions, conditional, periodic="box" in ensemble)
+    return beads
+
+
+def bead_values(ensemble: xr.Dataset, n_beads: int) -> Beads:
+    """Positions as an array, whatever dimensions are there.
+
+    Args:
+        ensemble: see `bead_positions`.
+        n_beads: how many beads there must be.
+
+    Raises:
+        ValueError: for missing or wrong dimensions, another number of beads, or positions that are not finite.
+    """
     if not isinstance(ensemble, xr.Dataset) or "positions" not in ensemble:
         raise ValueError("the ensemble is a Dataset with `positions`, as coarse_grain and simulate return")
     positions = ensemble["positions"]
@@ -82,18 +97,31 @@ def bead_positions(ensemble: xr.Dataset, conditional: Conditional) -> Beads:
         if name not in positions.dims:
             positions = positions.expand_dims(name)
     values = positions.transpose("draw", "frame", "bead", "xyz").values.astype(float)
-    fibre = conditional.fibre
-    if values.shape[2:] != (fibre.n_beads, 3):
+    if values.shape[2:] != (n_beads, 3):
         raise ValueError(
             f"the ensemble has {values.shape[2]} beads in {values.shape[3]} directions, but the map of the conditional "
-            f"has {fibre.n_beads} in 3: they do not belong together; give one molecule at a time"
+            f"has {n_beads} in 3: they do not belong together; give one molecule, or several of its kind"
         )
     if 0 in values.shape:
         raise ValueError("the ensemble has no frames")
     if not np.all(np.isfinite(values)):
         where = np.argwhere(~np.isfinite(values))[0]
         raise ValueError(f"the position of bead {where[2]} in frame {where[1]} is not finite")
-    _check_reach(values, np.asarray(fibre.reach), "box" in ensemble)
+    return Beads(values, draws)
+
+
+def check_beads(values: np.ndarray, conditional: Conditional, *, periodic: bool) -> None:
+    """Whether atoms can belong to beads.
+
+    Args:
+        values: (draw, frame, bead, 3) [nm].
+        conditional: of these atoms.
+        periodic: whether beads may have been cut by a box.
+
+    Raises:
+        ValueError: for beads that no chain of bonds can join, or what the conditional objects to.
+    """
+    _check_reach(values, np.asarray(conditional.fibre.reach), periodic)
     complaints = {}
     for draw, frame in np.ndindex(values.shape[:2]):
         words = conditional.complaint(values[draw, frame])
@@ -102,7 +130,6 @@ def bead_positions(ensemble: xr.Dataset, conditional: Conditional) -> Beads:
     if complaints:
         shown = "; ".join(f"frame {frame}: {words}" for frame, words in list(complaints.items())[:_SHOWN])
         raise ValueError(f"{len(complaints)} CG frames cannot be backmapped: {shown}")
-    return Beads(values, draws)
 
 
 def _check_reach(values: np.ndarray, reach: np.ndarray, periodic: bool) -> None:

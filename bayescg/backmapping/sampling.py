@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import jax
@@ -15,16 +16,17 @@ from bayescg._runtime import double_precision, progress
 from bayescg.backmapping.ensembles import Energy, bead_positions, reduced_energy
 from bayescg.backmapping.frames import Result, Tempering, sample_frame
 from bayescg.backmapping.guide import Conditional
+from bayescg.backmapping.liquid import RHAT, Annealing, Liquid, LiquidResult, is_liquid, liquid_beads
 
-Method = Literal["smc", "nuts", "imh", "gp"]
-_METHODS = ("smc", "nuts", "imh", "gp")
+Method = Literal["smc", "nuts", "imh", "gp", "blocks"]
+_METHODS = ("smc", "nuts", "imh", "gp", "blocks")
 
 
 @dataclass
 class _Done:
     """Results of the frames that are finished, and why others are not."""
 
-    results: dict[int, list[Result]]
+    results: dict[int, list[Result] | list[LiquidResult]]
     failures: dict[int, str]
     interrupted: bool = False
 
@@ -35,8 +37,8 @@ def sample(
     target,
     *,
     draws: int = 100,
-    method: Method = "smc",
-    tempering: Tempering | None = None,
+    method: Method | None = None,
+    tempering: Tempering | Annealing | None = None,
     floor: float = 50.0,
     key,
 ) -> xr.Dataset:
@@ -50,13 +52,17 @@ def sample(
     the no-U-turn sampler goes on; "imh", independence Metropolis-Hastings with the guide as proposal (for normalized
     guides that are close); "gp", the guide alone, which is approximate and says so.
 
+    An ensemble of several molecules of the conditional's kind is a liquid: "blocks", chains of moves of one molecule
+    after the other, that begin at the guide while the energy between molecules rises from zero; or "gp". There is no
+    ln Z then. Molecules follow each other in the ensemble and in the target, a `ForceField` with the ensemble's box.
+
     Args:
         conditional: gives a guide for each CG configuration.
         ensemble: `positions` of beads, (frame, bead, xyz) or (draw, frame, bead, xyz) [nm].
         target: `OpenMMTarget`; `ForceField`; or a JAX function of positions (atom, 3) [nm] that returns beta U.
         draws: of atoms for each CG configuration.
-        method: see above.
-        tempering: particles, replicates and moves; None for the defaults.
+        method: see above; None for "smc", of liquids "blocks".
+        tempering: `Tempering`, of liquids `Annealing`: how much work is done; None for the defaults.
         floor: effective samples of a CG configuration's run below which its draws are not `reliable`.
         key: random key.
 
@@ -65,20 +71,32 @@ def sample(
         a CG configuration; `energy` (draw, frame) [kJ/mol], or in kT if no temperature is known; and for each CG
         configuration `log_z`, `log_z_error`, `ess` (of the draws returned), `ess_run`, `acceptance`, `evaluations` (of
         the energy, the pilot's among them), `reliable`. `log_z` is ln int exp(-beta U) delta(M x - X) dx, lengths in
-        nm; NaN for "gp". If the ensemble has draws, its draws follow each other in `draw`, the coordinate
+        nm; NaN for "gp". Of liquids there is `rhat` in its place: the worst of the split R-hats of the total energy and
+        of that between molecules, by which, with `ess_run` of the same two, they are `reliable`; `evaluations` are of
+        one molecule's energy. If the ensemble has draws, its draws follow each other in `draw`, the coordinate
         `of_ensemble_draw` tells them apart, and what belongs to a CG configuration has the dims (ensemble_draw, frame).
 
     Raises:
         ValueError: if ensemble, map and target do not fit together, no atoms can belong to a frame's beads, or the
             method needs a normalized guide and there is none.
     """
-    tempering = tempering or Tempering()
+    liquid = is_liquid(conditional, ensemble)
+    method = method or ("blocks" if liquid else "smc")
+    tempering = tempering or (Annealing() if liquid else Tempering())
     if method not in _METHODS:
         raise ValueError(f"method={method!r}: choose one of {', '.join(_METHODS)}")
     if draws < 1:
         raise ValueError(f"draws is {draws}; at least one is needed")
-    beads = bead_positions(ensemble, conditional)
-    energy = reduced_energy(target, ensemble, conditional.fibre.n_atoms)
+    if isinstance(tempering, Annealing) != liquid or (method == "blocks" and not liquid):
+        raise ValueError("Annealing and method='blocks' are for ensembles of several molecules, Tempering is for one")
+    molecules = ensemble.sizes["bead"] // conditional.fibre.n_beads if liquid else 1
+    beads = liquid_beads(ensemble, conditional) if liquid else bead_positions(ensemble, conditional)
+    energy = reduced_energy(target, ensemble, conditional.fibre.n_atoms * molecules)
+    if liquid:
+        one = Liquid(conditional, ensemble, target, energy, draws=draws, method=method, annealing=tempering)
+    else:
+        how = {"draws": draws, "method": method, "tempering": tempering}
+        one = partial(sample_frame, conditional, energy=energy.reduced, **how)
     n_ensemble, n_frames = beads.positions.shape[:2]
     labels = _labels(ensemble, n_frames)
     done = _Done({}, {})
@@ -89,17 +107,7 @@ def sample(
                 for draw in range(n_ensemble):
                     subkey = jax.random.fold_in(jax.random.fold_in(key, frame), draw)
                     try:
-                        kept.append(
-                            sample_frame(
-                                conditional,
-                                beads.positions[draw, frame],
-                                energy.reduced,
-                                draws=draws,
-                                method=method,
-                                tempering=tempering,
-                                key=subkey,
-                            )
-                        )
+                        kept.append(one(beads.positions[draw, frame], key=subkey))
                     except ValueError as error:
                         # What is wrong with the first is wrong with all: say it now, not after hours.
                         if not done.results:
@@ -125,9 +133,12 @@ def _dataset(
 ) -> xr.Dataset:
     frames = list(done.results)
     rows = [done.results[frame] for frame in frames]
-    per = {name: np.array([[getattr(r, name) for r in row] for row in rows]).T for name in _PER_CONFIGURATION}
+    names = [name for name in _PER_CONFIGURATION if name in rows[0][0]._fields]
+    per = {name: np.array([[getattr(r, name) for r in row] for row in rows]).T for name in names}
     exact = method != "gp"
-    per["reliable"] = (per["ess_run"] >= floor) & exact & ~(per["log_z_error"] > 1)
+    per["reliable"] = (per["ess_run"] >= floor) & exact
+    for name, limit in (("log_z_error", 1.0), ("rhat", RHAT)):
+        per["reliable"] &= ~(per[name] > limit) if name in per else True
     positions = np.stack([np.concatenate([r.positions for r in row]) for row in rows], axis=1)
     log_weight = np.stack([np.concatenate([r.log_weight for r in row]) for row in rows], axis=1)
     unit = 1.0 if energy.thermal is None else energy.thermal
@@ -149,6 +160,8 @@ def _dataset(
             "bayescg_version": bayescg.__version__,
         },
     )
+    if "box" in ensemble and ensemble["box"].dims == ("frame", "vector", "xyz"):
+        data["box"] = ensemble["box"].isel(frame=frames).drop_vars("time", errors="ignore")
     if "time" in ensemble.coords and ensemble["time"].dims == ("frame",):
         data = data.assign_coords(time=("frame", ensemble["time"].values[frames]))
     if has_draws:
@@ -167,7 +180,7 @@ def _dataset(
     return data
 
 
-_PER_CONFIGURATION = ("log_z", "log_z_error", "ess", "ess_run", "acceptance", "evaluations")
+_PER_CONFIGURATION = ("log_z", "log_z_error", "ess", "ess_run", "rhat", "acceptance", "evaluations")
 
 
 def _warn(data: xr.Dataset, done: _Done, labels: np.ndarray, exact: bool, floor: float) -> None:
@@ -181,8 +194,11 @@ def _warn(data: xr.Dataset, done: _Done, labels: np.ndarray, exact: bool, floor:
         )
     poor = int(np.sum(~data["reliable"].values)) if exact else 0
     if poor:
+        what, remedy = "an error of ln Z above 1", "use more particles or moves, or a better conditional"
+        if "rhat" in data:
+            what, remedy = f"an R-hat above {RHAT:g}", "use more rounds (Annealing), or a better conditional"
         warnings.warn(
-            f"{poor} of {data['reliable'].size} CG configurations have fewer than {floor:g} effective samples (or an "
-            "error of ln Z above 1): `reliable` is False there; use more particles or moves, or a better conditional",
+            f"{poor} of {data['reliable'].size} CG configurations have fewer than {floor:g} effective samples (or "
+            f"{what}): `reliable` is False there; {remedy}",
             stacklevel=4,
         )

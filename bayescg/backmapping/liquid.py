@@ -1,0 +1,348 @@
+"""Liquids: the molecules of a CG frame are placed together, from the guide to the exact density of all of them.
+
+For many molecules there is no ln Z: weights over thousands of atoms would be worth nothing. Each molecule begins as a
+draw of the conditional, blind to the others. Their energy is softened (Beutler et al. 1994,
+doi:10.1016/0009-2614(94)00397-1) and rises from zero along a path while molecules are moved one after the other; at its
+full strength the same moves sample p(x | X), proportional to exp(-beta U(x)) where M x = X.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import blackjax.diagnostics
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+
+from bayescg.atomistic.force_field import ForceField
+from bayescg.atomistic.openmm_target import OpenMMTarget
+from bayescg.backmapping import liquid_chains
+from bayescg.backmapping.ensembles import Beads, Energy, bead_values, check_beads
+from bayescg.backmapping.guide import Conditional
+from bayescg.backmapping.liquid_chains import Chains, Trace
+from bayescg.backmapping.liquid_energy import LiquidEnergy, split
+from bayescg.backmapping.liquid_moves import Setup, find_marks
+from bayescg.backmapping.liquid_neighbors import Extent, Neighbors, find_neighbors, whole
+
+_TRIALS = 512
+_STRANGE = 50.0
+"""Own energy [kT per atom] of a draw of the guide by which it is told that atoms are in another order."""
+_DRIFT = 1e-6
+
+RHAT = 1.1
+"""Split R-hat above which chains of a liquid have not met."""
+
+
+@dataclass(frozen=True)
+class Annealing:
+    """How much work the chains of a liquid do for each CG frame; a round is four sweeps over all molecules.
+
+    Attributes:
+        chains: independent ones, each with its own placement and path.
+        rise: rounds in which the environment's energy rises from zero to full.
+        settle: rounds at full energy that are thrown away.
+        between: rounds from one draw of a chain to the next.
+    """
+
+    chains: int = 4
+    rise: int = 60
+    settle: int = 60
+    between: int = 10
+
+    def __post_init__(self):
+        """Refuse what cannot work."""
+        if self.chains < 2 or min(self.rise, self.settle, self.between) < 1:
+            raise ValueError(f"{self}: two chains or more, so that they can be compared, and positive rounds")
+
+
+class LiquidResult(NamedTuple):
+    """Draws for one CG frame; see `sample` for what is what."""
+
+    positions: np.ndarray
+    log_weight: np.ndarray
+    energy: np.ndarray
+    ess: float
+    ess_run: float
+    rhat: float
+    acceptance: float
+    evaluations: int
+
+
+def is_liquid(conditional: Conditional, ensemble: xr.Dataset) -> bool:
+    """Whether the ensemble has several molecules of the conditional's kind."""
+    beads = (
+        ensemble["positions"].sizes.get("bead", 0)
+        if isinstance(ensemble, xr.Dataset) and "positions" in ensemble
+        else 0
+    )
+    each = conditional.fibre.n_beads
+    return beads > each and beads % each == 0
+
+
+def liquid_beads(ensemble: xr.Dataset, conditional: Conditional) -> Beads:
+    """Positions of the beads, each molecule whole, if atoms can belong to them.
+
+    Args:
+        ensemble: as for `bead_positions`, with a multiple of the conditional's beads.
+        conditional: of one molecule.
+
+    Raises:
+        ValueError: as `bead_positions`, for the molecules of each frame.
+    """
+    beads, each = ensemble.sizes["bead"], conditional.fibre.n_beads
+    plain = bead_values(ensemble, beads)
+    box = ensemble["box"].values.astype(float).reshape(-1, 3, 3) if "box" in ensemble else None
+    values = plain.positions.copy()
+    for draw, frame in np.ndindex(values.shape[:2]):
+        molecules = values[draw, frame].reshape(-1, each, 3)
+        # Programs wrap beads into the box one by one.
+        molecules = whole(molecules, None if box is None else box[frame % len(box)])
+        try:
+            check_beads(molecules[None], conditional, periodic=False)
+        except ValueError as error:
+            raise ValueError(f"frame {frame} of the liquid (molecules are counted as frames): {error}") from error
+        values[draw, frame] = molecules.reshape(beads, 3)
+    return Beads(values, plain.draws)
+
+
+class Liquid:
+    """Samples the frames of a liquid; compiled once.
+
+    Args:
+        conditional: of one molecule.
+        ensemble: of many.
+        target: `ForceField` of all atoms.
+        energy: the same, checked.
+        draws: for each CG frame.
+        method: "blocks" or "gp".
+        annealing: how much work.
+
+    Raises:
+        ValueError: if target, map and ensemble do not fit together.
+    """
+
+    def __init__(
+        self,
+        conditional: Conditional,
+        ensemble: xr.Dataset,
+        target,
+        energy: Energy,
+        *,
+        draws: int,
+        method: str,
+        annealing: Annealing,
+    ):
+        if method not in ("blocks", "gp"):
+            raise ValueError(
+                f"method={method!r} is for one molecule, and the ensemble has several: choose 'blocks' or 'gp'"
+            )
+        field = target.force_field if isinstance(target, OpenMMTarget) else target
+        if not isinstance(field, ForceField) or energy.thermal is None:
+            raise ValueError("a liquid needs a ForceField as its target: translate(system), with its box")
+        molecules = ensemble.sizes["bead"] // conditional.fibre.n_beads
+        _check_molecules(ensemble, molecules)
+        self.box = field.box
+        _check_box(ensemble, self.box)
+        self.energy = split(field, molecules)
+        self.conditional, self.thermal = conditional, energy.thermal
+        self.draws, self.method, self.annealing = draws, method, annealing
+        self._setup: Setup | None = None
+        self._energies = eqx.filter_jit(partial(_energies, self.energy))
+
+    def __call__(self, beads: np.ndarray, *, key) -> LiquidResult:
+        """Draws for one CG frame.
+
+        Args:
+            beads: (bead, 3) [nm], those of a molecule near each other.
+            key: random key.
+        """
+        draws = self.draws
+        first, second, third = jax.random.split(key, 3)
+        x = beads.reshape(self.energy.molecules, -1, 3)
+        setup = self._setup = self._setup or prepare(self.conditional, self.energy, x, self.thermal, key=first)
+        count = self.annealing.chains if self.method == "blocks" else draws
+        positions, own = liquid_chains.place(setup, jnp.asarray(x), jax.random.split(second, count))
+        _check_order(np.asarray(own), self.energy.own.n_atoms)
+        if self.method == "gp":
+            energy = self._reduced(positions)[0]
+            weights = np.full(draws, -np.log(draws))
+            atoms = np.asarray(positions).reshape(draws, -1, 3)
+            return LiquidResult(atoms, weights, energy, float(draws), float(draws), np.nan, np.nan, 0)
+        near = find_neighbors(x, self.box, self.energy.cutoff, setup.extent)
+        return self._sampled(setup, jnp.asarray(x), near, positions, draws, third)
+
+    def _reduced(self, positions) -> tuple[np.ndarray, np.ndarray]:
+        """Energies of all atoms, and those between molecules, in kT, (chain,)."""
+        whole, own = map(np.asarray, self._energies(jnp.asarray(positions)))
+        return whole / self.thermal, (whole - own) / self.thermal
+
+    def _sampled(self, setup: Setup, beads, near: Neighbors, positions, draws: int, key) -> LiquidResult:
+        plan, lists = self.annealing, tuple(map(jnp.asarray, near))
+        each = -(-draws // plan.chains)
+        # Chunks of one length, so that one program serves all: those of which draws are the ends.
+        rise, half = (-(-rounds // plan.between) for rounds in (plan.rise, -(-plan.settle // 2)))
+        settled = rise + 2 * half
+        # Slowly at first, when molecules begin to feel each other.
+        scales = np.minimum((np.arange(1, (settled + each) * plan.between + 1) / (rise * plan.between)) ** 2, 1.0)
+        keys = jax.random.split(key, len(scales))
+        chains = Chains(positions, jnp.asarray(0.5), jnp.asarray(0.001))
+        start, traces, kept = (np.zeros(0), np.zeros(0)), [], []
+        for chunk in range(settled + each):
+            if chunk == settled:
+                start = self._reduced(chains.positions)
+            part = slice(chunk * plan.between, (chunk + 1) * plan.between)
+            adapt = jnp.asarray(chunk < rise + half)
+            chains, trace = liquid_chains.run(setup, chains, beads, lists, jnp.asarray(scales[part]), adapt, keys[part])
+            if chunk >= settled:
+                traces.append(jax.tree.map(np.asarray, trace))
+                kept.append(np.asarray(chains.positions))
+        states = np.stack(kept)
+        energy = np.stack([self._reduced(x)[0] for x in states])
+        own, around = (np.cumsum(np.concatenate([getattr(t, n) for t in traces]), axis=0).T for n in Trace._fields[:2])
+        total = start[0][:, None] + own + around
+        drift = np.abs(total[:, -1] - energy[-1]).max()
+        if not drift < _DRIFT * max(1.0, float(np.abs(energy).max())):
+            raise ValueError(
+                f"energies of molecules do not sum to the energy of all: {drift:.3g} kT are missing after the run; "
+                "do all interactions end at the cutoff, and do atoms of a molecule stay near its beads?"
+            )
+        ess, rhat = mixing(np.stack([total, start[1][:, None] + around]))
+        positions = states.reshape(-1, beads.shape[0] * self.energy.own.n_atoms, 3)[:draws]
+        shares = np.concatenate([t.accepted for t in traces])
+        return LiquidResult(
+            positions,
+            np.full(len(positions), -np.log(len(positions))),
+            energy.reshape(-1)[:draws],
+            min(ess, float(len(positions))),
+            ess,
+            rhat,
+            float(np.nanmean(shares[:, 1])),
+            plan.chains * len(scales) * liquid_chains.evaluations(setup),
+        )
+
+
+def _energies(energy: LiquidEnergy, positions):
+    """Energies of all atoms, and the sum of molecules alone [kJ/mol]."""
+
+    def one(x):
+        return energy.whole.energy(x.reshape(-1, 3)), jnp.sum(jax.vmap(energy.own.energy)(x))
+
+    return jax.lax.map(one, positions)
+
+
+def prepare(conditional: Conditional, energy: LiquidEnergy, beads: np.ndarray, thermal: float, *, key) -> Setup:
+    """What is the same for all frames, from draws of the guide for the molecules of one.
+
+    Args:
+        conditional: of one molecule.
+        energy: of the liquid.
+        beads: (molecule, bead, 3) [nm].
+        thermal: kT [kJ/mol].
+        key: random key.
+    """
+    which = np.arange(_TRIALS) % len(beads)
+    chosen = jnp.asarray(beads[which])
+    first, second = jax.random.split(key)
+
+    @eqx.filter_jit
+    def draw(conditional, chosen, keys):
+        def one(argument):
+            b, key = argument
+            guide = conditional.guide(b)
+            x = guide.sample(key=key)
+            return x, conditional.fibre.project(x, b), conditional.fibre.beads(x) - b
+
+        return jax.lax.map(one, (chosen, keys), batch_size=64)
+
+    drawn, placed, xi = map(np.asarray, draw(conditional, chosen, jax.random.split(first, _TRIALS)))
+    if not np.all(np.isfinite(drawn)):
+        raise ValueError("draws of the guide are not finite: check the conditional's parameters")
+    shape = eqx.filter_eval_shape(lambda c, b: c.guide(b), conditional, chosen[0])
+    missed = float(np.sqrt(np.mean(xi**2))) if shape.space == "atoms" else 0.0
+    extent = Extent.of(placed, np.asarray(chosen))
+    marks = find_marks(drawn, np.asarray(chosen))
+    if marks is not None and not (shape.normalized and _invariant(conditional, drawn, chosen, second)):
+        marks = None
+    return Setup(conditional, energy, extent, missed, marks, thermal, shape.normalized)
+
+
+def _invariant(conditional: Conditional, drawn: np.ndarray, beads, key) -> bool:
+    """Whether the guide's density stays when molecules are turned about the bead, or the axis of two."""
+    from bayescg.backmapping.liquid_moves import _rotate
+
+    @eqx.filter_jit
+    def change(conditional, drawn, beads, keys):
+        def one(argument):
+            x, b, key = argument
+            first, second = jax.random.split(key)
+            axis = jax.random.normal(first, (3,)) if len(b) == 1 else b[1] - b[0]
+            guide = conditional.guide(b)
+            turned = _rotate(x, b[0], axis, jax.random.uniform(second, minval=0.5, maxval=2.5))
+            return guide.log_density(turned) - guide.log_density(x)
+
+        return jax.lax.map(one, (drawn, beads, keys), batch_size=16)
+
+    some = slice(0, 16)
+    return bool(
+        np.all(np.abs(change(conditional, jnp.asarray(drawn[some]), beads[some], jax.random.split(key, 16))) < 1e-6)
+    )
+
+
+def mixing(values: np.ndarray) -> tuple[float, float]:
+    """Effective samples and split R-hat of traces, the worst of them.
+
+    Args:
+        values: (trace, chain, round).
+    """
+    half = values.shape[-1] // 2
+    if half < 2:
+        return float(values.shape[1]), np.nan
+    parts = np.concatenate([values[..., :half], values[..., -half:]], axis=1)
+    ess = [float(blackjax.diagnostics.effective_sample_size(jnp.asarray(v))) for v in parts]
+    rhat = [float(blackjax.diagnostics.potential_scale_reduction(jnp.asarray(v))) for v in parts]
+    return float(np.nanmin(ess)), float(np.nanmax(rhat))
+
+
+def _check_molecules(ensemble: xr.Dataset, molecules: int) -> None:
+    if "molecule" not in ensemble.coords:
+        return
+    number = np.asarray(ensemble["molecule"].values)
+    each = number.reshape(molecules, -1)
+    if np.any(each != each[:, :1]) or len(np.unique(each[:, 0])) < molecules:
+        count = len(np.unique(number))
+        raise ValueError(
+            f"the ensemble's {len(number)} beads are of {count} molecules, but the map of the conditional would make "
+            f"{molecules} of {each.shape[1]} beads that follow each other: they do not belong together"
+        )
+
+
+def _check_box(ensemble: xr.Dataset, box: np.ndarray | None) -> None:
+    if box is None:
+        raise ValueError(
+            "the target is not periodic: a liquid's System needs box vectors and nonbondedMethod=CutoffPeriodic"
+        )
+    if "box" not in ensemble:
+        return
+    given = np.asarray(ensemble["box"].values, float).reshape(-1, 3, 3)
+    far = np.abs(given - box).max(axis=(1, 2))
+    if far.max() > 1e-4 * np.diag(box).min():
+        frame = int(far.argmax())
+        raise ValueError(
+            f"the box of frame {frame} is {np.diag(given[frame]).round(4).tolist()} nm and the target's is "
+            f"{np.diag(box).round(4).tolist()} nm: make the target with the ensemble's box "
+            "(system.setDefaultPeriodicBoxVectors), one for each box"
+        )
+
+
+def _check_order(own: np.ndarray, atoms: int) -> None:
+    typical = float(np.median(own)) / atoms
+    if not typical < _STRANGE:
+        raise ValueError(
+            f"placed molecules have an energy of {typical:.3g} kT per atom: the target's atoms are in another order "
+            "than the conditional's, or of another molecule; make both from the same topology"
+        )

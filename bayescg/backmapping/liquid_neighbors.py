@@ -1,0 +1,103 @@
+"""Which molecules can interact: from the distances of beads, which do not move, and how far atoms are from them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from bayescg.data.neighbors import minimum_image, shortest_height
+
+_ROOM = 1.25
+"""How much farther from its bead than in all draws of the guide an atom may be."""
+
+
+class Extent(eqx.Module):
+    """How far atoms may be from the beads: a bound of the configurations that are sampled.
+
+    Attributes:
+        owner: (atom,) the bead that an atom is near.
+        radius: (bead,) largest distance [nm] of such an atom.
+    """
+
+    owner: Int[np.ndarray, " atom"]
+    radius: Float[np.ndarray, " bead"]
+
+    @classmethod
+    def of(cls, positions: Float[np.ndarray, "draw atom 3"], beads: Float[np.ndarray, "draw bead 3"]) -> Extent:
+        """From draws of the guide.
+
+        Args:
+            positions: [nm].
+            beads: [nm].
+        """
+        apart = np.linalg.norm(positions[:, :, None] - beads[:, None], axis=-1)
+        owner = apart.mean(axis=0).argmin(axis=1)
+        farthest = apart.max(axis=0)[np.arange(len(owner)), owner]
+        radius = np.zeros(beads.shape[1])
+        np.maximum.at(radius, owner, farthest)
+        return cls(owner, _ROOM * radius)
+
+    def holds(self, positions: Float[Array, "atom 3"], beads: Float[Array, "bead 3"]) -> Bool[Array, ""]:
+        """Whether all atoms are within the bound."""
+        away = positions - beads[self.owner]
+        return jnp.all(jnp.sum(away**2, axis=-1) <= jnp.asarray(self.radius[self.owner] ** 2, positions.dtype))
+
+
+class Neighbors(NamedTuple):
+    """Lists of fixed size.
+
+    Attributes:
+        index: (molecule, neighbor), filled up with the molecule itself.
+        mask: (molecule, neighbor), which are neighbors.
+    """
+
+    index: np.ndarray
+    mask: np.ndarray
+
+
+def whole(beads: Float[np.ndarray, "molecule bead 3"], box: np.ndarray | None) -> np.ndarray:
+    """Beads of each molecule at the images nearest to its first.
+
+    Args:
+        beads: [nm].
+        box: (3, 3), or None.
+    """
+    if box is None:
+        return beads
+    return beads[:, :1] + minimum_image(beads - beads[:, :1], box)
+
+
+def find_neighbors(
+    beads: Float[np.ndarray, "molecule bead 3"], box: np.ndarray | None, cutoff: float, extent: Extent
+) -> Neighbors:
+    """Molecules some atoms of which may be closer than the cutoff.
+
+    Args:
+        beads: [nm].
+        box: (3, 3), or None.
+        cutoff: of atoms [nm].
+        extent: how far atoms are from their beads.
+    """
+    count, each = beads.shape[:2]
+    reach = cutoff + extent.radius[:, None] + extent.radius
+    near = np.zeros((count, count), bool)
+    # In a skewed box, what is farther than half its height may have a nearer image than the one that rounding finds.
+    skewed = box is not None and np.count_nonzero(box - np.diag(np.diag(box))) > 0
+    sure = shortest_height(box) / 2 if box is not None and skewed else np.inf
+    for i in range(each):
+        for j in range(each):
+            vectors = beads[:, None, i] - beads[None, :, j]
+            vectors = vectors if box is None else minimum_image(vectors, box)
+            near |= (np.linalg.norm(vectors, axis=-1) < reach[i, j]) | (reach[i, j] > sure)
+    np.fill_diagonal(near, False)
+    width = max(int(near.sum(axis=1).max()), 1)
+    index = np.tile(np.arange(count)[:, None], (1, width))
+    mask = np.zeros((count, width), bool)
+    for k, row in enumerate(near):
+        found = np.flatnonzero(row)
+        index[k, : len(found)], mask[k, : len(found)] = found, True
+    return Neighbors(index, mask)

@@ -1,0 +1,185 @@
+"""Liquids: energies of molecules, and a small one whose averages are known from independent draws."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import xarray as xr
+
+from bayescg import backmapping
+from bayescg._runtime import double_precision
+from bayescg.atomistic import ForceField, translate
+from bayescg.backmapping.liquid_energy import split
+from tests.studies import methanol
+
+KT = 8.31446261815324e-3 * 300.0
+BOX, LENGTH, STIFFNESS = 1.2, 0.16, 4e4
+SITES = np.array([(0.1, 0.1, 0.1), (0.45, 0.1, 0.1), (1.15, 0.42, 0.1), (0.4, 0.45, 0.15)])
+"""One pair is nearest across the boundary."""
+
+
+@pytest.fixture(scope="module")
+def dimers() -> ForceField:
+    """Four polar dimers in a periodic box."""
+    openmm = pytest.importorskip("openmm")
+    system, bonds, pairs = openmm.System(), openmm.HarmonicBondForce(), openmm.NonbondedForce()
+    system.setDefaultPeriodicBoxVectors(*(openmm.Vec3(*row) for row in BOX * np.eye(3)))
+    pairs.setNonbondedMethod(pairs.CutoffPeriodic)
+    pairs.setCutoffDistance(0.58)
+    pairs.setUseDispersionCorrection(False)
+    for k in range(len(SITES)):
+        for sign in (1, -1):
+            system.addParticle(12.0)
+            pairs.addParticle(0.25 * sign, 0.27, 0.8)
+        bonds.addBond(2 * k, 2 * k + 1, LENGTH, STIFFNESS)
+        pairs.addException(2 * k, 2 * k + 1, 0, 1, 0)
+    system.addForce(bonds)
+    system.addForce(pairs)
+    return translate(system)
+
+
+class Known(NamedTuple):
+    """Mean and sd of the energy between molecules [kJ/mol], of bond lengths [nm], and errors of both means."""
+
+    energy: float
+    spread: float
+    length: float
+    errors: tuple[float, float]
+
+
+@pytest.fixture(scope="module")
+def known(dimers) -> Known:
+    """Of exact draws of single dimers, weighted by the energy between them."""
+    rng, count = np.random.default_rng(0), 40_000
+    r = np.linspace(LENGTH - 0.06, LENGTH + 0.06, 4000)
+    cumulative = np.cumsum(r**2 * np.exp(-0.5 * STIFFNESS * (r - LENGTH) ** 2 / KT))
+    length = np.interp(rng.random((count, 4)), cumulative / cumulative[-1], r)
+    way = rng.normal(size=(count, 4, 3))
+    half = 0.5 * length[..., None] * way / np.linalg.norm(way, axis=-1, keepdims=True)
+    x = np.stack([SITES + half, SITES - half], axis=2).reshape(count, 8, 3)
+    with double_precision():
+        field = next(term for term in dimers.terms if hasattr(term, "cutoff"))
+        energy = np.asarray(jax.jit(lambda x: jax.lax.map(field.energy, x, batch_size=500))(jnp.asarray(x)))
+    weight = np.exp(-(energy - energy.min()) / KT)
+    weight /= weight.sum()
+    bond = length.mean(axis=1)
+    mean, middle = weight @ energy, weight @ bond
+    errors = tuple(float(np.sqrt(np.sum((weight * (v - m)) ** 2))) for v, m in ((energy, mean), (bond, middle)))
+    return Known(mean, float(np.sqrt(weight @ (energy - mean) ** 2)), middle, errors)
+
+
+@pytest.fixture(scope="module")
+def conditional():
+    """Two atoms about their center: a broad Gaussian, which knows nothing of bonds."""
+    fibre = backmapping.Fibre([[0.5, 0.5]], bonds=[(0, 1)])
+    return backmapping.GaussianConditional(fibre, 0.0, 0.07**2)
+
+
+@pytest.fixture(scope="module")
+def frame() -> xr.Dataset:
+    """The CG frame, its beads wrapped anyhow."""
+    beads = SITES + BOX * np.random.default_rng(1).integers(-1, 2, SITES.shape)
+    data = {
+        "positions": (("frame", "bead", "xyz"), beads[None]),
+        "box": (("frame", "vector", "xyz"), BOX * np.eye(3)[None]),
+    }
+    return xr.Dataset(data, {"frame": [7], "molecule": ("bead", np.arange(4))}, {"temperature": 300.0})
+
+
+@pytest.fixture(scope="module")
+def atoms(conditional, frame, dimers) -> xr.Dataset:
+    """What is sampled."""
+    how = backmapping.Annealing(chains=16, rise=10, settle=10, between=5)
+    return backmapping.sample(conditional, frame, dimers, draws=320, tempering=how, key=jax.random.key(0))
+
+
+def _between(atoms: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Energies between molecules [kJ/mol] and mean bond lengths [nm] of draws."""
+    x = atoms["positions"].values[:, 0].reshape(-1, 4, 2, 3)
+    length = np.linalg.norm(x[:, :, 0] - x[:, :, 1], axis=-1)
+    return atoms["energy"].values[:, 0] - (0.5 * STIFFNESS * (length - LENGTH) ** 2).sum(axis=1), length.mean(axis=1)
+
+
+def test_averages_are_those_of_independent_draws(atoms, known):
+    energy, length = _between(atoms)
+    ess = float(atoms["ess"].item())
+    assert ess > 200
+    assert bool(atoms["reliable"].item())
+    for values, exact, error in zip((energy, length), (known.energy, known.length), known.errors, strict=True):
+        assert abs(values.mean() - exact) < 4 * np.hypot(values.std() / np.sqrt(ess), error)
+    assert energy.std() == pytest.approx(known.spread, rel=0.2)
+    assert known.errors[0] < 0.03 * known.spread
+
+
+def test_without_the_environment_the_check_fails(atoms, conditional, frame, dimers, known):
+    alone = backmapping.sample(conditional, frame, dimers, draws=200, method="gp", key=jax.random.key(0))
+    assert abs(_between(alone)[0].mean() - known.energy) > 10 * known.spread / np.sqrt(200)
+    assert alone.attrs["exact"] == 0
+    assert "rhat" in atoms
+
+
+def test_beads_are_where_they_were(atoms, frame):
+    x = atoms["positions"].values.reshape(-1, 4, 2, 3)
+    assert np.abs(x.mean(axis=2) - frame["positions"].values).max() < 1e-12
+    assert atoms["positions"].dims == ("draw", "frame", "atom", "xyz")
+    assert atoms["frame"].item() == 7
+    assert "log_z" not in atoms
+
+
+def test_energy_is_that_of_all_atoms(atoms, dimers):
+    with double_precision():
+        energy = float(dimers.energy(jnp.asarray(atoms["positions"].values[0, 0])))
+    assert atoms["energy"].values[0, 0] == pytest.approx(energy, rel=1e-10)
+
+
+@pytest.fixture(scope="module")
+def methanols() -> tuple[ForceField, np.ndarray]:
+    """Twelve molecules of methanol as their study has them: switched Lennard-Jones, reaction field, exceptions."""
+    pytest.importorskip("openmm")
+    box = 1.85
+    x = methanol.start(12, 1.2, seed=3) + 0.01 * np.random.default_rng(0).normal(size=(72, 3))
+    return translate(methanol.system(12, box)), x.reshape(12, 6, 3)
+
+
+def test_energy_of_a_molecule_changes_as_that_of_all(methanols):
+    field, x = methanols
+    rng = np.random.default_rng(0)
+    with double_precision():
+        parts, total = split(field, 12), jax.jit(field.energy)
+        block = jax.jit(lambda x, others: sum(parts.block(x, others, np.ones(11, bool))))
+        for k in (0, 5, 11):
+            moved = x.copy()
+            moved[k] += 0.03 * rng.normal(size=(6, 3)) + rng.normal(size=3)
+            others = jnp.asarray(np.delete(x, k, axis=0))
+            change = block(jnp.asarray(moved[k]), others) - block(jnp.asarray(x[k]), others)
+            whole = total(jnp.asarray(moved.reshape(-1, 3))) - total(jnp.asarray(x.reshape(-1, 3)))
+            assert abs(float(change - whole)) < 1e-6 * max(1.0, abs(float(whole)))
+
+
+def test_softened_energies_are_finite_where_atoms_meet(methanols):
+    field, x = methanols
+    with double_precision():
+        parts = split(field, 12)
+        found = parts.block(jnp.asarray(x[0]), jnp.asarray(x[:1]), np.ones(1, bool), 0.0)
+    assert abs(float(found.environment)) < 1e4
+
+
+def test_molecules_that_differ_are_refused(dimers):
+    with pytest.raises(ValueError, match="not 3 equal molecules"):
+        split(dimers, 3)
+    with pytest.raises(ValueError, match="joins two molecules"):
+        split(dimers, 8)
+
+
+def test_what_does_not_belong_together_is_refused(conditional, frame, dimers):
+    key = jax.random.key(0)
+    with pytest.raises(ValueError, match="the box of frame 0"):
+        backmapping.sample(conditional, frame.assign(box=1.1 * frame["box"]), dimers, key=key)
+    with pytest.raises(ValueError, match="for one molecule"):
+        backmapping.sample(conditional, frame, dimers, method="imh", key=key)
+    with pytest.raises(ValueError, match="Annealing"):
+        backmapping.sample(conditional, frame, dimers, tempering=backmapping.Tempering(), key=key)
+    with pytest.raises(ValueError, match="are of 2 molecules"):
+        backmapping.sample(conditional, frame.assign_coords(molecule=("bead", [0, 0, 1, 1])), dimers, key=key)
