@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from bayescg.cli.backmap import backmap
 from bayescg.cli.console import errors, run_config, state, table
 from bayescg.cli.single import Scheduler, export, fit, observe, simulate
 
@@ -117,5 +118,5 @@ def report(
         table(headline(results), [path])
 
 
-for command in (fit, simulate, observe, export, report):
+for command in (fit, simulate, observe, export, backmap, report):
     app.command()(command)
