@@ -1,0 +1,179 @@
+"""Liquid methanol, one bead for each molecule, against molecular dynamics of the same Hamiltonian by OpenMM.
+
+The conditional is learnt from the first frames of the run. Beads of later frames are given, and atoms are placed: the
+energy between molecules, that of molecules alone, and atom-pair RDFs are compared with those of the run, once with the
+errors of both (blocks of frames), and once frame by frame, where the beads are the same and most of the noise cancels.
+The same is done with placement by the conditional alone, which knows nothing of the other molecules and must fail.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+
+import bayescg
+from bayescg import backmapping
+from bayescg._runtime import double_precision
+from bayescg.atomistic import ForceField, translate
+from bayescg.backmapping.liquid_energy import split
+from tests.studies import methanol
+
+PICOSECONDS, LEARN, FRAMES, BLOCKS = 300.0, 40, 20, 5
+DRAWS = 8
+ANNEALING = backmapping.Annealing(chains=4, rise=60, settle=80, between=20)
+PAIRS = {"O-O": ((4,), (4,)), "O-HO": ((4,), (5,)), "HO-HO": ((5,), (5,)), "C-C": ((0,), (0,)), "C-O": ((0,), (4,))}
+EDGES = np.concatenate([[0.12, 0.16, 0.20, 0.24], np.arange(0.28, 0.91, 0.04)])
+SMALLEST = 0.12
+"""Nearer than this no two atoms of different molecules are in the run."""
+
+
+def universe(positions: np.ndarray):
+    """An MDAnalysis Universe of frames (frame, atom, 3) [nm]."""
+    import MDAnalysis
+    from MDAnalysis.coordinates.memory import MemoryReader
+
+    count = methanol.MOLECULES
+    residues = np.repeat(np.arange(count), 6)
+    made = MDAnalysis.Universe.empty(6 * count, n_residues=count, atom_resindex=residues, trajectory=True)
+    made.add_TopologyAttr("elements", list(methanol.ELEMENTS) * count)
+    made.add_TopologyAttr("names", list(methanol.NAMES) * count)
+    made.add_TopologyAttr("masses", list(methanol.MASSES) * count)
+    made.add_TopologyAttr("resnames", ["MOH"] * count)
+    made.add_TopologyAttr("bonds", [(6 * k + i, 6 * k + j) for k in range(count) for i, j in methanol.BONDED])
+    sizes = np.tile([10 * methanol.BOX] * 3 + [90.0] * 3, (len(positions), 1))
+    made.load_new(10 * positions, format=MemoryReader, order="fac", dimensions=sizes)
+    return made
+
+
+def measured(field: ForceField, positions: np.ndarray) -> dict[str, np.ndarray]:
+    """Energies [kJ/mol], RDFs and the smallest distance between molecules of configurations (sample, atom, 3)."""
+    count = methanol.MOLECULES
+    parts = split(field, count)
+    with double_precision():
+
+        @jax.jit
+        def energies(x):
+            own = jnp.sum(jax.vmap(parts.own.energy)(x.reshape(count, 6, 3)))
+            return own, field.energy(x) - own
+
+        found = np.array([energies(jnp.asarray(x, float)) for x in positions])
+    data = {"own": found[:, 0], "environment": found[:, 1], "total": found.sum(axis=1)}
+    x = positions.reshape(len(positions), count, 6, 3).astype(float)
+    volume, shells = methanol.BOX**3, 4 / 3 * np.pi * np.diff(EDGES**3)
+    off = ~np.eye(count, dtype=bool)
+    for name, (first, second) in PAIRS.items():
+        rows = []
+        for one in x:
+            apart = one[:, None, first, None] - one[None, :, None, second]
+            apart -= methanol.BOX * np.rint(apart / methanol.BOX)
+            rows.append(np.histogram(np.linalg.norm(apart, axis=-1)[off], EDGES)[0])
+        data[name] = np.array(rows) * volume / (count * (count - 1) * shells)
+    least = []
+    for one in x:
+        apart = one[:, None, :, None] - one[None, :, None]
+        apart -= methanol.BOX * np.rint(apart / methanol.BOX)
+        least.append(np.linalg.norm(apart, axis=-1)[off].min())
+    data["least"] = np.array(least)
+    return data
+
+
+def blocked(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard error from blocks of frames in a row."""
+    blocks = np.array([part.mean(axis=0) for part in np.array_split(values, BLOCKS)])
+    return values.mean(axis=0), blocks.std(axis=0, ddof=1) / np.sqrt(BLOCKS)
+
+
+def compare(label: str, run: dict, same: dict, placed: dict) -> None:
+    """Print z of the placed atoms against the run.
+
+    Args:
+        label: what was placed.
+        run: all frames of the run.
+        same: those frames whose beads were given.
+        placed: (frame, draw, ..) quantities.
+    """
+    print(f"### {label}: smallest distance {placed['least'].min():.3f} nm, in the run {run['least'].min():.3f} nm")
+    for name in ("own", "environment", "total"):
+        mean, error = blocked(run[name])
+        mine, noise = blocked(placed[name].mean(axis=1))
+        change = placed[name].mean(axis=1) - same[name]
+        paired = change.mean() / (change.std(ddof=1) / np.sqrt(len(change)))
+        rank = (placed[name] < same[name][:, None]).mean(axis=1)
+        print(
+            f"{name}: run {mean:.1f} +- {error:.1f}, sd {run[name].std():.1f}; placed {mine:.1f} +- {noise:.1f}, sd "
+            f"{placed[name].std():.1f} kJ/mol; z {(mine - mean) / np.hypot(error, noise):.2f}; frame by frame "
+            f"{change.mean():.1f}, z {paired:.2f}; mean rank of the run's frame {rank.mean():.2f} "
+            f"(0.5 +- {0.29 / np.sqrt(len(rank)):.2f})",
+            flush=True,
+        )
+    every, pairs = [], []
+    for name in PAIRS:
+        mean, error = blocked(run[name])
+        mine, noise = blocked(placed[name].mean(axis=1))
+        change = placed[name].mean(axis=1) - same[name]
+        seen = (mean > 0.02) & (error > 0)
+        z = ((mine - mean) / np.hypot(error, noise))[seen]
+        paired = (change.mean(axis=0) / (change.std(axis=0, ddof=1) / np.sqrt(len(change))))[seen]
+        every.append(z)
+        pairs.append(paired)
+        far = np.abs(mine - mean)[seen]
+        print(
+            f"g {name}: {seen.sum()} bins, rms z {np.sqrt(np.mean(z**2)):.2f}, max |z| {np.abs(z).max():.2f}, "
+            f"largest difference {far.max():.3f} (peak {mean.max():.2f}); frame by frame rms z "
+            f"{np.sqrt(np.mean(paired**2)):.2f}"
+        )
+    z, paired = np.concatenate(every), np.concatenate(pairs)
+    print(
+        f"all RDFs: rms z {np.sqrt(np.mean(z**2)):.2f}, max |z| {np.abs(z).max():.2f} of {len(z)}; frame by frame rms "
+        f"{np.sqrt(np.mean(paired**2)):.2f}, max {np.abs(paired).max():.2f}",
+        flush=True,
+    )
+
+
+def main(picoseconds: float = PICOSECONDS, frames: int = FRAMES) -> None:
+    field = translate(methanol.system())
+    found = methanol.reference(picoseconds)
+    every = found["positions"]
+    run = measured(field, every[LEARN:])
+    print(
+        f"{len(every)} frames of the run; its energies agree with the translated field's to "
+        f"{np.abs(run['total'] - found['energy'][LEARN:]).max():.1e} kJ/mol"
+    )
+    begin = time.perf_counter()
+    learnt = universe(every[:LEARN])
+    mapping = bayescg.Mapping.center_of_mass(learnt, by="residues", constraints="none")
+    conditional = backmapping.fit_conditional(learnt, mapping, key=jax.random.key(0))
+    print(f"conditional from {conditional.rows} molecules in {time.perf_counter() - begin:.0f} s", flush=True)
+    chosen = np.unique(np.linspace(LEARN, len(every) - 1, frames).astype(int))
+    cg = bayescg.coarse_grain(universe(every[chosen]), mapping, temperature=methanol.TEMPERATURE, forces=False)
+    same = {name: values[chosen - LEARN] for name, values in run.items()}
+    for method in ("gp", "blocks"):
+        begin = time.perf_counter()
+        with warnings.catch_warnings():
+            warnings.simplefilter("always")
+            how = {"method": method, "tempering": ANNEALING, "draws": DRAWS, "key": jax.random.key(1)}
+            placed = backmapping.sample(conditional, cg, field, **how)
+        took = time.perf_counter() - begin
+        compare(method, run, same, by_frame(field, placed))
+        if method == "blocks":
+            print(
+                f"{took / len(chosen):.0f} s a frame; R-hat {placed['rhat'].min().item():.3f} to "
+                f"{placed['rhat'].max().item():.3f}, effective samples {placed['ess_run'].min().item():.0f} to "
+                f"{placed['ess_run'].max().item():.0f}, reliable {int(placed['reliable'].sum())} of {len(chosen)}"
+            )
+
+
+def by_frame(field: ForceField, placed: xr.Dataset) -> dict[str, np.ndarray]:
+    """What is measured of all draws, (frame, draw, ..)."""
+    x = placed["positions"].transpose("frame", "draw", "atom", "xyz").values
+    found = measured(field, x.reshape(-1, *x.shape[2:]))
+    return {name: values.reshape(*x.shape[:2], *values.shape[1:]) for name, values in found.items()}
+
+
+if __name__ == "__main__":
+    main()
