@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import jax
@@ -63,7 +63,7 @@ class Plan:
     draws: int = 100
     method: str | None = None
     temperature: float | None = None
-    frames: slice = slice(None)
+    frames: slice = field(default_factory=lambda: slice(None))
     learn: int | None = None
     chains: int | None = None
     rounds: int | None = None
