@@ -26,7 +26,7 @@ from bayescg.backmapping.ensembles import Beads, Energy, bead_values, check_bead
 from bayescg.backmapping.guide import Conditional
 from bayescg.backmapping.liquid_chains import Chains, Trace
 from bayescg.backmapping.liquid_energy import LiquidEnergy, split
-from bayescg.backmapping.liquid_moves import Setup, find_marks
+from bayescg.backmapping.liquid_moves import Setup, find_marks, rotate
 from bayescg.backmapping.liquid_neighbors import Extent, Neighbors, find_neighbors, whole
 
 _TRIALS = 512
@@ -164,22 +164,26 @@ class Liquid:
         draws = self.draws
         first, second, third = jax.random.split(key, 3)
         x = beads.reshape(self.energy.molecules, -1, 3)
-        setup = self._setup = self._setup or prepare(self.conditional, self.energy, x, self.thermal, key=first)
         count = self.annealing.chains if self.method == "blocks" else draws
-        positions, own = liquid_chains.place(setup, jnp.asarray(x), jax.random.split(second, count))
-        _check_order(np.asarray(own), self.energy.own.n_atoms)
+        tiled = np.tile(x, (count, 1, 1))
+        placed = liquid_chains.place(self.conditional, jnp.asarray(tiled), jax.random.split(second, len(tiled)))[1]
+        positions = placed.reshape(count, len(x), -1, 3)
+        whole_energy, own = self._reduced(positions)
+        _check_order(own, self.energy.whole.n_atoms)
         if self.method == "gp":
-            energy = self._reduced(positions)[0]
             weights = np.full(draws, -np.log(draws))
             atoms = np.asarray(positions).reshape(draws, -1, 3)
-            return LiquidResult(atoms, weights, energy, float(draws), float(draws), np.nan, np.nan, 0)
+            return LiquidResult(atoms, weights, whole_energy, float(draws), float(draws), np.nan, np.nan, 0)
+        if self._setup is None:
+            self._setup = prepare(self.conditional, self.energy, tiled, self.thermal, key=first)
+        setup = self._setup
         near = find_neighbors(x, self.box, self.energy.cutoff, setup.extent)
         return self._sampled(setup, jnp.asarray(x), near, positions, draws, third)
 
     def _reduced(self, positions) -> tuple[np.ndarray, np.ndarray]:
-        """Energies of all atoms, and those between molecules, in kT, (chain,)."""
-        whole, own = map(np.asarray, self._energies(jnp.asarray(positions)))
-        return whole / self.thermal, (whole - own) / self.thermal
+        """Energies of all atoms, and of the molecules alone, in kT, (chain,)."""
+        every, own = map(np.asarray, self._energies(jnp.asarray(positions)))
+        return every / self.thermal, own / self.thermal
 
     def _sampled(self, setup: Setup, beads, near: Neighbors, positions, draws: int, key) -> LiquidResult:
         plan, lists = self.annealing, tuple(map(jnp.asarray, near))
@@ -211,7 +215,7 @@ class Liquid:
                 f"energies of molecules do not sum to the energy of all: {drift:.3g} kT are missing after the run; "
                 "do all interactions end at the cutoff, and do atoms of a molecule stay near its beads?"
             )
-        ess, rhat = mixing(np.stack([total, start[1][:, None] + around]))
+        ess, rhat = mixing(np.stack([total, (start[0] - start[1])[:, None] + around]))
         positions = states.reshape(-1, beads.shape[0] * self.energy.own.n_atoms, 3)[:draws]
         shares = np.concatenate([t.accepted for t in traces])
         return LiquidResult(
@@ -241,31 +245,24 @@ def prepare(conditional: Conditional, energy: LiquidEnergy, beads: np.ndarray, t
     Args:
         conditional: of one molecule.
         energy: of the liquid.
-        beads: (molecule, bead, 3) [nm].
+        beads: (molecule, bead, 3) [nm], of all chains.
         thermal: kT [kJ/mol].
         key: random key.
     """
-    which = np.arange(_TRIALS) % len(beads)
-    chosen = jnp.asarray(beads[which])
     first, second = jax.random.split(key)
-
-    @eqx.filter_jit
-    def draw(conditional, chosen, keys):
-        def one(argument):
-            b, key = argument
-            guide = conditional.guide(b)
-            x = guide.sample(key=key)
-            return x, conditional.fibre.project(x, b), conditional.fibre.beads(x) - b
-
-        return jax.lax.map(one, (chosen, keys), batch_size=64)
-
-    drawn, placed, xi = map(np.asarray, draw(conditional, chosen, jax.random.split(first, _TRIALS)))
+    # The program that places molecules, as often as it takes.
+    parts = [
+        liquid_chains.place(conditional, jnp.asarray(beads), jax.random.split(subkey, len(beads)))
+        for subkey in jax.random.split(first, max(-(-_TRIALS // len(beads)), 1))
+    ]
+    drawn, placed, xi = (np.concatenate(values) for values in zip(*parts, strict=True))
+    chosen = np.tile(beads, (len(parts), 1, 1))
     if not np.all(np.isfinite(drawn)):
         raise ValueError("draws of the guide are not finite: check the conditional's parameters")
-    shape = eqx.filter_eval_shape(lambda c, b: c.guide(b), conditional, chosen[0])
+    shape = eqx.filter_eval_shape(lambda c, b: c.guide(b), conditional, jnp.asarray(chosen[0]))
     missed = float(np.sqrt(np.mean(xi**2))) if shape.space == "atoms" else 0.0
-    extent = Extent.of(placed, np.asarray(chosen))
-    marks = find_marks(drawn, np.asarray(chosen))
+    extent = Extent.of(placed, chosen)
+    marks = find_marks(drawn, chosen)
     if marks is not None and not (shape.normalized and _invariant(conditional, drawn, chosen, second)):
         marks = None
     return Setup(conditional, energy, extent, missed, marks, thermal, shape.normalized)
@@ -273,7 +270,6 @@ def prepare(conditional: Conditional, energy: LiquidEnergy, beads: np.ndarray, t
 
 def _invariant(conditional: Conditional, drawn: np.ndarray, beads, key) -> bool:
     """Whether the guide's density stays when molecules are turned about the bead, or the axis of two."""
-    from bayescg.backmapping.liquid_moves import _rotate
 
     @eqx.filter_jit
     def change(conditional, drawn, beads, keys):
@@ -282,14 +278,17 @@ def _invariant(conditional: Conditional, drawn: np.ndarray, beads, key) -> bool:
             first, second = jax.random.split(key)
             axis = jax.random.normal(first, (3,)) if len(b) == 1 else b[1] - b[0]
             guide = conditional.guide(b)
-            turned = _rotate(x, b[0], axis, jax.random.uniform(second, minval=0.5, maxval=2.5))
+            turned = rotate(x, b[0], axis, jax.random.uniform(second, minval=0.5, maxval=2.5))
             return guide.log_density(turned) - guide.log_density(x)
 
         return jax.lax.map(one, (drawn, beads, keys), batch_size=16)
 
     some = slice(0, 16)
     return bool(
-        np.all(np.abs(change(conditional, jnp.asarray(drawn[some]), beads[some], jax.random.split(key, 16))) < 1e-6)
+        np.all(
+            np.abs(change(conditional, jnp.asarray(drawn[some]), jnp.asarray(beads[some]), jax.random.split(key, 16)))
+            < 1e-6
+        )
     )
 
 
@@ -340,7 +339,7 @@ def _check_box(ensemble: xr.Dataset, box: np.ndarray | None) -> None:
 
 
 def _check_order(own: np.ndarray, atoms: int) -> None:
-    typical = float(np.median(own)) / atoms
+    typical = float(np.mean(own)) / atoms
     if not typical < _STRANGE:
         raise ValueError(
             f"placed molecules have an energy of {typical:.3g} kT per atom: the target's atoms are in another order "

@@ -9,13 +9,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bayescg.backmapping.guide import Conditional
 from bayescg.backmapping.liquid_moves import Around, Setup, proposed, state_of, trajectory, turned
 
 LIGHT, TURNS, LEAPS = 3, 3, 4
-"""Sweeps without trajectories before one with; turns of a molecule in a sweep; steps of a trajectory."""
+"""Sweeps of turns only before a full one; turns of a molecule in a sweep; steps of a trajectory."""
 
 _GOALS = {"turn": 0.35, "step": 0.8}
 _RATE = 0.5
+_BATCH = 32
 
 
 class Chains(NamedTuple):
@@ -48,30 +50,31 @@ class Trace(NamedTuple):
 
 def evaluations(setup: Setup) -> int:
     """Energies of one molecule in a round of one chain; an energy with its gradient counts once."""
-    light = 1 + (TURNS if setup.turns else 0) + int(setup.normalized)
-    return setup.energy.molecules * ((LIGHT + 1) * light + LEAPS + 1)
+    light = 1 + TURNS
+    full = 2 + int(setup.normalized) + LEAPS
+    return setup.energy.molecules * (full + (LIGHT * light + TURNS if setup.turns else 0))
 
 
 @eqx.filter_jit
-def place(setup: Setup, beads, keys):
-    """Draws of the guide for each molecule of each chain, put on the fibre, with their own energy in kT.
+def place(conditional: Conditional, beads, keys):
+    """Draws of the guide of molecules.
 
     Args:
-        setup: the liquid.
+        conditional: of one molecule.
         beads: (molecule, bead, 3) [nm].
-        keys: one for each chain.
+        keys: (molecule,).
+
+    Returns:
+        The draws, (molecule, atom, 3) [nm]; the same on their fibres; and by how much beads of the former miss theirs.
     """
-    fibre = setup.conditional.fibre
+    fibre = conditional.fibre
 
     def one(argument):
         b, key = argument
-        x = fibre.project(setup.conditional.guide(b).sample(key=key), b)
-        return x, setup.energy.own.energy(x) / setup.thermal
+        x = conditional.guide(b).sample(key=key)
+        return x, fibre.project(x, b), fibre.beads(x) - b
 
-    def chain(key):
-        return jax.lax.map(one, (beads, jax.random.split(key, len(beads))), batch_size=32)
-
-    return jax.lax.map(chain, keys)
+    return jax.lax.map(one, (beads, keys), batch_size=min(len(beads), _BATCH))
 
 
 @eqx.filter_jit
@@ -93,13 +96,13 @@ def run(setup: Setup, chains: Chains, beads, neighbors, scales, adapt, keys):
     molecules, count = len(beads), chains.positions.shape[0]
     index, mask = neighbors
 
-    def sweep(positions, chains: Chains, scale, key, leaps: bool):
+    def sweep(positions, chains: Chains, scale, key, full: bool):
         def visit(positions, argument):
             m, key = argument
 
             def one(x, key):
                 around = Around(beads[m], x[index[m]], mask[m], scale)
-                return _visit(setup, around, x[m], chains, leaps, key)
+                return _visit(setup, around, x[m], chains, full, key)
 
             x, *told = jax.vmap(one)(positions, jax.random.split(key, count))
             return positions.at[:, m].set(x), told
@@ -111,22 +114,16 @@ def run(setup: Setup, chains: Chains, beads, neighbors, scales, adapt, keys):
         )
         return positions, own.sum(axis=0), environment.sum(axis=0), jnp.nanmean(accepted, axis=(0, 1))
 
-    def light(chains, scale, keys):
-        def one(positions, key):
-            positions, *told = sweep(positions, chains, scale, key, False)
-            return positions, told
-
-        positions, told = jax.lax.scan(one, chains.positions, keys)
-        return positions, told
-
     def turn(chains: Chains, argument):
         scale, key = argument
         first, second = jax.random.split(key)
-        positions, (own, environment, accepted) = light(chains, scale, jax.random.split(first, LIGHT))
-        positions, more, around, shares = sweep(positions, chains, scale, second, True)
-        shares = jnp.array(
-            [(LIGHT * accepted[:, 0].mean() + shares[0]) / (LIGHT + 1), shares[1], accepted[:, 2].mean()]
-        )
+
+        def light(positions, key):
+            positions, *told = sweep(positions, chains, scale, key, False)
+            return positions, told
+
+        positions, before = jax.lax.scan(light, chains.positions, jax.random.split(first, LIGHT if setup.turns else 0))
+        positions, own, environment, shares = sweep(positions, chains, scale, second, True)
         # Frozen in rounds that count.
         rate = jnp.where(adapt, _RATE, 0.0)
         gain = jnp.nan_to_num(shares[:2] - jnp.array(list(_GOALS.values())))
@@ -135,12 +132,12 @@ def run(setup: Setup, chains: Chains, beads, neighbors, scales, adapt, keys):
             jnp.minimum(chains.turn * jnp.exp(rate * gain[0]), np.pi),
             chains.step * jnp.exp(rate * gain[1]),
         )
-        return chains, Trace(own.sum(axis=0) + more, environment.sum(axis=0) + around, shares)
+        return chains, Trace(before[0].sum(axis=0) + own, before[1].sum(axis=0) + environment, shares)
 
     return jax.lax.scan(turn, chains, (scales, keys))
 
 
-def _visit(setup: Setup, around: Around, x, chains: Chains, leaps: bool, key):
+def _visit(setup: Setup, around: Around, x, chains: Chains, full: bool, key):
     """All moves of one molecule: its positions, changes of its energies, acceptance of the moves."""
     state = begin = state_of(setup, around, x)
     keys = jax.random.split(key, TURNS + 2)
@@ -152,9 +149,10 @@ def _visit(setup: Setup, around: Around, x, chains: Chains, leaps: bool, key):
 
         state, each = jax.lax.scan(step, state, keys[:TURNS])
         share = jnp.nanmean(each)
-    if setup.normalized:
-        state, drawn = proposed(setup, around, state, key=keys[-1])
-    if leaps:
+    if full:
+        # Proposals of the guide cost several times the energy.
+        if setup.normalized:
+            state, drawn = proposed(setup, around, state, key=keys[-1])
         state, leap = trajectory(setup, around, state, chains.step, steps=LEAPS, key=keys[-2])
     told = jnp.array([share, leap, drawn])
     return state.x, state.own - begin.own, state.environment - begin.environment, told

@@ -114,7 +114,7 @@ def turned(setup: Setup, around: Around, state: State, size: Array, *, key) -> t
         axis = jax.random.normal(keys[2], (3,))
     else:
         axis = around.beads[1] - around.beads[0]
-    new = state_of(setup, around, _rotate(state.x, around.beads[0], axis, angle))
+    new = state_of(setup, around, rotate(state.x, around.beads[0], axis, angle))
     state, accepted = _accept(setup, around, state, new, 0.0, keys[3])
     return state, jnp.where(wide, jnp.nan, accepted)
 
@@ -200,7 +200,7 @@ def _aligned(new, old, beads, marks: tuple[int, ...]):
         return off - jnp.sum(off * axis) * axis
 
     a, b = azimuth(new), azimuth(old)
-    return _rotate(new, center, axis, jnp.arctan2(jnp.sum(axis * jnp.cross(a, b)), jnp.sum(a * b)))
+    return rotate(new, center, axis, jnp.arctan2(jnp.sum(axis * jnp.cross(a, b)), jnp.sum(a * b)))
 
 
 def _axes(x, i: int, j: int, k: int):
@@ -211,8 +211,8 @@ def _axes(x, i: int, j: int, k: int):
     return jnp.stack([u, w, jnp.cross(u, w)], axis=1)
 
 
-def _rotate(x, center, axis, angle):
-    """Rodrigues' formula."""
+def rotate(x, center, axis, angle):
+    """Positions turned about an axis through a center, by Rodrigues' formula."""
     u = axis / jnp.sqrt(jnp.sum(axis**2))
     v = x - center
     along = jnp.sum(v * u, axis=-1, keepdims=True) * u
