@@ -8,6 +8,8 @@ STUDIES = (
     *("water_coverage", "second_liquid", "correlated_noise", "propagation", "relative_entropy"),
     *("bimodal", "alanine_reference", "alanine", "planted_latents", "molecular_dynamics"),
     *("gaussian_chain", "backmapping_alanine", "surrogates"),
+    *("backmapping_frozen", "backmapping_free_energy", "backmapping_distance"),
+    *("backmapping_round_trip", "backmapping_centers"),
 )
 
 if __name__ == "__main__":

@@ -9,8 +9,10 @@ atoms of the test frames, by draws of the guide alone.
 from __future__ import annotations
 
 import importlib.resources
+import tempfile
 import time
 import warnings
+from pathlib import Path
 
 import equinox as eqx
 import jax
@@ -29,11 +31,14 @@ SIZES = (250, 500, 1000, 2000)
 TEST_FRAMES, DRAWS = 40, 500
 WALKERS, TIMESTEP, FRICTION = 64, 0.001, 5.0
 HOT, COLD, SAMPLED, STEPS = 20, 10, 40, 500
+CACHE = Path(tempfile.gettempdir()) / "bayescg-alanine-walkers.npy"
 _KB = 8.31446261815324e-3
 
 
-def frames(target: OpenMMTarget) -> np.ndarray:
-    """Positions of all walkers every half picosecond, in random order, (frame, atom, 3) [nm]."""
+def walkers(target: OpenMMTarget) -> np.ndarray:
+    """Positions of independent walkers every half picosecond, (time, walker, atom, 3) [nm]; kept for other studies."""
+    if CACHE.exists():
+        return np.load(CACHE).astype(float)
     masses = jnp.asarray(target.force_field.masses, jnp.float32)[:, None]
     force = jax.vmap(jax.grad(lambda x: -target.force_field.energy(x)))
     kept = np.exp(-FRICTION * TIMESTEP)
@@ -58,7 +63,14 @@ def frames(target: OpenMMTarget) -> np.ndarray:
         thermal = _KB * (800.0 if k < HOT else target.temperature)
         x, v = run(x, v, thermal, jax.random.fold_in(jax.random.key(0), k))
         found.append(np.asarray(x, float))
-    every = np.concatenate(found[HOT + COLD :])
+    every = np.array(found[HOT + COLD :])
+    np.save(CACHE, every.astype(np.float32))
+    return every
+
+
+def frames(target: OpenMMTarget) -> np.ndarray:
+    """Positions of all walkers in random order, (frame, atom, 3) [nm]."""
+    every = walkers(target).reshape(-1, target.force_field.n_atoms, 3)
     return every[np.random.default_rng(0).permutation(len(every))]
 
 
