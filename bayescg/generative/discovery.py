@@ -34,7 +34,8 @@ class Training:
 
     Attributes:
         discovery_steps: gradient steps of the first stage, which finds the latent variables.
-        refinement_steps: of each round of the second, which sharpens the decoder.
+        sharpening_steps: of the second, in which a stronger decoder learns from the samples of the first.
+        refinement_steps: of each round of the third, which learns from the density, too.
         attempts: of the first stage, from different random weights; the best one is kept.
         rounds: of refinement, each with new draws of the model.
         batch: samples for each step and direction.
@@ -42,27 +43,25 @@ class Training:
         sharpness: lambda of the Gibbs posterior over weights, exp(-lambda KL): how many samples' worth of evidence the
             divergence counts against the prior that switches latents off; None: the number of samples.
         decoder: "spline" or "gaussian", the reference method's.
-        keep_encoder: whether refinement leaves the encoder, and with it the collective variables, as the first stage
-            found them. The sharper decoder needs z less, and an encoder that goes on to learn forgets part of what it
-            knew of states; kept, it costs effective draws, and states of a few per mille come out less well.
     """
 
     discovery_steps: int = 4000
     attempts: int = 3
+    sharpening_steps: int = 3000
     refinement_steps: int = 1000
     rounds: int = 3
     batch: int = 256
     learning_rate: float = 1e-3
     sharpness: float | None = None
     decoder: str = "spline"
-    keep_encoder: bool = False
 
     def __post_init__(self):
         for name in ("discovery_steps", "attempts", "batch", "learning_rate"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be positive")
-        if self.rounds < 0 or self.refinement_steps < 0:
-            raise ValueError(f"rounds is {self.rounds}, refinement_steps {self.refinement_steps}: zero or more")
+        for name in ("rounds", "sharpening_steps", "refinement_steps"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be zero or more")
         if self.decoder not in ("gaussian", "spline"):
             raise ValueError(f"decoder is {self.decoder!r}; it must be 'spline' or 'gaussian'")
         if self.sharpness is not None and not self.sharpness > 0:
@@ -163,8 +162,8 @@ class _Found(NamedTuple):
 def _annealed(
     target: Target, latent_dim: int, purse: Budget, training: Training, store: Checkpoint, key
 ) -> LatentModel:
-    keys = jax.random.split(key, 5)
-    found = _explore(target, purse, store, keys[0])
+    keys = iter(jax.random.split(key, 9))
+    found = _explore(target, purse, store, next(keys))
     report = {
         "method": "annealed",
         "interrupted": False,
@@ -174,32 +173,32 @@ def _annealed(
     }
     purse.spent = found.particles.evaluations
     samples = found.samples
-    first, second, third = jax.random.split(keys[2], 3)
     whitening = whitening_of_samples(target, samples, np.ones(len(samples)))
-    attempts = [build_model(whitening, latents=latent_dim, key=k) for k in jax.random.split(keys[1], training.attempts)]
+    begin = jax.random.split(next(keys), training.attempts)
+    attempts = [build_model(whitening, latents=latent_dim, key=k) for k in begin]
     # Sweep by sweep in order: the last tenth of the samples, of later sweeps, validates.
     held = max(len(samples) // 10, 1)
     known, validation = [shown(samples[:-held])], shown(samples[-held:])
-    model, stopped = _latents(attempts, known, validation, "discovered", training, store, len(samples), keys[1])
+    model, stopped = _latents(attempts, known, validation, "discovered", training, store, len(samples), next(keys))
     if stopped:
-        return _finished(model, report | {"interrupted": True}, purse, samples, keys[4])
-    factor = missed_more_often(log_ratios(model, target, samples, draws=16, key=first))
+        return _finished(model, report | {"interrupted": True}, purse, samples, next(keys))
+    factor = missed_more_often(log_ratios(model, target, samples, draws=16, key=next(keys)))
     factor = factor * Flattening(model, samples).factor(samples)
     purse.spent += len(samples)
     sweeps = int(
         np.clip(0.2 * purse.left() / (len(found.particles.weights) * (move_cost(target.periodic, 0) + 1)), 1, 5)
     )
-    spread = spread_out(target, found.particles, samples, factor, sweeps=sweeps, key=first)
+    spread = spread_out(target, found.particles, samples, factor, sweeps=sweeps, key=next(keys))
     purse.spent += spread.evaluations
     known = [shown(samples[:-held], factor[:-held]), shown(spread.coordinates)]
     validation = shown(samples[-held:], factor[-held:])
-    model, stopped = _latents([model], known, validation, "completed", training, store, len(samples), keys[3])
+    model, stopped = _latents([model], known, validation, "completed", training, store, len(samples), next(keys))
     if stopped:
-        return _finished(model, report | {"interrupted": True}, purse, samples, keys[4])
-    model = strengthened(model, decoder=training.decoder, key=second)
-    refined = refine(model, target, samples, spread, purse, training, store, key=keys[3])
+        return _finished(model, report | {"interrupted": True}, purse, samples, next(keys))
+    model = strengthened(model, decoder=training.decoder, key=next(keys))
+    refined = refine(model, target, samples, spread, purse, training, store, key=next(keys))
     report |= {"interrupted": refined.interrupted, "effective_shares": refined.shares}
-    return _finished(refined.model, report, purse, samples, third)
+    return _finished(refined.model, report, purse, samples, next(keys))
 
 
 def _explore(target: Target, purse: Budget, store: Checkpoint, key) -> _Found:

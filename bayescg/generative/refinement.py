@@ -103,6 +103,9 @@ def refine(
 ) -> Refined:
     """Rounds of both divergences, each on particles and on the model's own draws by their weights.
 
+    First the decoder learns from samples alone; then the encoder may follow, slowly: a sharper decoder needs z less,
+    and an encoder that runs ahead forgets part of what it knew of states.
+
     Rare states are shown more often than they occur, and q(z) learns from what is shown alone: the divergence of the
     model's draws would make states rare again before the decoder is good there. That density of z stays in the model
     as the defensive one. In the last round weights undo what is shown too often, since its draws are to be the
@@ -118,9 +121,12 @@ def refine(
         store: keeps each round.
         key: random key.
     """
-    first, last, key = jax.random.split(key, 3)
-    shares = [_drawn(model, target, purse, 0.05, first)[0]]
+    first, last, sharp, key = jax.random.split(key, 4)
     flattening = Flattening(model, samples)
+    model, interrupted = _sharpened(model, samples, flattening.factor(samples), spread, training, store, sharp)
+    if interrupted:
+        return Refined(model, [], True)
+    shares = [_drawn(model, target, purse, 0.05, first)[0]]
     best, own, interrupted = model, samples, False
     for number, subkey in enumerate(jax.random.split(key, training.rounds)):
         left = purse.left() // (training.rounds - number)
@@ -148,7 +154,8 @@ def refine(
                 partial(_both, target=target, data=data, batch=training.batch),
                 steps=steps,
                 learning_rate=training.learning_rate / (2 if number else 1),
-                frozen=_frozen(last_round, training.keep_encoder),
+                frozen=(lambda m: (m.encoder, m.defensive)) if last_round else None,
+                slow=None if last_round else lambda m: m.encoder,
                 description=f"Refinement {number + 1} of {training.rounds}",
                 key=first,
             )
@@ -169,6 +176,40 @@ def refine(
     settled = _settled(best if best.defensive is not None else defended(best), samples, own, last)
     share, _ = _drawn(settled, target, purse, 0.1, jax.random.fold_in(last, 1))
     return Refined(settled if share >= 0.5 * max(shares) else best, [*shares, share], interrupted)
+
+
+def _sharpened(
+    model: LatentModel, samples: np.ndarray, factor: np.ndarray, spread: Spread, training, store: Checkpoint, key
+) -> tuple[LatentModel, bool]:
+    """The decoder and q(z) learn from samples alone, the encoder as it is; and whether the user stopped it.
+
+    It costs no evaluations. Without it the encoder would at first follow a decoder that has not yet learnt to use it,
+    and forget what it knew of states.
+    """
+    kept = store.model("sharpened")
+    if kept is not None or training.sharpening_steps == 0:
+        return kept or model, False
+    held = max(len(samples) // 10, 1)
+    data = [shown(spread.coordinates), shown(samples[:-held], factor[:-held])]
+    test = shown(samples[-held:], factor[-held:]).batch(2048, key=jax.random.key(1))
+
+    def loss(model, done, *, key):
+        pick, draw = jax.random.split(key)
+        keys = jax.random.split(pick)
+        batch = [part.batch(training.batch, key=k) for part, k in zip(data, keys, strict=True)]
+        return forward_bound(model, jnp.concatenate(batch), key=draw)
+
+    done = train(
+        model,
+        loss,
+        steps=training.sharpening_steps,
+        learning_rate=training.learning_rate,
+        frozen=lambda m: m.encoder,
+        check=lambda m: forward_bound(m, test, key=jax.random.key(0)),
+        description="Decoder",
+        key=key,
+    )
+    return (done.model, True) if done.interrupted else (store.keep("sharpened", done.model), False)
 
 
 def _settled(model: LatentModel, samples: np.ndarray, own: np.ndarray, key) -> LatentModel:
@@ -222,13 +263,6 @@ def _both(model, done, *, target: Target, data: list, batch: int, key):
     defensive = 0.0 if model.defensive is None else REMEMBERED
     reverse = reverse_bound(model, target, 1.0, batch, held=True, defensive=defensive, key=own)
     return forward + reverse + _unit_scale(jax.vmap(model.latent_mean)(samples))
-
-
-def _frozen(last_round: bool, keep_encoder: bool):
-    """What a round must not change."""
-    if last_round:
-        return lambda m: (m.encoder, m.defensive)
-    return (lambda m: m.encoder) if keep_encoder else None
 
 
 def _unit_scale(z):

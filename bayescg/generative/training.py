@@ -16,6 +16,8 @@ from bayescg.generative.latent_model import LatentModel, trainable
 
 _CHUNK = 10
 """Steps compiled into one program."""
+SLOW = 0.1
+"""Of the step, for what must change slowly."""
 
 
 class Trained(NamedTuple):
@@ -46,6 +48,7 @@ def train(
     steps: int,
     learning_rate: float = 1e-3,
     frozen: Callable[[LatentModel], object] | None = None,
+    slow: Callable[[LatentModel], object] | None = None,
     check: Callable | None = None,
     description: str = "Training",
     key,
@@ -58,6 +61,7 @@ def train(
         steps: gradient steps.
         learning_rate: the largest.
         frozen: the part of the model that must not change, such as `lambda m: m.encoder`.
+        slow: the part of the model that takes a tenth of each step.
         check: validation loss of a model, evaluated about forty times; the best model is kept.
         description: for the progress bar.
         key: random key.
@@ -70,8 +74,9 @@ def train(
     optimizer = optax.chain(optax.clip_by_global_norm(10.0), optax.adam(schedule))
     state = optimizer.init(weights)
 
+    # What is frozen is an argument, not a constant: XLA would spend its time on folding it into the validation.
     @eqx.filter_jit
-    def chunk(weights, state, begin, key):
+    def chunk(weights, rest, state, begin, key):
         def step(carry, argument):
             (weights, state), (number, key) = carry, argument
             done = number / steps
@@ -79,23 +84,25 @@ def train(
             # One bad batch (an energy beyond float32) must not end the run: it is left out.
             slope = jax.tree.map(lambda g: jnp.where(jnp.isfinite(value) & jnp.all(jnp.isfinite(g)), g, 0.0), slope)
             updates, state = optimizer.update(slope, state, weights)
+            if slow is not None:
+                updates = eqx.tree_at(slow, updates, jax.tree.map(lambda u: SLOW * u, slow(updates)))
             return (optax.apply_updates(weights, updates), state), value
 
         numbers = begin + jnp.arange(_CHUNK)
         (weights, state), values = jax.lax.scan(step, (weights, state), (numbers, jax.random.split(key, _CHUNK)))
         return weights, state, values
 
-    evaluate = None if check is None else eqx.filter_jit(lambda w: check(eqx.combine(w, rest)))
+    evaluate = None if check is None else eqx.filter_jit(lambda w, rest: check(eqx.combine(w, rest)))
     best, best_value, losses, checks, interrupted = weights, np.inf, [], [], False
     chunks = whole_chunks(steps) // _CHUNK
     every = max(1, chunks // 40)
     with progress(description, chunks * _CHUNK) as advance:
         try:
             for k, subkey in enumerate(jax.random.split(key, chunks)):
-                weights, state, values = chunk(weights, state, jnp.asarray(k * _CHUNK), subkey)
+                weights, state, values = chunk(weights, rest, state, jnp.asarray(k * _CHUNK), subkey)
                 losses.append(np.asarray(values))
                 if evaluate is not None and (k % every == 0 or k == chunks - 1):
-                    checks.append(float(evaluate(weights)))
+                    checks.append(float(evaluate(weights, rest)))
                     if checks[-1] < best_value:
                         best, best_value = weights, checks[-1]
                 advance(_CHUNK)

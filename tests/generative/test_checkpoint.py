@@ -15,7 +15,9 @@ from bayescg.generative.tempering import Particles
 
 from .models import random_model
 
-QUICK = Training(discovery_steps=200, refinement_steps=60, rounds=1, batch=128, decoder="gaussian")
+QUICK = Training(
+    discovery_steps=200, sharpening_steps=100, refinement_steps=60, rounds=1, batch=128, decoder="gaussian"
+)
 ARGUMENTS = {"latent_dim": 1, "budget": 100_000, "training": QUICK}
 TARGET = gaussian_mixture([[-2.0, 0.0], [2.0, 1.0]], [np.diag([0.3, 1.0]), np.diag([0.4, 0.5])], [0.7, 0.3])
 KEY = jax.random.key(3)

@@ -61,7 +61,7 @@ def main() -> None:
 def count(name: str, plant, seeds) -> None:
     """Latents left, with the default settings. Refinement, which leaves the encoder as it is, is left out."""
     print(name)
-    training = Training(rounds=0)
+    training = Training(rounds=0, sharpening_steps=0)
     for latents in (1, 2, 3):
         for seed in seeds:
             target, key = plant(latents, seed), jax.random.key(seed)
