@@ -1,9 +1,9 @@
 """Liquids: the molecules of a CG frame are placed together, from the guide to the exact density of all of them.
 
 For many molecules there is no ln Z: weights over thousands of atoms would be worth nothing. Each molecule begins as a
-draw of the conditional, blind to the others. Their energy is softened (Beutler et al. 1994,
-doi:10.1016/0009-2614(94)00397-1) and rises from zero along a path while molecules are moved one after the other; at its
-full strength the same moves sample p(x | X), proportional to exp(-beta U(x)) where M x = X.
+draw of the conditional, blind to the others. The energy between molecules rises from zero along a path, first cores,
+then charges, while molecules are moved one after the other; at its full strength the same moves sample p(x | X),
+proportional to exp(-beta U(x)) where M x = X.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ RHAT = 1.1
 
 @dataclass(frozen=True)
 class Annealing:
-    """How much work the chains of a liquid do for each CG frame; a round is four sweeps over all molecules.
+    """How much work the chains of a liquid do for each CG frame; a round is eight sweeps over all molecules.
 
     Attributes:
         chains: independent ones, each with its own placement and path.
@@ -191,10 +191,10 @@ class Liquid:
         # Chunks of one length, so that one program serves all: those of which draws are the ends.
         rise, half = (-(-rounds // plan.between) for rounds in (plan.rise, -(-plan.settle // 2)))
         settled = rise + 2 * half
-        # Slowly at first, when molecules begin to feel each other.
-        scales = np.minimum((np.arange(1, (settled + each) * plan.between + 1) / (rise * plan.between)) ** 2, 1.0)
+        scales = np.minimum(np.arange(1, (settled + each) * plan.between + 1) / (rise * plan.between), 1.0)
         keys = jax.random.split(key, len(scales))
-        chains = Chains(positions, jnp.asarray(0.5), jnp.asarray(0.001))
+        # Not of a weak type, or the first chunk would need a program of its own.
+        chains = Chains(positions, jnp.asarray(np.array(0.5)), jnp.asarray(np.array(0.001)))
         start, traces, kept = (np.zeros(0), np.zeros(0)), [], []
         for chunk in range(settled + each):
             if chunk == settled:

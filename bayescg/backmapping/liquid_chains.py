@@ -12,7 +12,7 @@ import numpy as np
 from bayescg.backmapping.guide import Conditional
 from bayescg.backmapping.liquid_moves import Around, Setup, proposed, state_of, trajectory, turned
 
-LIGHT, TURNS, LEAPS = 3, 3, 4
+LIGHT, TURNS, LEAPS = 7, 3, 4
 """Sweeps of turns only before a full one; turns of a molecule in a sweep; steps of a trajectory."""
 
 _GOALS = {"turn": 0.35, "step": 0.8}

@@ -27,8 +27,8 @@ _ITEMS = {
 _SOFT = 0.5
 """Share of sigma^6 that is added to r^6 where the environment is switched off."""
 
-_SOFT_COULOMB = 0.01
-"""What is added to r^2 [nm^2] there."""
+_CORES = 0.1
+"""Scale at which Lennard-Jones energies are full and Coulomb's begin."""
 
 
 class BlockEnergy(NamedTuple):
@@ -36,7 +36,7 @@ class BlockEnergy(NamedTuple):
 
     Attributes:
         own: of the molecule alone.
-        environment: with all others, softened and not scaled.
+        environment: with all others, as the scale has it.
     """
 
     own: Float[Array, ""]
@@ -72,15 +72,15 @@ class LiquidEnergy(eqx.Module):
     ) -> BlockEnergy:
         """Energy of one molecule.
 
-        Lennard-Jones energies are softened as by Beutler et al. (1994, doi:10.1016/0009-2614(94)00397-1), r^6 + a (1 -
-        s) sigma^6 in the place of r^6, and Coulomb's with r^2 + b (1 - s): finite wherever atoms are, and exact for the
-        scale s = 1. The path's energy is own + s environment.
+        First the cores grow, softened as by Beutler et al. (1994, doi:10.1016/0009-2614(94)00397-1): r^6 + a (1 - c)
+        sigma^6 in the place of r^6, times c, which is 1 from the scale 0.1 on. Then Coulomb's energy is scaled up,
+        slower and slower, which cools what orders molecules. Energies are exact for the scale 1.
 
         Args:
             positions: of the molecule [nm].
             others: of the molecules around it [nm], any image.
             mask: which of these count.
-            scale: s.
+            scale: between 0 and 1.
         """
         environment = jnp.zeros((), positions.dtype)
         # The long axis last: it is the one that vector units work on.
@@ -99,16 +99,17 @@ def _between(term: AtomPairs, vectors: Float[Array, "3 atom atom other"], mask, 
     sigma6 = jnp.asarray((0.5 * (sigma[:, None] + sigma)) ** 6, dtype)[:, :, None]
     depth = jnp.asarray(4 * np.sqrt(epsilon[:, None] * epsilon), dtype)[:, :, None]
     product = jnp.asarray(COULOMB * charge[:, None] * charge, dtype)[:, :, None]
-    # No pair of sigma zero has a Lennard-Jones energy that would need softening.
-    six = sigma6 / jnp.maximum(squared**3 + _SOFT * (1 - scale) * sigma6, 1e-30)
-    lennard_jones = depth * six * (six - 1)
-    coulomb = 1 / jnp.sqrt(squared + _SOFT_COULOMB * (1 - scale))
+    core = jnp.clip(scale / _CORES, 0, 1)
+    charges = 1 - jnp.clip((1 - scale) / (1 - _CORES), 0, 1) ** 2
+    six = sigma6 / (squared**3 + _SOFT * (1 - core) * sigma6)
+    lennard_jones = core * depth * six * (six - 1)
+    coulomb = 1 / jnp.sqrt(squared)
     if math.isfinite(term.cutoff):
         if term.switch is not None:
             lennard_jones = lennard_jones * switched(jnp.sqrt(squared), term.switch, term.cutoff)
         field, shift = term.reaction_field()
         coulomb = coulomb + field * squared - shift
-    return jnp.sum(jnp.where(mask & (squared <= term.cutoff**2), lennard_jones + product * coulomb, 0))
+    return jnp.sum(jnp.where(mask & (squared <= term.cutoff**2), lennard_jones + charges * product * coulomb, 0))
 
 
 def split(field: ForceField, molecules: int) -> LiquidEnergy:

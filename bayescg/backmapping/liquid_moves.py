@@ -1,6 +1,6 @@
 """Moves of one molecule among others: turns, Hamiltonian trajectories, and proposals from the guide.
 
-All leave the path's density of the molecule given the others, exp[-beta (own + s environment)] on the fibre of its
+All leave the path's density of the molecule given the others, exp[-beta (own + environment)] on the fibre of its
 beads, as it is; so does any sequence of them over the molecules.
 """
 
@@ -19,8 +19,11 @@ from bayescg.backmapping.guide import Conditional
 from bayescg.backmapping.liquid_energy import LiquidEnergy
 from bayescg.backmapping.liquid_neighbors import Extent
 
-_WIDE = 0.2
-"""Share of turns by any angle."""
+_WIDE = 0.4
+"""Share of turns by any angle, about an axis of the molecule."""
+
+_LINE = 1e-4
+"""Nearer to the line of two others [nm] an atom does not tell how a molecule is turned."""
 
 
 class Setup(eqx.Module):
@@ -72,7 +75,7 @@ class State(NamedTuple):
     Attributes:
         x: (atom, 3) [nm].
         own: its own energy in kT.
-        environment: that with the others, unscaled.
+        environment: that with the others, as the scale has it.
     """
 
     x: Array
@@ -87,7 +90,7 @@ def state_of(setup: Setup, around: Around, x: Float[Array, "atom 3"]) -> State:
 
 
 def _accept(setup: Setup, around: Around, old: State, new: State, log_ratio, key) -> tuple[State, Array]:
-    change = new.own - old.own + around.scale * (new.environment - old.environment)
+    change = new.own - old.own + new.environment - old.environment
     log_ratio = jnp.where(setup.extent.holds(new.x, around.beads), log_ratio - change, -jnp.inf)
     # Not a number is no: a proposal without an energy is none.
     accepted = jnp.log(jax.random.uniform(key, minval=1e-300)) < log_ratio
@@ -96,6 +99,9 @@ def _accept(setup: Setup, around: Around, old: State, new: State, log_ratio, key
 
 def turned(setup: Setup, around: Around, state: State, size: Array, *, key) -> tuple[State, Array]:
     """One turn about the bead, or about the axis of two; by an angle up to `size`, now and then by any.
+
+    Turns by any angle are about an axis through the bead along the line of two atoms, which such a turn leaves as it
+    is: a hydroxyl group turns about its bond and bonds to another neighbor, where all else has no room to move.
 
     Args:
         setup: the liquid.
@@ -107,15 +113,16 @@ def turned(setup: Setup, around: Around, state: State, size: Array, *, key) -> t
     Returns:
         The state, and whether the turn was accepted; NaN for one by any angle.
     """
-    keys = jax.random.split(key, 4)
+    keys = jax.random.split(key, 5)
     wide = jax.random.uniform(keys[0]) < _WIDE
     angle = jnp.where(wide, np.pi, size) * jax.random.uniform(keys[1], minval=-1.0)
     if setup.conditional.fibre.n_beads == 1:
-        axis = jax.random.normal(keys[2], (3,))
+        first, second = jax.random.choice(keys[3], len(state.x), (2,), replace=False)
+        axis = jnp.where(wide, state.x[first] - state.x[second], jax.random.normal(keys[2], (3,)))
     else:
         axis = around.beads[1] - around.beads[0]
     new = state_of(setup, around, rotate(state.x, around.beads[0], axis, angle))
-    state, accepted = _accept(setup, around, state, new, 0.0, keys[3])
+    state, accepted = _accept(setup, around, state, new, 0.0, keys[4])
     return state, jnp.where(wide, jnp.nan, accepted)
 
 
@@ -141,7 +148,7 @@ def trajectory(setup: Setup, around: Around, state: State, step: Array, *, steps
     def log_density(free):
         x = fibre.positions(free, around.beads)
         found = state_of(setup, around, x)
-        value = -found.own - around.scale * found.environment
+        value = -found.own - found.environment
         return jnp.where(setup.extent.holds(x, around.beads), value, -jnp.inf)
 
     # Another step each time: no trajectory is in tune with a vibration for long.
@@ -227,7 +234,7 @@ def find_marks(positions: Float[np.ndarray, "draw atom 3"], beads: Float[np.ndar
         beads: of the same [nm].
 
     Returns:
-        Three atoms for one bead; for two, one that is off their axis; None for more.
+        Three atoms for one bead; for two, one that is off their axis; None for more, and where all atoms lie on a line.
     """
     if beads.shape[1] > 2:
         return None
@@ -235,10 +242,10 @@ def find_marks(positions: Float[np.ndarray, "draw atom 3"], beads: Float[np.ndar
         axis = beads[:, 1] - beads[:, 0]
         axis = axis / np.linalg.norm(axis, axis=-1, keepdims=True)
         off = np.linalg.norm(np.cross(positions - beads[:, :1], axis[:, None]), axis=-1).min(axis=0)
-        return (int(off.argmax()),)
+        return (int(off.argmax()),) if off.max() > _LINE else None
     apart = np.linalg.norm(positions[:, :, None] - positions[:, None], axis=-1).min(axis=0)
     i, j = (int(k) for k in np.unravel_index(int(apart.argmax()), apart.shape))
     axis = positions[:, j] - positions[:, i]
     axis = axis / np.linalg.norm(axis, axis=-1, keepdims=True)
     off = np.linalg.norm(np.cross(positions - positions[:, [i]], axis[:, None]), axis=-1).min(axis=0)
-    return (i, j, int(off.argmax()))
+    return (i, j, int(off.argmax())) if off.max() > _LINE else None
