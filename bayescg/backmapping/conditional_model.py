@@ -28,6 +28,9 @@ IMAGES = 4
 WIDEST = 4.0
 """Largest standard deviation of an angle [rad]: uniform to a part in a thousand."""
 
+_FAR = 1e6
+"""Stands for infinity at the ends of ranges: beyond any length [nm]."""
+
 _LOG_2PI = float(np.log(2 * np.pi))
 
 
@@ -159,7 +162,9 @@ def _log_pdf(value, mean, sd, lower, upper, periodic):
     far = jnp.mod(value - mean + np.pi, 2 * np.pi) - np.pi
     images = far + 2 * np.pi * jnp.arange(-IMAGES, IMAGES + 1)
     wrapped = jax.nn.logsumexp(-0.5 * (images / sd) ** 2)
-    inside = 1 - ndtr((lower - mean) / sd) - ndtr((mean - upper) / sd)
+    # An end at infinity would make the gradient zero times infinity.
+    low, high = jnp.maximum(lower, -_FAR), jnp.minimum(upper, _FAR)
+    inside = 1 - ndtr((low - mean) / sd) - ndtr((mean - high) / sd)
     plain = -0.5 * ((value - mean) / sd) ** 2 - jnp.log(jnp.maximum(inside, 1e-300))
     return jnp.where(periodic, wrapped, plain) - jnp.log(sd) - 0.5 * _LOG_2PI
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from bayescg._runtime import double_precision
+from bayescg.backmapping.conditional_model import _log_pdf
 from bayescg.backmapping.conditional_regression import Inputs, choose_inputs, fit_regression
 
 _NOISE = 0.3
@@ -93,3 +94,10 @@ def test_inputs_are_few():
     chosen = set(inputs.linear.tolist()) - {0}
     assert {1, 2} <= chosen
     assert len(chosen) <= 4
+
+
+def test_a_length_without_an_upper_end_has_a_gradient():
+    """Also towards the standard deviation: once it was not a number, and paths over centers of mass did not begin."""
+    with double_precision():
+        slope = jax.grad(_log_pdf, argnums=(0, 1, 2))(0.156, 0.15, 0.003, 0.0, np.inf, False)
+        assert np.allclose(np.asarray(slope), [-2 / 0.003, 2 / 0.003, 3 / 0.003], rtol=1e-8)
