@@ -172,6 +172,15 @@ def test_threads_have_double_precision_and_nothing_is_nothing():
     assert map_threads(lambda x: x, []) == []
 
 
+@pytest.fixture
+def _interrupts():
+    """SIGINT raises KeyboardInterrupt, also for tests that run in a shell's background, where it is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_interrupts")
 @pytest.mark.parametrize("compiled", [True, False])
 def test_an_interrupt_stops_what_waits_and_what_runs(monkeypatch, compiled):
     monkeypatch.setattr(_runtime, "cpu_count", lambda: 2)
