@@ -50,6 +50,7 @@ def reverse_bound(
     *,
     held: bool = False,
     defensive: float = 0.0,
+    largest: float = 1e4,
     key,
 ) -> Float[Array, ""]:
     """Upper bound on the reverse divergence KL(q || p) less log Z (Schoeberl et al., arXiv:2002.10148, equation 12).
@@ -64,6 +65,7 @@ def reverse_bound(
         held: without a slope by q(z): what remains is the mean over z of the divergence of q(y|z), which cannot make
             a state rare because the decoder is not good there yet.
         defensive: share of draws with z from the defensive density.
+        largest: what a draw may be above the median; beyond it has no slope.
         key: random key.
     """
 
@@ -81,7 +83,7 @@ def reverse_bound(
 
     values = jax.vmap(one)(jax.random.split(key, draws))
     # Overlapping atoms have energies beyond measure; one of them must not decide a step.
-    return jnp.mean(jnp.minimum(values, jnp.median(jax.lax.stop_gradient(values)) + 1e4))
+    return jnp.mean(jnp.minimum(values, jnp.median(jax.lax.stop_gradient(values)) + largest))
 
 
 def relevance_penalty(model: LatentModel) -> Float[Array, ""]:

@@ -21,6 +21,9 @@ from bayescg.generative.training import train, whole_chunks
 
 REMEMBERED = 0.3
 """Share of the draws of the last round with z from the defensive density."""
+LARGEST = 30.0
+"""What a draw may count above the median [kT]. Slopes of overlapping atoms otherwise decide the step, and lead the draws
+of a rare state, which is not yet learnt well, to any other one."""
 
 
 class Budget:
@@ -261,7 +264,7 @@ def _both(model, done, *, target: Target, data: list, batch: int, key):
     samples, weights = (jnp.concatenate(parts) for parts in zip(*batches, strict=True))
     forward = forward_bound(model, samples, weights, key=draw)
     defensive = 0.0 if model.defensive is None else REMEMBERED
-    reverse = reverse_bound(model, target, 1.0, batch, held=True, defensive=defensive, key=own)
+    reverse = reverse_bound(model, target, 1.0, batch, held=True, defensive=defensive, largest=LARGEST, key=own)
     return forward + reverse + _unit_scale(jax.vmap(model.latent_mean)(samples))
 
 
