@@ -22,8 +22,8 @@ from bayescg.generative.training import train, whole_chunks
 REMEMBERED = 0.3
 """Share of the draws of the last round with z from the defensive density."""
 LARGEST = 30.0
-"""What a draw may count above the median [kT]. Slopes of overlapping atoms otherwise decide the step, and lead the draws
-of a rare state, which is not yet learnt well, to any other one."""
+"""What a draw may count above the median [kT]. Slopes of overlapping atoms otherwise decide the step, and lead the
+draws of a rare state, which is not yet learnt well, to any other one."""
 
 
 class Budget:

@@ -153,6 +153,22 @@ def test_held_density_of_latents():
     assert any(np.any(np.asarray(leaf)) for leaf in jax.tree.leaves(slope.decoder))
 
 
+def test_draws_with_overlapping_atoms_do_not_decide_a_step():
+    """A quarter of the draws is in a wall a million kT high: without a bound its slope is all that there is."""
+    model = random_model(np.array([False, False]), decoder="gaussian")
+    wall = LogDensity(lambda y: -0.5 * jnp.sum(y**2) - 1e6 * jnp.maximum(y[1] - 0.3, 0.0), [0.0, 0.0], [1.0, 1.0])
+    weights, rest = eqx.partition(model, trainable(model))
+
+    def slope(largest):
+        def bound(w):
+            return reverse_bound(eqx.combine(w, rest), wall, 1.0, 256, largest=largest, key=jax.random.key(5))
+
+        return float(jnp.sqrt(sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(jax.grad(bound)(weights)))))
+
+    assert slope(30.0) < 100
+    assert slope(1e9) > 1e4
+
+
 def test_what_training_leaves_alone_and_what_it_changes_slowly():
     model = defended(random_model(PERIODIC, decoder="gaussian", flexible_prior=True, latents=2))
 
