@@ -25,7 +25,7 @@ from tests.studies.backmapping_frozen import averages
 from tests.studies.held_dynamics import angle, between_walkers, distance, torsion, walked
 
 RESIDUES = {"ACE": range(6), "ALA": range(6, 16), "NME": range(16, 22)}
-FRAMES, LEARNT = 3, 400
+FRAMES, LEARNT = 2, 400
 STIFFNESS = (4e4, 1.6e5)
 """kJ/mol/nm^2: centers move by 8 and 4 pm."""
 WALKERS, SAMPLES, BURN, EVERY = 24, 320, 80, 50
