@@ -23,7 +23,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -217,14 +216,13 @@ def force_calibration(prior: Prior, statistics: ForceStatistics, reduced: Reduce
     precision = np.einsum("t,tfg->fg", weight, np.asarray(reduced.gram))
     cross = weight @ np.asarray(reduced.cross)
     values = {name: jnp.exp(d.loc) for name, d in prior.distributions().items()}
-    factors = prior.factors(values)
-    mean, _ = marginal.mean_and_spread(marginal.solve(reduced, factors, jnp.asarray(prior.noise)))
+    mean, factor = marginal.mean_at(prior, reduced, values)
     runs = _long_runs(prior, statistics, weight, np.asarray(mean))
     return calibrate(
         precision,
         cross,
         variance,
-        np.asarray(jax.scipy.linalg.block_diag(*factors)),
+        np.asarray(factor),
         method=method,
         memories=[(lift.T @ statistics.score_covariance(weight, s) @ lift, run) for s, run in runs.items()],
     )

@@ -167,11 +167,10 @@ def _rest(
         total = whole.total()
         target = sampler.density(marginal.model, (prior, marginal.reduce(prior, total)), prior.medians())
         values = target.constrain(sampler.find_mode(target).position)
-        factors, noises = prior.factors(values), prior.noises(values)
         coefficients = []
         for part in parts:
             others = jax.tree.map(np.subtract, total, part.total())
-            mean, _ = marginal.mean_and_spread(marginal.solve(marginal.reduce(prior, others), factors, noises))
+            mean, _ = marginal.mean_at(prior, marginal.reduce(prior, others), values)
             coefficients.append(prior.mean + prior.lift @ np.asarray(mean))
     return {n: posterior_room.curves(potential, n, np.stack(coefficients), x)[1] for n, x in grids.items()}
 

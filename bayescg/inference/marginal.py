@@ -204,6 +204,22 @@ def mean_and_spread(solution: Solution) -> tuple[Float[Array, " free"], Float[Ar
     return mean, spread
 
 
+@jax.jit
+def factors_at(prior: Prior, values: Mapping[str, Array]) -> list[Float[Array, "free free"]]:
+    """`Prior.factors`, compiled."""
+    return prior.factors(values)
+
+
+@jax.jit
+def mean_at(
+    prior: Prior, data: Reduced, values: Mapping[str, Array]
+) -> tuple[Float[Array, " free"], Float[Array, "free free"]]:
+    """Posterior mean of the free coordinates at given hyperparameters, and the factor of their prior covariance."""
+    solution = solve(data, prior.factors(values), prior.noises(values))
+    mean, _ = mean_and_spread(solution)
+    return mean, solution.factor
+
+
 def draw(
     solution: Solution, noise: Float[Array, " free"], scatter: Float[Array, " free"] | None = None
 ) -> Float[Array, " free"]:

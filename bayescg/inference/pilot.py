@@ -49,7 +49,7 @@ def pilot_of(statistics: ForceStatistics) -> Pilot:
         prior = build_prior(statistics, {})
         values = {name: jnp.exp(d.loc) for name, d in prior.distributions().items()}
         reduced = marginal.reduce(prior, statistics.total())
-        mean, _ = marginal.mean_and_spread(marginal.solve(reduced, prior.factors(values), prior.noises(values)))
+        mean, _ = marginal.mean_at(prior, reduced, values)
         coefficients = prior.mean + prior.lift @ np.asarray(mean)
     return Pilot(statistics.potential, tuple(coefficients.tolist()), _radius(statistics))
 

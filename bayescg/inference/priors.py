@@ -49,7 +49,7 @@ def build_prior(statistics: ForceStatistics, kernels: Mapping[str, object]) -> P
         for name, d in first.distributions().items()
     }
     reduced = marginal.reduce(first, total)
-    mean, _ = marginal.mean_and_spread(marginal.solve(reduced, first.factors(medians), first.noises(medians)))
+    mean, _ = marginal.mean_at(first, reduced, medians)
     w = first.mean + first.lift @ np.asarray(mean)
     walls = {}
     for term in learning:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import jax
@@ -22,6 +22,7 @@ import numpyro.infer
 from arviz_stats.base import array_stats
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
+from numpyro.infer.hmc import hmc
 from numpyro.infer.util import constrain_fn, potential_energy
 
 from bayescg._runtime import cpu_count, map_threads, progress
@@ -209,6 +210,34 @@ def variational(target: Density, mode: Mode, draws: int, *, key: Array) -> Sampl
     return Sampled(target.constrain(positions[None]), {}, attrs)
 
 
+@lru_cache(maxsize=16)
+def _nuts_programs(model: Callable, warmup: int) -> tuple[Callable, Callable]:
+    """How a chain begins and how it goes on; compiled once for all densities of a model with equal shapes."""
+    init, sample = hmc(potential_fn_gen=lambda args, start: partial(_minus_log, model, args, start), algo="NUTS")
+
+    @jax.jit
+    def begin(problem, position, metric, key):
+        return init(
+            position,
+            warmup,
+            inverse_mass_matrix=metric,
+            dense_mass=True,
+            trajectory_length=None,
+            model_args=problem,
+            rng_key=jax.random.split(key)[0],
+        )
+
+    @jax.jit
+    def advance(problem, state):
+        def step(state, _):
+            state = sample(state, problem, {})
+            return state, (state.z, {field: getattr(state, field) for field in _FIELDS})
+
+        return jax.lax.scan(step, state, None, length=_CHUNK)
+
+    return begin, advance
+
+
 def nuts(target: Density, mode: Mode, *, chains: int, warmup: int, draws: int, key: Array) -> Sampled:
     """No-U-turn sampling by NumPyro from the mode, mass matrix from its curvature (doi:10.48550/arXiv.1111.4246).
 
@@ -216,29 +245,21 @@ def nuts(target: Density, mode: Mode, *, chains: int, warmup: int, draws: int, k
     beats vectorized chains, which wait for the longest trajectory at every step.
     """
     dimension = len(mode.position)
-    kernel = numpyro.infer.NUTS(
-        potential_fn=target.minus_log, dense_mass=True, inverse_mass_matrix=jnp.asarray(mode.covariance)
-    )
+    start, advance_chain = _nuts_programs(target.model, warmup)
+    problem = (target.args, target.start)
     keys = jax.random.split(key, chains + 1)
     spread = np.linalg.cholesky(mode.covariance)
     starts = mode.position + np.asarray(jax.random.normal(keys[-1], (chains, dimension))) @ spread.T
-    states = [kernel.init(keys[c], warmup, init_params=jnp.asarray(starts[c])) for c in range(chains)]
+    metric = jnp.asarray(mode.covariance)
+    states = [start(problem, jnp.asarray(starts[c]), metric, keys[c]) for c in range(chains)]
     stop = threading.Event()
-
-    @jax.jit
-    def advance_chain(state):
-        def step(state, _):
-            state = kernel.sample(state, (), {})
-            return state, (state.z, {field: getattr(state, field) for field in _FIELDS})
-
-        return jax.lax.scan(step, state, None, length=_CHUNK)
 
     def run(state):
         kept = []
         for done in range(0, warmup + draws, _CHUNK):
             if stop.is_set():
                 break
-            state, out = advance_chain(state)
+            state, out = advance_chain(problem, state)
             out = jax.tree.map(np.asarray, out)
             if done + _CHUNK > warmup:
                 skip = max(warmup - done, 0)
@@ -247,7 +268,7 @@ def nuts(target: Density, mode: Mode, *, chains: int, warmup: int, draws: int, k
         return jax.tree.map(lambda *parts: np.concatenate(parts)[:draws], *kept) if kept else None
 
     with progress("NUTS", chains * _CHUNK * -(-(warmup + draws) // _CHUNK)) as advance:
-        jax.block_until_ready(advance_chain(states[0]))  # compiled once, before threads would each try
+        jax.block_until_ready(advance_chain(problem, states[0]))  # compiled once, before threads would each try
         results = map_threads(run, states, compiled=True, stop=stop)
     positions = np.stack([z for z, _ in results])
     stats = {

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 
 from bayescg._runtime import map_threads
 from bayescg.inference.blocks import Sums, add
-from bayescg.inference.marginal import Prior, Reduced, mean_and_spread, reduce, solve
+from bayescg.inference.marginal import Prior, Reduced, factors_at, mean_at, reduce
 
 
 def block_log_likelihood(
@@ -34,7 +34,7 @@ def block_log_likelihood(
     # In coordinates whitened by a typical prior, precisions are well conditioned, so that leaving a block out is one
     # subtraction and one Cholesky factor.
     typical = {name: jnp.exp(jnp.mean(jnp.log(v), axis=0)) for name, v in values.items()}
-    unit = prior.factors(typical)
+    unit = factors_at(prior, typical)
     scale = jax.scipy.linalg.block_diag(*unit)
 
     def whiten(data: Reduced) -> Reduced:
@@ -80,12 +80,11 @@ def held_out_r2(
         return float("nan"), float("nan")
     groups = [_sum(blocks[part[0] : part[-1] + 1]) for part in np.array_split(np.arange(len(blocks)), folds)]
     total = _sum(groups)
-    factor, noise = prior.factors(values), prior.noises(values)
     lift, n_basis = prior.lift, prior.potential.n_basis
     ratios, weights = [], []
     for group in groups:
         rest = Sums(*(a - b for a, b in zip(total, group, strict=True)))
-        mean, _ = mean_and_spread(solve(reduce(prior, rest), factor, noise))
+        mean, _ = mean_at(prior, reduce(prior, rest), values)
         w = np.concatenate([prior.mean + lift @ np.asarray(mean), np.ones(group.gram.shape[-1] - n_basis)])
         left = np.sum(group.square - 2 * group.cross @ w + np.einsum("k,tkl,l->t", w, group.gram, w))
         ratios.append(1 - left / np.sum(group.square))
