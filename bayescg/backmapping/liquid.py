@@ -34,7 +34,7 @@ _STRANGE = 50.0
 """Own energy [kT per atom] of a draw of the guide by which it is told that atoms are in another order."""
 _DRIFT = 1e-6
 
-RHAT = 1.1
+RHAT = 1.05
 """Split R-hat above which chains of a liquid have not met."""
 
 
@@ -216,6 +216,7 @@ class Liquid:
                 "do all interactions end at the cutoff, and do atoms of a molecule stay near its beads?"
             )
         ess, rhat = mixing(np.stack([total, (start[0] - start[1])[:, None] + around]))
+        rhat = max(rhat, pooled_rhat(np.moveaxis(np.concatenate([t.pose for t in traces]), 0, 1)))
         positions = states.reshape(-1, beads.shape[0] * self.energy.own.n_atoms, 3)[:draws]
         shares = np.concatenate([t.accepted for t in traces])
         return LiquidResult(
@@ -305,6 +306,24 @@ def mixing(values: np.ndarray) -> tuple[float, float]:
     ess = [float(blackjax.diagnostics.effective_sample_size(jnp.asarray(v))) for v in parts]
     rhat = [float(blackjax.diagnostics.potential_scale_reduction(jnp.asarray(v))) for v in parts]
     return float(np.nanmin(ess)), float(np.nanmax(rhat))
+
+
+def pooled_rhat(values: np.ndarray) -> float:
+    """Split R-hat of many traces as one: variances between and within chains are summed over all of them.
+
+    Energies of chains may agree though molecules are stuck, differently in each chain. One molecule's R-hat would be
+    too noisy, their largest more so.
+
+    Args:
+        values: (chain, round, ..).
+    """
+    half = values.shape[1] // 2
+    if half < 2:
+        return float("nan")
+    parts = np.concatenate([values[:, :half], values[:, -half:]])
+    within = parts.var(axis=1, ddof=1).mean(axis=0).sum()
+    between = parts.mean(axis=1).var(axis=0, ddof=1).sum()
+    return float(np.sqrt((half - 1) / half + between / within))
 
 
 def _check_molecules(ensemble: xr.Dataset, molecules: int) -> None:

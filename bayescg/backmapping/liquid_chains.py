@@ -41,11 +41,13 @@ class Trace(NamedTuple):
         own: (round, chain) change of the molecules' own energy, in kT.
         environment: (round, chain) change of the energy between molecules; meaningless while the scale changes.
         accepted: (round, move) shares of turns, trajectories and proposals of the guide.
+        pose: (round, chain, molecule, 3) position of the atom farthest from its bead [nm].
     """
 
     own: jax.Array
     environment: jax.Array
     accepted: jax.Array
+    pose: jax.Array
 
 
 def evaluations(setup: Setup) -> int:
@@ -132,7 +134,8 @@ def run(setup: Setup, chains: Chains, beads, neighbors, scales, adapt, keys):
             jnp.minimum(chains.turn * jnp.exp(rate * gain[0]), np.pi),
             chains.step * jnp.exp(rate * gain[1]),
         )
-        return chains, Trace(before[0].sum(axis=0) + own, before[1].sum(axis=0) + environment, shares)
+        pose = positions[:, :, setup.extent.far]
+        return chains, Trace(before[0].sum(axis=0) + own, before[1].sum(axis=0) + environment, shares, pose)
 
     return jax.lax.scan(turn, chains, (scales, keys))
 

@@ -21,10 +21,12 @@ class Extent(eqx.Module):
     Attributes:
         owner: (atom,) the bead that an atom is near.
         radius: (bead,) largest distance [nm] of such an atom.
+        far: the atom that is farthest from its bead.
     """
 
     owner: Int[np.ndarray, " atom"]
     radius: Float[np.ndarray, " bead"]
+    far: int = eqx.field(static=True)
 
     @classmethod
     def of(cls, positions: Float[np.ndarray, "draw atom 3"], beads: Float[np.ndarray, "draw bead 3"]) -> Extent:
@@ -39,7 +41,8 @@ class Extent(eqx.Module):
         farthest = apart.max(axis=0)[np.arange(len(owner)), owner]
         radius = np.zeros(beads.shape[1])
         np.maximum.at(radius, owner, farthest)
-        return cls(owner, _ROOM * radius)
+        typical = apart.mean(axis=0)[np.arange(len(owner)), owner]
+        return cls(owner, _ROOM * radius, int(typical.argmax()))
 
     def holds(self, positions: Float[Array, "atom 3"], beads: Float[Array, "bead 3"]) -> Bool[Array, ""]:
         """Whether all atoms are within the bound."""

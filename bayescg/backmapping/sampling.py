@@ -71,10 +71,11 @@ def sample(
         a CG configuration; `energy` (draw, frame) [kJ/mol], or in kT if no temperature is known; and for each CG
         configuration `log_z`, `log_z_error`, `ess` (of the draws returned), `ess_run`, `acceptance`, `evaluations` (of
         the energy, the pilot's among them), `reliable`. `log_z` is ln int exp(-beta U) delta(M x - X) dx, lengths in
-        nm; NaN for "gp". Of liquids there is `rhat` in its place: the worst of the split R-hats of the total energy and
-        of that between molecules, by which, with `ess_run` of the same two, they are `reliable`; `evaluations` are of
-        one molecule's energy. If the ensemble has draws, its draws follow each other in `draw`, the coordinate
-        `of_ensemble_draw` tells them apart, and what belongs to a CG configuration has the dims (ensemble_draw, frame).
+        nm; NaN for "gp". Of liquids there is `rhat` in its place: the worst of the split R-hats of the total energy, of
+        that between molecules, and of where molecules point to (of all together); by it, and by `ess_run` of the two
+        energies, they are `reliable`; `evaluations` are of one molecule's energy. If the ensemble has draws, its draws
+        follow each other in `draw`, the coordinate `of_ensemble_draw` tells them apart, and what belongs to a CG
+        configuration has the dims (ensemble_draw, frame).
 
     Raises:
         ValueError: if ensemble, map and target do not fit together, no atoms can belong to a frame's beads, or the

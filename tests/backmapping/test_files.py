@@ -78,7 +78,7 @@ def test_what_cannot_be_written_is_refused(result, universe, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.filterwarnings("ignore:Reader has no dt information")
+@pytest.mark.filterwarnings("ignore:Reader has no dt information", "ignore:Unknown masses")
 def test_beads_of_gromacs(tmp_path):
     lines = ["beads", "4"]
     lines += [

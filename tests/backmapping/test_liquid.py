@@ -13,6 +13,7 @@ from scipy.spatial.transform import Rotation
 from bayescg import backmapping
 from bayescg._runtime import double_precision
 from bayescg.atomistic import ForceField, translate
+from bayescg.backmapping.liquid import pooled_rhat
 from bayescg.backmapping.liquid_energy import split
 from tests.studies import methanol
 
@@ -169,7 +170,7 @@ def test_beads_are_where_they_were(atoms, frame):
 
 def test_energy_is_that_of_all_atoms(atoms, triangles):
     with double_precision():
-        energy = float(triangles.energy(jnp.asarray(atoms["positions"].values[0, 0])))
+        energy = float(jax.jit(triangles.energy)(jnp.asarray(atoms["positions"].values[0, 0])))
     assert atoms["energy"].values[0, 0] == pytest.approx(energy, rel=1e-10)
 
 
@@ -201,8 +202,18 @@ def test_softened_energies_are_finite_where_atoms_meet(methanols):
     field, x = methanols
     with double_precision():
         parts = split(field, 12)
-        found = parts.block(jnp.asarray(x[0]), jnp.asarray(x[:1]), np.ones(1, bool), 0.0)
-    assert abs(float(found.environment)) < 1e4
+        block = jax.jit(lambda x, others: parts.block(x, others, np.ones(1, bool), 0.01).environment)
+        assert abs(float(block(jnp.asarray(x[0]), jnp.asarray(x[:1])))) < 1e4
+
+
+def test_chains_that_are_stuck_are_seen():
+    rng = np.random.default_rng(0)
+    moving = rng.normal(size=(4, 100, 50, 3))
+    assert pooled_rhat(moving) < 1.02
+    stuck = moving.copy()
+    # Each of ten molecules stays where its chain began.
+    stuck[:, :, :10] = rng.normal(size=(4, 1, 10, 3)) + 0.1 * moving[:, :, :10]
+    assert pooled_rhat(stuck) > 1.05
 
 
 def test_molecules_that_differ_are_refused(triangles):
