@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Int
 
 import bayescg
 from bayescg._runtime import double_precision, write_netcdf
-from bayescg.potentials import Potential
+from bayescg.potentials import Potential, Term, fixed
 
 FORMAT = 1
 _GRID_POINTS = 200
@@ -144,6 +144,19 @@ def ranges_of(posterior: xr.DataTree) -> dict[str, tuple[float, float]]:
 def mean_coefficients(posterior: xr.DataTree) -> Float[np.ndarray, " basis"]:
     """Posterior mean of the coefficients [kJ/mol]."""
     return np.asarray(posterior["posterior"]["coefficients"].mean(("chain", "draw")))
+
+
+def as_baseline(posterior: xr.DataTree) -> tuple[Term, ...]:
+    """The terms of a fitted potential as known curves at the posterior mean, to learn others on top (Δ-learning).
+
+    `Potential(*as_baseline(pair), Angle("A", "B", "A"))` learns the angle on the forces that the pairs leave;
+    `Pair("W", "W", cutoff=0.9, baseline=as_baseline(pair)[0].baseline)` learns a correction to the pair itself. The
+    uncertainty of the mean is not carried along: to have it, learn all terms together.
+
+    Raises:
+        ValueError: if the object is no posterior of bayescg, or a term is no curve of one descriptor.
+    """
+    return fixed(potential_of(posterior), mean_coefficients(posterior))
 
 
 def draw_coefficients(posterior: xr.DataTree, draws: int | None, *, key: Array) -> Draws:

@@ -53,6 +53,7 @@ class Fit(NamedTuple):
         coefficients: (chain, draw, basis) [kJ/mol].
         fixed: noises that calibration holds fixed [kJ/mol/nm].
         report: numbers of the calibration.
+        root: of the covariance of the scores, where calibration found one (`Calibrated.root`).
     """
 
     prior: Prior
@@ -62,6 +63,7 @@ class Fit(NamedTuple):
     coefficients: Float[np.ndarray, "chain draw basis"]
     fixed: dict[str, float]
     report: dict[str, float]
+    root: Float[Array, "free direction"] | None = None
 
 
 def fit(
@@ -88,7 +90,7 @@ def fit(
         fixed = {f"noise_{name}": value for name, value in zip(prior.noise_names, prior.noise, strict=True)}
     target, mode, found = sample_hyperparameters(free, reduced, method=method, sampling=sampling, key=fit_key)
     coefficients = draw_coefficients(free, reduced, found.values, root=root, key=draw_key)
-    return Fit(prior, target, mode, found, coefficients, fixed, report)
+    return Fit(prior, target, mode, found, coefficients, fixed, report, root)
 
 
 def kernels_by_name(kernels: Mapping[str, object] | None) -> dict[str, object]:

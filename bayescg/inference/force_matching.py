@@ -16,7 +16,7 @@ from jaxtyping import Array
 
 from bayescg import posterior as posterior_room
 from bayescg._runtime import double_precision
-from bayescg.inference import diagnostics, scores
+from bayescg.inference import diagnostics, predictive, quadratic_posterior, scores, sparse
 from bayescg.inference import sampling as sampler
 from bayescg.inference.blocks import Sums
 from bayescg.inference.calibration import CALIBRATIONS
@@ -67,9 +67,11 @@ def force_match(
             pilot, unless calibration is "none").
         kernels: GPJax kernel of each term by the term's name (an object or the name of its class), e.g.
             `{"W-W": gpjax.kernels.RBF()}`; Matern-5/2 where absent. Their lengthscales and variances are learnt, not
-            read from the object.
+            read from the object. For a sparse fit also shapes, `{"W-W": {"r^-6": lambda r: r**-6, ...}}`: candidates
+            that take the place of the term's curve.
         method: how hyperparameters are sampled: "nuts" (exact), "vi" (full-rank Gaussian), "laplace" (Gaussian at the
-            mode, corrected by importance resampling; fastest).
+            mode, corrected by importance resampling; fastest). Or a sparse fit, whose group `relevance` says which
+            terms the data support: "rvm" (evidence maximisation) or "horseshoe" (sampled by NUTS).
         calibration: what the width of the posterior follows. "godambe": the measured covariance of the scores, whatever
             the noise (`bayescg.inference.calibration`); "magnitude": its mean only, one factor on all variances;
             "none": independent Gaussian noise, learnt together with the kernels; evidence, leave-one-out scores and
@@ -88,8 +90,8 @@ def force_match(
         ValueError: for an unknown method or kernel name, data that do not fit the potential, or statistics without a
             pilot where scores are needed.
     """
-    if method not in METHODS:
-        raise ValueError(f"method must be one of {', '.join(METHODS)}; got {method!r}")
+    if method not in METHODS + sparse.METHODS:
+        raise ValueError(f"method must be one of {', '.join(METHODS + sparse.METHODS)}; got {method!r}")
     if calibration not in CALIBRATIONS:
         raise ValueError(f"calibration must be one of {', '.join(CALIBRATIONS)}; got {calibration!r}")
     if noise_ceiling is not None and not 0 < noise_ceiling <= 1:
@@ -101,6 +103,23 @@ def force_match(
         raise ValueError(f"kernels name unknown terms {sorted(unknown)}; terms: {[t.name for t in potential.terms]}")
     if potential.n_basis == 0:
         raise ValueError("no term of this potential learns anything: every term has learn=False")
+    if method in sparse.METHODS:
+        tree, notes = sparse.sparse_match(
+            statistics,
+            kernels,
+            method=method,
+            calibration=calibration,
+            sampling=sampling,
+            noise_ceiling=noise_ceiling,
+            key=key,
+        )
+        for note in notes:
+            warnings.warn(note, stacklevel=2)
+        tree.attrs["misfit"] = tree["posterior"].attrs["misfit"] = _MISFIT[calibration] + _OUTSIDE
+        return tree
+    shaped = [name for name, kernel in (kernels or {}).items() if isinstance(kernel, Mapping)]
+    if shaped:
+        raise ValueError(f"shapes of {', '.join(shaped)} are candidates of a sparse fit: use method='rvm'")
     fit_key, prior_key = jax.random.split(key)
     chosen = kernels_by_name(kernels)
     with double_precision():
@@ -112,6 +131,9 @@ def force_match(
         if calibration == "none":
             attrs["log_evidence"] = _log_evidence(fitted.target, fitted.mode)
         attrs.update(_quality(fitted, blocks, total, at_mode, noise_ceiling), **fitted.report)
+        foretold = predictive.block_scores(_linear(fitted, at_mode), statistics)
+        if foretold is not None:
+            groups["predictive"] = foretold
     if method == "vi" and not found.attrs.get("converged", True):
         notes.append("variational inference has not converged: compare with method='nuts'")
     if found.attrs.get("laplace_pareto_k", 0.0) > 0.7:
@@ -200,6 +222,15 @@ def _log_evidence(target: sampler.Density, mode: sampler.Mode) -> float:
     _, logdet = np.linalg.slogdet(mode.covariance)
     at_mode = -float(target.value_and_gradient(jnp.asarray(mode.position))[0])
     return at_mode + 0.5 * len(mode.position) * math.log(2 * math.pi) + 0.5 * float(logdet)
+
+
+def _linear(fitted: Fit, at_mode: Mapping[str, np.ndarray]) -> predictive.Linear:
+    """The fit at the mode of its hyperparameters."""
+    prior = fitted.prior
+    factor = quadratic_posterior.factor_at(prior, at_mode)
+    noise = np.array([float(at_mode[f"noise_{name}"]) for name in prior.noise_names])
+    scatter = None if fitted.root is None else factor.T @ np.asarray(fitted.root)
+    return predictive.Linear(prior.mean, prior.lift @ factor, noise, fitted.report.get("score_variance", 1.0), scatter)
 
 
 def _quality(fitted: Fit, blocks, total: Sums, at_mode, noise_ceiling) -> dict[str, object]:

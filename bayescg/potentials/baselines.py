@@ -128,6 +128,23 @@ class Spline:
         return spline_energy(self.spline, jnp.asarray(self.coefficients), x)[0]
 
 
+@dataclass(frozen=True)
+class Sum:
+    """Two baselines together, such as a Lennard-Jones potential and what was learnt on top of it.
+
+    Attributes:
+        first: a baseline.
+        second: another one.
+    """
+
+    first: Baseline
+    second: Baseline
+
+    def energy(self, x):
+        """Energy [kJ/mol]."""
+        return self.first.energy(x) + self.second.energy(x)
+
+
 def _positive(baseline, *fields: str) -> None:
     for field in fields:
         value = getattr(baseline, field)

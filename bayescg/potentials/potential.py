@@ -29,6 +29,7 @@ _CLASSES = {
         baselines.LennardJones,
         baselines.Harmonic,
         baselines.Spline,
+        baselines.Sum,
     )
 }
 
@@ -227,22 +228,19 @@ def fixed(potential: Potential, coefficients: Sequence[float] | np.ndarray) -> t
     """Terms of a fitted potential as known curves, to put under others (Δ-learning).
 
     `Potential(*fixed(pair, mean), Angle(...))` learns the angle on top of the pair potential's mean. The uncertainty
-    of that mean is not carried along: to have it, learn both terms together.
-
-    Raises:
-        ValueError: if a term has a baseline beside its spline (fold it into the coefficients first).
+    of that mean is not carried along: to have it, learn both terms together. A term's own baseline stays below its
+    spline. `bayescg.posterior.as_baseline` takes a posterior.
     """
     terms = []
     w = np.asarray(coefficients, float)
     for term in potential.terms:
-        if term.baseline is not None and term.n_basis:
-            raise ValueError(f"{term.name} has a baseline of its own: a fixed term takes a single curve")
         if term.n_basis:
             spline = term.spline
             raw = np.zeros(spline.size)
             raw[: term.n_basis] = w[potential.slices[term.name]]
             curve = baselines.Spline(spline.start, spline.stop, tuple(raw.tolist()), spline.periodic)
-            term = dataclasses.replace(term, baseline=curve, learn=False)
+            known = curve if term.baseline is None else baselines.Sum(term.baseline, curve)
+            term = dataclasses.replace(term, baseline=known, learn=False)
         terms.append(term)
     return tuple(terms)
 

@@ -36,7 +36,7 @@ def plain_fit(statistics, **choices):
 
 def test_layout(nuts):
     assert set(nuts.children) == {
-        *("posterior", "sample_stats", "log_likelihood", "prior", "constant_data", "statistics"),
+        *("posterior", "sample_stats", "log_likelihood", "predictive", "prior", "constant_data", "statistics"),
     }
     group = nuts["posterior"]
     assert group["coefficients"].dims == ("chain", "draw", "basis")
@@ -119,7 +119,7 @@ def test_bad_chains_are_named():
 @pytest.mark.filterwarnings("ignore:R-hat", "ignore:Pareto k")
 def test_short_chains_warn(statistics):
     with pytest.warns(UserWarning, match="effective draws"):
-        bcg.force_match(POTENTIAL, statistics, sampling=Sampling(2, 50, 20), key=jax.random.key(0))
+        bcg.force_match(POTENTIAL, statistics, sampling=Sampling(2, PLAN.warmup, 20), key=jax.random.key(0))
 
 
 @pytest.mark.filterwarnings("ignore:Pareto k")

@@ -1,0 +1,118 @@
+"""`compare`: which of several potentials foretells forces best, and by how many standard errors. No refit."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+
+import arviz_stats
+import numpy as np
+import pandas as pd
+import xarray as xr
+from arviz_stats.utils import ELPDData
+
+from bayescg.inference.predictive import coarsened, standard_error
+
+_FEW_BLOCKS = 8
+"""Below this many blocks a standard error of differences is a guess."""
+
+
+def compare(posteriors: Mapping[str, xr.DataTree]) -> pd.DataFrame:
+    """Compare fits to the same forces by what they foretell of held-out time blocks, paired block by block.
+
+    The elpd of a block is the log density of its forces given the blocks outside of its fold, an eighth of the
+    trajectory, under independent Gaussian noise whose variance is that of the other folds' residuals; coefficients have
+    the mean and the (calibrated) covariance that the other folds give, hyperparameters are those of the whole fit.
+    Fits of any `calibration` and any method can be compared. The noise of liquids is not independent: differences rank
+    potentials by squared error in units of the noise, they are no log odds.
+
+    Differences are taken block by block, since what all models miss in a block cancels. Their standard errors grow with
+    the correlation of successive blocks (Newey & West, Econometrica 55, 703 (1987), doi:10.2307/1913610).
+
+    Args:
+        posteriors: from `force_match`, by name, all fitted to the same frames and beads.
+
+    Returns:
+        Table with one row for each model, the best first, and the columns of `arviz_stats.compare`: `rank`, `elpd`, `p`
+        (effective number of coefficients), `elpd_diff` to the best (positive: worse), `weight` of stacking, `se`, `dse`
+        (standard error of `elpd_diff`), `warning` (few blocks); then `r2` (held-out), `r2_diff` to the best and its
+        standard error `r2_dse`, `noise_ceiling` (largest possible R^2, nan where unknown), `log_evidence` (calibration
+        "none" only), `calibration` and `method`.
+
+    Raises:
+        ValueError: for fewer than two posteriors, one without block scores, or fits to different forces.
+    """
+    if len(posteriors) < 2:
+        raise ValueError(f"give two posteriors at least, such as {{'pair': p1, 'pair+3': p2}}; got {list(posteriors)}")
+    scores = _common({name: _scores(name, tree) for name, tree in posteriors.items()})
+    elpd = {name: scores[name]["elpd"].values for name in scores}
+    p = {name: float((found["lpd"] - found["elpd"]).sum()) for name, found in scores.items()}
+    first = next(iter(scores.values()))
+    count = first.sizes["block"]
+    best = np.max(list(elpd.values()), axis=0)
+    # Densities of whole blocks underflow; stacking weights do not change if a block's are all divided by the largest.
+    entries = {
+        name: ELPDData(
+            *("blocks", float(np.sum(values)), standard_error(values, first), p[name], count, count, "log"),
+            warning=count < _FEW_BLOCKS,
+            good_k=0.7,
+            elpd_i=xr.DataArray(values - best, dims="block"),
+        )
+        for name, values in elpd.items()
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of pandas and of underflow within arviz_stats, harmless
+        table = arviz_stats.compare(entries)
+    top = str(table.index[0])
+    squares = float(first["square"].sum())
+    errors = {name: found["squared_error"].values for name, found in scores.items()}
+    for name in (str(index) for index in table.index):
+        attrs = posteriors[name]["posterior"].attrs
+        worse = (errors[name] - errors[top]) / squares
+        ceiling = attrs.get("noise_ceiling_r2", "unknown")
+        row = {
+            "dse": 0.0 if name == top else standard_error(elpd[name] - elpd[top], first),
+            "r2": 1 - float(np.sum(errors[name])) / squares,
+            "r2_diff": float(np.sum(worse)),
+            "r2_dse": 0.0 if name == top else standard_error(worse, first),
+            "noise_ceiling": float("nan") if ceiling == "unknown" else float(ceiling),
+            "log_evidence": float(attrs.get("log_evidence", float("nan"))),
+        }
+        for column, value in row.items():
+            table.loc[name, column] = value
+    for column in ("calibration", "method"):
+        table[column] = [str(posteriors[str(name)]["posterior"].attrs[column]) for name in table.index]
+    return table
+
+
+def _scores(name: str, tree: xr.DataTree) -> xr.Dataset:
+    if not isinstance(tree, xr.DataTree) or "posterior" not in tree.children:
+        raise ValueError(f"{name!r} is not a bayescg posterior: it has no group 'posterior'")
+    if "predictive" not in tree.children:
+        raise ValueError(
+            f"{name!r} has no scores of time blocks: they are made by force_match from two blocks of frames or more"
+        )
+    return tree["predictive"].to_dataset()
+
+
+def _common(scores: Mapping[str, xr.Dataset]) -> dict[str, xr.Dataset]:
+    """Scores of the same blocks, after a check that these hold the same forces."""
+    levels: dict[str, int] = {}
+    for found in scores.values():
+        for source, level in zip(found["source"].values.astype(str), found["level"].values, strict=True):
+            levels[source] = max(levels.get(source, 0), int(level))
+    first_name = next(iter(scores))
+    result: dict[str, xr.Dataset] = {}
+    for name, found in scores.items():
+        result[name] = coarsened(found, levels)
+        first = result[first_name]
+        same = all(
+            np.array_equal(result[name][field].values, first[field].values)
+            for field in ("source", "number", "components")
+        )
+        if not same or not np.allclose(result[name]["square"], first["square"], rtol=1e-6, atol=0):
+            raise ValueError(
+                f"{name!r} and {first_name!r} were not fitted to the same forces: fit both to the same frames, with "
+                "potentials that name the same bead types"
+            )
+    return result

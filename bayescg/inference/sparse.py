@@ -1,0 +1,176 @@
+"""Sparse force matching: which terms, or which shapes of a term, the data support. `force_match(method="rvm")`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jaxtyping import Array, Float
+from scipy.linalg import cholesky, solve_triangular
+
+from bayescg import posterior as posterior_room
+from bayescg._runtime import double_precision
+from bayescg.inference import diagnostics, horseshoe, library, predictive, relevance
+from bayescg.inference import sampling as sampler
+from bayescg.inference.fit import Sampling, kernels_by_name
+from bayescg.inference.library import Library, Problem
+from bayescg.inference.predictive import Linear
+from bayescg.inference.statistics import ForceStatistics
+
+METHODS = ("rvm", "horseshoe")
+
+
+def sparse_match(
+    statistics: ForceStatistics,
+    kernels: Mapping[str, object] | None,
+    *,
+    method: str,
+    calibration: str,
+    sampling: Sampling,
+    noise_ceiling: float | None,
+    key: Array,
+) -> tuple[xr.DataTree, list[str]]:
+    """Sparse fit; arguments and result as of `force_match`, and what there is to warn of.
+
+    The group `relevance` of the result has, for every `candidate`, with method "rvm": `kept`; `log_evidence_gain`, of
+    the fit with the candidate over that without it, all other scales adapted; `scale` s, the root of the candidate's
+    signal-to-noise ratio at the maximum of the evidence; `effective` number of coefficients. With method "horseshoe":
+    `probability`, P(1 - kappa > 1/2) that the data rather than the prior set the candidate; `supported`, whether it is
+    above 1/2; quantiles of 1 - kappa and of the scale. With both: `coefficient` and `coefficient_sd` of shapes, and
+    `force_share`, the variance of the candidate's own forces over that of all forces (shares need not add up).
+    """
+    if calibration != "none" and statistics.pilot is None:
+        statistics.score_covariance(np.ones(len(statistics.noise_classes)))  # says what is missing
+    whole, shapes = library.split_kernels(kernels)
+    sample_key, draw_key = jax.random.split(key)
+    notes: list[str] = []
+    with double_precision():
+        found = library.build(statistics, kernels_by_name(whole), shapes, calibration)
+        problem = library.problem(found, statistics, calibration)
+        fitted = _evidence(problem, sampling) if method == "rvm" else _sampled(problem, sampling, sample_key, notes)
+        scales, groups, values, attrs = fitted
+        coefficients, amounts = _draw(found, problem, scales, draw_key)
+        groups["relevance"] = _described(groups["relevance"], found, problem, amounts, method)
+        center = np.exp(np.mean(np.log(np.maximum(scales, 1e-300)), axis=(0, 1)))
+        center[center < 1e-200] = 0.0
+        scores = predictive.block_scores(_linear(found, problem, center), statistics)
+    attrs.update(_quality(scores, noise_ceiling), **problem.report)
+    if scores is not None:
+        groups["predictive"] = scores
+    groups["constant_data"] = xr.Dataset({"noise": ("noise_class", found.noise, {"units": "kJ/mol/nm"})})
+    groups["constant_data"] = groups["constant_data"].assign_coords(noise_class=list(statistics.noise_names))
+    attrs.update(
+        temperature=statistics.temperature,
+        method=method,
+        calibration=calibration,
+        n_frames=statistics.n_frames,
+        warnings="; ".join(notes),
+    )
+    tree = posterior_room.build(
+        statistics.potential, coefficients, values, groups, ranges=statistics.ranges, attrs=attrs
+    )
+    labelled = tree["posterior"].to_dataset().assign(candidate_coefficient=(("chain", "draw", "candidate"), amounts))
+    renamed = {d: "candidate" for d in labelled.dims if str(d).endswith("scale_dim_0") or d == "kappa_dim_0"}
+    tree["posterior"] = labelled.rename(renamed).assign_coords(candidate=list(found.names))
+    return tree, notes
+
+
+def _evidence(problem: Problem, sampling: Sampling):
+    selection = relevance.select(problem)
+    described = xr.Dataset(
+        {
+            "kept": ("candidate", selection.kept),
+            "log_evidence_gain": ("candidate", selection.gains),
+            "scale": ("candidate", selection.scales),
+            "effective": ("candidate", selection.effective),
+        },
+        attrs={"threshold": relevance.STRONG, "log_evidence": selection.log_evidence},
+    )
+    draws = sampling.chains * sampling.draws
+    return np.tile(selection.scales, (1, draws, 1)), {"relevance": described}, {}, {}
+
+
+def _sampled(problem: Problem, sampling: Sampling, key: Array, notes: list[str]):
+    target = horseshoe.density(problem)
+    found = sampler.nuts(target, sampler.find_mode(target), **dataclasses.asdict(sampling), key=key)
+    numbers, words = diagnostics.convergence(found.values, found.stats)
+    notes += words
+    scales = np.asarray(horseshoe.scales(**{name: jnp.asarray(v) for name, v in found.values.items()}))
+    kappa = np.array([[relevance.shrinkage(problem, s) for s in chain] for chain in scales])
+    described = xr.Dataset(
+        {
+            "probability": ("candidate", np.mean(kappa < 0.5, axis=(0, 1))),
+            "supported": ("candidate", np.mean(kappa < 0.5, axis=(0, 1)) > 0.5),
+            "one_minus_kappa": (("quantile", "candidate"), np.quantile(1 - kappa, [0.05, 0.5, 0.95], axis=(0, 1))),
+            "scale": (("quantile", "candidate"), np.quantile(scales, [0.05, 0.5, 0.95], axis=(0, 1))),
+        },
+        {"quantile": [0.05, 0.5, 0.95]},
+    )
+    stats = xr.Dataset({name: (("chain", "draw"), v) for name, v in found.stats.items()})
+    values = {**found.values, "scale": scales, "kappa": kappa}
+    return scales, {"relevance": described, "sample_stats": stats}, values, numbers
+
+
+def _draw(found: Library, problem: Problem, scales: Float[np.ndarray, "chain draw candidate"], key: Array):
+    """Coefficients (chain, draw, basis), and those of the shapes (chain, draw, candidate); nan for whole terms."""
+    chains, draws, _ = scales.shape
+    flat = scales.reshape(chains * draws, -1)
+    width = len(problem.cross) + (0 if problem.root is None else problem.root.shape[1])
+    noise = np.asarray(jax.random.normal(key, (len(flat), width)))
+    whitened = np.empty((len(flat), len(problem.cross)))
+    constant = np.all(flat == flat[0])
+    for k, (s, e) in enumerate(zip(flat, noise, strict=True)):
+        if k == 0 or not constant:
+            d = s[problem.group]
+            lower = cholesky(np.eye(len(d)) + d[:, None] * problem.gram * d, lower=True)
+            mean = _solve(lower, d * problem.cross)
+        own, score = e[: len(d)], e[len(d) :]
+        if problem.root is None:
+            deviation = solve_triangular(lower, own, lower=True, trans=1)
+        else:
+            deviation = _solve(lower, own + d * (problem.root @ score))
+        whitened[k] = d * (mean + deviation)
+    single = ~np.isnan(found.units)
+    amounts = np.full((len(flat), len(found.names)), np.nan)
+    first = np.searchsorted(found.group, np.arange(len(found.names)))
+    amounts[:, single] = whitened[:, first[single]] * found.units[single]
+    return (whitened @ found.columns.T).reshape(chains, draws, -1), amounts.reshape(chains, draws, -1)
+
+
+def _described(described: xr.Dataset, found: Library, problem: Problem, amounts, method: str) -> xr.Dataset:
+    """What both methods tell of the candidates."""
+    scales = described["scale"].values if method == "rvm" else described["scale"].sel(quantile=0.5).values
+    d = scales[problem.group]
+    mean = d * np.linalg.solve(np.eye(len(d)) + d[:, None] * problem.gram * d, d * problem.cross)
+    same = problem.group[:, None] == problem.group
+    own = np.bincount(problem.group, mean * (np.where(same, problem.gram, 0.0) @ mean))
+    described = described.assign(
+        coefficient=("candidate", amounts.mean(axis=(0, 1))),
+        coefficient_sd=("candidate", amounts.std(axis=(0, 1))),
+        force_share=("candidate", own / (problem.components * problem.signal)),
+    )
+    return described.assign_coords(candidate=list(found.names), term=("candidate", list(found.terms)))
+
+
+def _linear(found: Library, problem: Problem, scales: Float[np.ndarray, " candidate"]) -> Linear:
+    """The fit at fixed scales, candidates that are off left out."""
+    d = scales[problem.group]
+    on = d > 0
+    scatter = None if problem.root is None else d[on, None] * problem.root[on]
+    return Linear(np.zeros(len(found.columns)), found.columns[:, on] * d[on], found.noise, problem.temper, scatter)
+
+
+def _quality(scores: xr.Dataset | None, noise_ceiling: float | None) -> dict[str, object]:
+    ceiling = "unknown" if noise_ceiling is None else float(noise_ceiling)
+    if scores is None:
+        return {"held_out_r2": float("nan"), "held_out_r2_se": float("nan"), "noise_ceiling_r2": ceiling}
+    value, error = predictive.held_out_r2(scores)
+    return {"held_out_r2": value, "held_out_r2_se": error, "noise_ceiling_r2": ceiling}
+
+
+def _solve(lower, right):
+    return solve_triangular(lower, solve_triangular(lower, right, lower=True), lower=True, trans=1)

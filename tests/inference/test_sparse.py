@@ -1,0 +1,177 @@
+"""Sparse fits: evidence and shrinkage against closed forms, planted candidates found, whole terms left out."""
+
+import jax
+import numpy as np
+import pytest
+
+import bayescg as bcg
+from bayescg._runtime import double_precision
+from bayescg.inference import Sampling, horseshoe, relevance
+from bayescg.inference.library import Problem
+from bayescg.posterior import load, save
+from tests.inference import systems
+from tests.studies import planted_library
+
+
+def problem(gram, cross, group=None, components=1000.0):
+    group = np.arange(len(cross)) if group is None else np.asarray(group)
+    return Problem(np.asarray(gram, float), np.asarray(cross, float), group, None, 1.0, components, 1.0, {})
+
+
+def test_one_candidate_has_its_closed_form():
+    # Tipping & Faul (2003): the maximum is at s^2 = (q^2 - d) / d^2 if q^2 > d, and at zero otherwise.
+    value, scale = relevance.maximise(problem([[50.0]], [40.0]), np.array([True]), np.ones(1))
+    assert scale[0] ** 2 == pytest.approx((40.0**2 - 50.0) / 50.0**2, rel=1e-4)
+    z = 40.0 / np.sqrt(50.0)
+    assert value == pytest.approx(0.5 * (z**2 - 1) - np.log(z), rel=1e-6)
+    value, _ = relevance.maximise(problem([[50.0]], [5.0]), np.array([True]), np.ones(1))
+    assert value == pytest.approx(0.0, abs=1e-3)
+
+
+def test_evidence_of_groups_is_that_of_a_dense_gaussian():
+    rng = np.random.default_rng(0)
+    design, scales, group = rng.normal(size=(40, 5)), np.array([0.3, 2.0]), np.array([0, 0, 0, 1, 1])
+    forces = rng.normal(size=40) + design[:, 3]
+    gram, cross = design.T @ design, design.T @ forces
+
+    def exact(s):
+        covariance = np.eye(40) + (design * s[group] ** 2) @ design.T
+        return -0.5 * np.linalg.slogdet(covariance)[1] - 0.5 * forces @ np.linalg.solve(covariance, forces)
+
+    value, found = relevance.maximise(problem(gram, cross, group), np.ones(2, bool), scales)
+    assert value == pytest.approx(exact(found) + 0.5 * forces @ forces, rel=1e-9)
+    for k in range(2):
+        for factor in (0.9, 1.1):
+            moved = found.copy()
+            moved[k] *= factor
+            assert exact(moved) < exact(found)
+    with double_precision():
+        args = (gram, cross, group, 0.1, 1.0, np.zeros(2))
+        sites = {"global_scale": 0.2, "local_scale": np.array([1.5, 10.0]), "slab_variance": 4.0}
+        log_density = jax.jit(lambda s: _log_factor(horseshoe.model, args, s))(sites)
+        own = np.asarray(horseshoe.scales(**sites))
+    assert own == pytest.approx([np.sqrt(4 / (4 + 0.09)) * 0.3, np.sqrt(4 / (4 + 4.0)) * 2.0])
+    assert float(log_density) == pytest.approx(exact(own) + 0.5 * forces @ forces, rel=1e-9)
+
+
+def _log_factor(model, args, values):
+    from numpyro import handlers
+
+    found = handlers.trace(handlers.substitute(model, data=values)).get_trace(*args)
+    return found["log_evidence"]["fn"].log_factor
+
+
+def test_shrinkage_knows_what_others_explain():
+    alone = relevance.shrinkage(problem(np.diag([10.0, 200.0]), [0.0, 0.0]), np.array([0.5, 0.1]))
+    np.testing.assert_allclose(alone, [1 / (1 + 0.25 * 10), 1 / (1 + 0.01 * 200)])
+    twins = relevance.shrinkage(problem([[100.0, 99.9], [99.9, 100.0]], [0.0, 0.0]), np.array([1.0, 1.0]))
+    assert np.all(twins > 0.45)  # either could stand for the other
+    assert relevance.shrinkage(problem([[100.0]], [0.0]), np.ones(1))[0] < 0.01
+
+
+def test_chance_is_not_kept():
+    # Evidence alone keeps whatever has |z| > 1, a third of all superfluous candidates.
+    rng = np.random.default_rng(2)
+    size, strong, kept, wanted = 40, 5, 0, 0
+    for _ in range(20):
+        gram = 1000 * np.eye(size)
+        cross = np.sqrt(1000) * rng.normal(size=size)
+        cross[:strong] += 1000 * 0.25  # z of 8
+        found = relevance.select(problem(gram, cross))
+        wanted += found.kept[:strong].sum()
+        kept += found.kept[strong:].sum()
+    assert wanted == 20 * strong
+    # log Z rises by 3 at |z| = 3.1: 0.2 % of 700, not a third.
+    assert kept <= 6
+
+
+def test_correlated_twin_does_not_hide_the_truth():
+    gram = 1000 * np.array([[1.0, 0.89, 0.1], [0.89, 1.0, 0.1], [0.1, 0.1, 1.0]])
+    found = relevance.select(problem(gram, gram @ [0.0, 0.3, 0.0]))
+    assert found.kept.tolist() == [False, True, False]
+
+
+@pytest.fixture(scope="module")
+def planted():
+    return planted_library.planted(0, 40)
+
+
+def test_planted_shapes_are_found(planted):
+    data, shapes, truth = planted
+    posterior = planted_library.fit(data, shapes, "rvm", "none", 0)
+    kept, z, _ = planted_library.scored(posterior, truth, planted_library.chosen_library(40)[2])
+    strong = np.abs(truth) > 4  # the weakest one, 0.5 % of the noise variance, needs more frames: see the study
+    assert np.all(kept[strong])
+    assert not np.any(kept & (truth == 0))
+    assert np.sqrt(np.mean(z[kept[truth != 0]] ** 2)) < 2
+    relevance_found = posterior["relevance"]
+    gains = relevance_found["log_evidence_gain"].values
+    assert np.all(gains[kept] >= 3)
+    assert np.all(gains[~kept] < 3)
+    # Shapes of one term that are left out leave exactly nothing.
+    assert np.all(posterior["posterior"]["candidate_coefficient"].values[..., ~kept] == 0)
+    assert 0.2 < posterior.attrs["held_out_r2"] < 0.4
+
+
+@pytest.mark.filterwarnings("ignore:R-hat", "ignore:only", "ignore:.*divergent")
+def test_horseshoe_is_sure_of_what_is_strong(planted, tmp_path):
+    data, shapes, truth = planted
+    posterior = planted_library.fit(data, shapes, "horseshoe", "none", 0)
+    posterior = load(save(posterior, tmp_path / "horseshoe.nc"))
+    probability = posterior["relevance"]["probability"].values
+    strong = np.abs(truth) > 8
+    assert np.all(probability[strong] > 0.99)
+    assert np.mean(probability[truth == 0]) < 0.45
+    kappa = posterior["posterior"]["kappa"]
+    assert kappa.dims == ("chain", "draw", "candidate")
+    np.testing.assert_allclose((kappa < 0.5).mean(("chain", "draw")), probability)
+
+
+def test_whole_terms_are_left_out():
+    data = planted_library.liquid(40).isel(frame=slice(0, 20))
+    kinds = np.where(np.arange(125) % 2, "B", "A")
+    data = data.assign_coords(bead_type=("bead", kinds))
+    pairs = bcg.Potential(*(bcg.Pair(a, b, systems.CUTOFF, knot_spacing=0.04) for a, b in ("AA", "AB", "BB")))
+    only = bcg.Potential(bcg.Pair("A", "B", systems.CUTOFF, baseline=systems.LJ, learn=False))
+    with pytest.warns(UserWarning, match="no pair term for A-A"):
+        forces = systems.forces_of(only, data)
+    noise = np.random.default_rng(0).normal(0, forces.std(), forces.shape)
+    noisy = data.assign(forces=(("frame", "bead", "xyz"), forces + noise))
+    posterior = bcg.force_match(pairs, noisy, method="rvm", sampling=Sampling(1, 1, 200), key=jax.random.key(0))
+    found = posterior["relevance"].to_dataset()
+    assert found["kept"].values.tolist() == [False, True, False]
+    assert posterior.attrs["calibration"] == "godambe"
+    for name in ("A-A", "B-B"):
+        assert np.all(posterior["posterior"][f"u_{name}"].values == 0)
+    r = posterior["posterior"]["x_A-B"].values
+    inside = (r > 0.33) & (r < 0.8)
+    drawn = posterior["posterior"]["f_A-B"].values[0][:, inside]
+    z = (drawn.mean(axis=0) - systems.true_force(systems.LJ, r[inside])) / drawn.std(axis=0)
+    assert np.sqrt(np.mean(z**2)) < 1.5
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"kernels": {"A-A": {"bump": np.exp}}, "method": "laplace"}, "candidates of a sparse fit"),
+        ({"kernels": {"A-A": {}}, "method": "rvm"}, "shapes of A-A are functions"),
+        ({"kernels": {"A-A": {"bump": 3.0}}, "method": "rvm"}, "shapes of A-A are functions.*bump"),
+        ({"kernels": {"A-A": {"log": lambda r: np.log(r - 0.5)}}, "method": "rvm"}, "'log' is not finite at"),
+        ({"kernels": {"A-A": {"flat": lambda r: 0.0 * r}}, "method": "rvm"}, "A-A: flat: no force within"),
+        ({"method": "ard"}, "method must be one of nuts, vi, laplace, rvm, horseshoe"),
+    ],
+)
+def test_bad_input(planted, options, message):
+    data, _, _ = planted
+    statistics = _statistics(data)
+    with pytest.raises(ValueError, match=message):
+        bcg.force_match(planted_library.POTENTIAL, statistics, calibration="none", key=jax.random.key(0), **options)
+
+
+_KEPT = {}
+
+
+def _statistics(data):
+    if "one" not in _KEPT:
+        _KEPT["one"] = bcg.force_statistics(planted_library.POTENTIAL, data.isel(frame=slice(0, 4)))
+    return _KEPT["one"]

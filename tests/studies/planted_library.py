@@ -1,0 +1,171 @@
+"""A library of candidates with a few planted ones among them: does the relevance vector machine find exactly those?
+
+Beads of a Lennard-Jones liquid (positions only) get the forces of a few candidates and independent noise.
+
+Shapes: Gaussians and inverse powers of the distance, no two of whose forces correlate by 0.9 or more. Five of them are
+planted, their forces' variances 0.5, 1.4, 4, 11 and 32 % of that of the noise, in random order and with random signs.
+
+Whole terms: beads of three kinds, six pair terms; three of them are planted (Lennard-Jones forces of three strengths,
+the weakest 0.5 % of the noise variance).
+"""
+
+import functools
+import warnings
+
+import jax
+import numpy as np
+
+import bayescg as bcg
+from bayescg._runtime import double_precision
+from bayescg.inference import Sampling
+from bayescg.potentials import Interactions
+from tests.inference import systems
+
+SHARES = np.geomspace(0.005, 0.32, 5)
+"""Variances of planted forces over that of the noise."""
+
+PLAN = Sampling(chains=2, warmup=400, draws=500)
+POTENTIAL = bcg.Potential(bcg.Pair("A", "A", systems.CUTOFF, start=0.2))
+
+
+def _power(n):
+    return lambda r: (r / 0.34) ** -n
+
+
+def _gaussian(center, width):
+    return lambda r: np.exp(-0.5 * ((r - center) / width) ** 2)
+
+
+def candidates() -> dict:
+    """All that are looked at, before those that correlate too much are left out."""
+    found = {f"r^-{n}": _power(n) for n in (12, 8, 4)}
+    for width in (0.02, 0.05):
+        for center in np.arange(0.32, 0.78, 0.06):
+            found[f"bump {center:.2f} +- {width:.2f}"] = _gaussian(center, width)
+    return found
+
+
+@functools.cache
+def liquid(frames: int):
+    """Positions; and the pass over them without forces, whose sums do not change with those."""
+    return systems.lennard_jones(frames, seed=11)
+
+
+def columns(potential, data, shapes: dict) -> np.ndarray:
+    """Forces of each shape, (shape, frame, bead, xyz)."""
+    term = potential.terms[0]
+    values = [term.spline.interpolate(_continued(shape, term.sites))[: term.n_basis] for shape in shapes.values()]
+    interactions, sizes = Interactions.of(potential, data), {}
+    with double_precision():
+        rows = jax.jit(potential.design_rows)
+        return np.stack(
+            [
+                np.einsum("bkx,sk->sbx", rows(interactions.configuration(p.astype(float), box, sizes=sizes)), values)
+                for p, box in zip(data["positions"].values, data["box"].values, strict=True)
+            ],
+            axis=1,
+        )
+
+
+def _continued(shape, sites, low=0.28):
+    inside = np.maximum(sites, low)
+    slope = (shape(low + 1e-6) - shape(low - 1e-6)) / 2e-6
+    return shape(inside) + slope * (sites - inside)
+
+
+@functools.cache
+def chosen_library(frames: int) -> tuple[dict, np.ndarray, np.ndarray]:
+    """Shapes no two of whose forces correlate by 0.9; their forces at unit root mean square, which is given too."""
+    shapes = candidates()
+    forces = columns(POTENTIAL, liquid(frames), shapes)
+    lengths = np.sqrt(np.mean(forces**2, axis=(1, 2, 3)))
+    forces /= lengths[:, None, None, None]
+    correlation = np.einsum("ifbx,jfbx->ij", forces, forces) / forces[0].size
+    kept: list[int] = []
+    for k in range(len(shapes)):
+        if all(abs(correlation[k, j]) < 0.9 for j in kept):
+            kept.append(k)
+    names = list(shapes)
+    return {names[k]: shapes[names[k]] for k in kept}, forces[kept], lengths[kept]
+
+
+def planted(seed: int, frames: int, noise: float = 50.0):
+    """A dataset, the library, and the true strength of each shape in units of its root mean square force."""
+    shapes, forces, _ = chosen_library(frames)
+    rng = np.random.default_rng(seed)
+    truth = np.zeros(len(shapes))
+    truth[rng.choice(len(shapes), len(SHARES), replace=False)] = (
+        noise * np.sqrt(SHARES) * rng.choice([-1, 1], len(SHARES))
+    )
+    total = np.tensordot(truth, forces, 1) + rng.normal(0, noise, forces.shape[1:])
+    return liquid(frames).assign(forces=(("frame", "bead", "xyz"), total)), shapes, truth
+
+
+def fit(data, shapes, method: str, calibration: str, seed: int):
+    """A sparse fit to planted data."""
+    pilot = None if calibration == "none" else bcg.fit_pilot(POTENTIAL, data)
+    statistics = bcg.force_statistics(POTENTIAL, data, pilot=pilot)
+    return bcg.force_match(
+        POTENTIAL,
+        statistics,
+        kernels={"A-A": shapes},
+        method=method,
+        calibration=calibration,
+        sampling=PLAN,
+        key=jax.random.key(seed),
+    )
+
+
+def scored(posterior, truth, units) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Which candidates are kept; z of the planted coefficients; whether their 90 % interval holds the truth."""
+    relevance = posterior["relevance"]
+    kept = relevance["kept" if "kept" in relevance else "supported"].values
+    draws = posterior["posterior"]["candidate_coefficient"].values.reshape(-1, len(truth))[:, truth != 0]
+    exact = (truth / units)[truth != 0]
+    z = (draws.mean(axis=0) - exact) / draws.std(axis=0)
+    low, high = np.quantile(draws, [0.05, 0.95], axis=0)
+    return kept, z, (low <= exact) & (exact <= high)
+
+
+def run(method: str, frames: int, seeds: int, calibration: str = "none") -> None:
+    """Exact support, z and coverage over seeds."""
+    length = chosen_library(frames)[2]
+    exact, missed, extra, zs, inside, probabilities = 0, 0, 0, [], [], {True: [], False: []}
+    for seed in range(seeds):
+        data, shapes, truth = planted(seed, frames)
+        posterior = fit(data, shapes, method, calibration, seed)
+        kept, z, held = scored(posterior, truth, length)
+        exact += bool(np.array_equal(kept, truth != 0))
+        missed += int(np.sum(~kept & (truth != 0)))
+        extra += int(np.sum(kept & (truth == 0)))
+        zs.append(z)
+        inside.append(held)
+        if method == "horseshoe":
+            for is_true in (True, False):
+                probabilities[is_true].append(posterior["relevance"]["probability"].values[(truth != 0) == is_true])
+    z = np.concatenate(zs)
+    print(
+        f"{method}, {calibration}, {frames} frames, {len(length)} candidates: exact support {exact} of {seeds}; "
+        f"{missed} missed, {extra} too many; rms z {np.sqrt(np.mean(z**2)):.2f}, coverage of 90 % "
+        f"{np.mean(np.concatenate(inside)):.3f} of {z.size}",
+        flush=True,
+    )
+    if method == "horseshoe":
+        for is_true, values in probabilities.items():
+            low, middle, high = np.quantile(np.concatenate(values), [0.05, 0.5, 0.95])
+            print(
+                f"  P(1 - kappa > 1/2) of {'planted' if is_true else 'other'} ones: {middle:.3f} ({low:.3f}-{high:.3f})"
+            )
+
+
+def main() -> None:
+    """Shapes by both methods, without and with calibration, and whole terms."""
+    warnings.filterwarnings("ignore", message="R-hat|only|.*divergent")
+    for frames in (100, 40):
+        run("rvm", frames, 20)
+    run("rvm", 100, 20, "godambe")
+    run("horseshoe", 100, 20)
+
+
+if __name__ == "__main__":
+    main()
