@@ -74,6 +74,8 @@ def build(
         values = np.asarray(values)
         variables[name] = (("chain", "draw", *(f"{name}_dim_{k}" for k in range(values.ndim - 2))), values)
     for term in potential.terms:
+        if not term.has_curve:
+            continue
         grid = curve_grid(potential, term.name, (ranges or {}).get(term.name))
         energy, force = curves(potential, term.name, coefficients, grid)
         dimension = f"x_{term.name}"
@@ -185,6 +187,7 @@ def curve_grid(
     potential: Potential, name: str, sampled: tuple[float, float] | None, points: int = _GRID_POINTS
 ) -> Float[np.ndarray, " x"]:
     """Abscissae for plotting a term: its sampled range with a margin, or the whole knot range."""
+    _require_curve(potential.term(name))
     spline = potential.term(name).spline
     start, stop = spline.start, spline.stop
     if sampled is not None:
@@ -203,6 +206,7 @@ def curves(
     The energy of a bonded term is defined up to a constant: its mean over the grid of the spline is zero.
     """
     term = potential.term(name)
+    _require_curve(term)
     x = np.asarray(x, float)
     part = np.asarray(coefficients, float)[..., potential.slices[name]]
     energy = part @ term.spline.matrix(x)[:, : term.n_basis].T
@@ -264,5 +268,13 @@ def _check(tree: xr.DataTree, what: str) -> None:
         )
 
 
+def _require_curve(term: Term) -> None:
+    if not term.has_curve:
+        raise ValueError(
+            f"{term.name} depends on three distances and has no curve: evaluate term.surface(coefficients, sides)"
+        )
+
+
 def _descriptor_name(kind: str) -> str:
-    return {"pair": "distance", "bond": "bond length", "angle": "angle", "dihedral": "dihedral angle"}[kind]
+    names = {"pair": "distance", "bond": "bond length", "dihedral": "dihedral angle", "density": "local density"}
+    return names.get(kind, kind)

@@ -66,7 +66,8 @@ def make_batches(interactions: Interactions, frames: Frames, radius: float | Non
     cpu = jax.default_backend() == "cpu"
     at_once, on_device = 1 if plan.at_once is None and cpu else plan.at_once, plan.on_device
     if on_device is None:
-        on_device = not cpu and interactions.n_beads <= ALL_PAIRS
+        many = any(term.many_body for term in interactions.potential.terms)
+        on_device = not cpu and interactions.n_beads <= ALL_PAIRS and not many
     lists = HostLists(interactions, radius)
     if on_device or at_once is None:
         # The first frame tells how long the lists are.

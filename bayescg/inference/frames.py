@@ -84,7 +84,7 @@ def empty(potential: Potential, blocks: int, types: int, scored: bool) -> Runnin
     return Running(
         Sums(*(jnp.zeros((blocks, *shape)) for shape in shapes)),
         jnp.zeros((len(type_pairs(types)), basis, basis)) if scored else None,
-        {term.name: jnp.zeros(term.spline.intervals) for term in potential.terms},
+        {term.name: jnp.zeros(term.bins) for term in potential.terms},
         {term.name: jnp.asarray(jnp.inf) for term in potential.terms},
         {term.name: jnp.asarray(-jnp.inf) for term in potential.terms},
     )
@@ -169,23 +169,10 @@ def _frame(potential: Potential, shared: Shared, positions, box, forces, _, pair
         square.append(jnp.sum(f**2))
         components.append(jnp.asarray(float(f.size)))
     sums = Sums(jnp.stack(gram), jnp.stack(cross), jnp.stack(square), jnp.stack(components))
-    found = {term.name: _histogram(term, configuration) for term in potential.terms}
+    found = {term.name: term.visits(configuration) for term in potential.terms}
     if shared.pilot is None:
         return sums, None, found
     return sums, _score_products(potential, design, forces, shared, neighbors), found
-
-
-def _histogram(term, configuration: Configuration) -> tuple[Array, Array, Array]:
-    """Interactions of a term on its knot intervals, and the smallest and largest descriptor."""
-    x, _ = term.descriptor(configuration)
-    tuples = configuration.tuples[term.name]
-    real = tuples[:, 0] != tuples[:, 1]
-    spline = term.spline
-    interval = jnp.clip(jnp.floor((x - spline.start) / spline.spacing).astype(jnp.int32), 0, spline.intervals - 1)
-    within = real & (x <= spline.stop) if term.kind == "pair" else real
-    histogram = jnp.zeros(spline.intervals).at[interval].add(jnp.where(within, 1.0, 0.0))
-    lowest = jnp.min(x, where=within, initial=jnp.inf)
-    return histogram, lowest, jnp.max(x, where=within, initial=-jnp.inf)
 
 
 def _score_products(potential: Potential, design, forces, shared: Shared, neighbors):

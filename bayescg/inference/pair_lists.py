@@ -55,7 +55,8 @@ class HostLists:
         grow(self.sizes, {name: max(len(each[name]) for each in found) for name in found[0]})
         padded = {}
         for name in found[0]:
-            padded[name] = np.full((len(found), self.sizes[name], 2), _fill(name, positions.shape[1]), np.int32)
+            shape = (len(found), self.sizes[name], found[0][name].shape[1])
+            padded[name] = np.full(shape, _fill(name, positions.shape[1]), np.int32)
             for row, each in zip(padded[name], found, strict=True):
                 row[: len(each[name])] = each[name]
         return padded

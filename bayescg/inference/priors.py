@@ -13,8 +13,8 @@ from bayescg.data.units import BOLTZMANN
 from bayescg.inference import marginal, scores
 from bayescg.inference.marginal import Prior
 from bayescg.inference.statistics import ForceStatistics
-from bayescg.kernels import Wall
-from bayescg.potentials import Term
+from bayescg.kernels import GridPrior, TermPrior, Wall
+from bayescg.potentials import LocalDensity, Term, ThreeBody
 
 
 def build_prior(statistics: ForceStatistics, kernels: Mapping[str, object]) -> Prior:
@@ -35,12 +35,7 @@ def build_prior(statistics: ForceStatistics, kernels: Mapping[str, object]) -> P
     noise = tuple(np.where(noise > 0, noise, 1.0).tolist())
 
     def prior(walls: Mapping[str, Wall], noise) -> Prior:
-        terms = tuple(
-            kernel_room.term_prior(
-                t, statistics.counts[t.name], statistics.ranges[t.name], kT=kT, wall=walls.get(t.name)
-            )
-            for t in learning
-        )
+        terms = tuple(_term_prior(statistics, t, kT, walls.get(t.name)) for t in learning)
         return Prior(potential, terms, chosen, noise, statistics.noise_names)
 
     first = prior({}, noise)
@@ -58,6 +53,15 @@ def build_prior(statistics: ForceStatistics, kernels: Mapping[str, object]) -> P
         walls[term.name] = wall(term, statistics.counts[term.name], w[potential.slices[term.name]], kT)
     residual = np.sqrt(np.maximum(scores.residual_variance(total, w), 1e-12))
     return prior(walls, tuple(np.maximum(residual, 1e-6 * np.asarray(noise)).tolist()))
+
+
+def _term_prior(statistics: ForceStatistics, term: Term, kT: float, wall: Wall | None) -> TermPrior | GridPrior:
+    counts, sampled = statistics.counts[term.name], statistics.ranges[term.name]
+    if isinstance(term, ThreeBody):
+        return kernel_room.triangle_prior(term, counts, kT)
+    if isinstance(term, LocalDensity):
+        return kernel_room.density_prior(term, counts, sampled, kT)
+    return kernel_room.term_prior(term, counts, sampled, kT=kT, wall=wall)
 
 
 def wall(term: Term, counts, w: Float[np.ndarray, " basis"], kT: float) -> Wall:

@@ -14,6 +14,7 @@ from bayescg.data.dataset import check_temperature
 from bayescg.inference.batches import Frames, Plan, make_batches
 from bayescg.inference.blocks import MAX_BLOCKS, Sums
 from bayescg.inference.frames import NOWHERE, Shared, accumulate, empty
+from bayescg.inference.memory import require_memory
 from bayescg.inference.statistics import ForceStatistics, Pilot
 from bayescg.potentials import Interactions, Potential
 
@@ -91,6 +92,7 @@ def chunk_statistics(
     while len(blocks := np.unique(numbers >> level)) > MAX_BLOCKS:
         level += 1
     slots = np.searchsorted(blocks, numbers >> level).astype(np.int32)
+    require_memory(potential, len(blocks), pilot is not None)
     frames = Frames(positions, boxes, forces, slots)
     with double_precision():
         running = empty(potential, len(blocks), len(types), pilot is not None)

@@ -15,6 +15,7 @@ from gpjax.parameters import AbstractUnwrappable
 from jaxtyping import Array, Float
 from numpyro.distributions import Distribution
 
+from bayescg.kernels.grids import GridPrior
 from bayescg.kernels.shapes import TermPrior
 
 _JITTER = 1e-9
@@ -46,7 +47,7 @@ def by_name(name: str) -> gpjax.kernels.AbstractKernel:
     return known[name]
 
 
-def hyperpriors(kernel: gpjax.kernels.AbstractKernel, prior: TermPrior) -> dict[str, Distribution]:
+def hyperpriors(kernel: gpjax.kernels.AbstractKernel, prior: TermPrior | GridPrior) -> dict[str, Distribution]:
     """Weakly informative priors of a kernel's parameters, one entry a NumPyro site.
 
     Lengthscales and amplitudes (square roots of variances) are log-normal about the term's own scales: what the
@@ -55,6 +56,8 @@ def hyperpriors(kernel: gpjax.kernels.AbstractKernel, prior: TermPrior) -> dict[
     """
     sites: dict[str, Distribution] = {}
     for label, _, value in _parameters(kernel):
+        if jnp.ndim(value) and isinstance(prior, GridPrior):
+            raise ValueError(f"{prior.name}: a kernel of each side is multiplied; {label} must be one number")
         ones = jnp.ones(jnp.shape(value))
         site = f"{label}_{prior.name}"
         if label.startswith("lengthscale"):
@@ -63,15 +66,17 @@ def hyperpriors(kernel: gpjax.kernels.AbstractKernel, prior: TermPrior) -> dict[
             sites[site] = dist.LogNormal(jnp.log(prior.amplitude) * ones, 0.7)
         else:
             sites[site] = dist.LogNormal(jnp.log(value) * ones, 0.5)
-    if prior.warp is not None:
+    if isinstance(prior, TermPrior) and prior.warp is not None:
         sites[f"warp_{prior.name}"] = dist.LogNormal(jnp.log(5.0), 0.7)
     return sites
 
 
 def factor(
-    kernel: gpjax.kernels.AbstractKernel, prior: TermPrior, values: Mapping[str, Array]
+    kernel: gpjax.kernels.AbstractKernel, prior: TermPrior | GridPrior, values: Mapping[str, Array]
 ) -> Float[Array, "free free"]:
     """Cholesky factor of the free coefficients' prior covariance, edge conditions imposed (traced values work)."""
+    if isinstance(prior, GridPrior):
+        return _grid_factor(kernel, prior, values)
     for label, where, _ in _parameters(kernel):
         value = values[f"{label}_{prior.name}"]
         kernel = eqx.tree_at(where, kernel, value**2 if label.startswith("amplitude") else value)
@@ -84,6 +89,33 @@ def factor(
     joint = jnp.linalg.cholesky(transform @ gram @ transform.T)
     free = prior.lift.shape[1]
     return joint[-free:, -free:]
+
+
+def _grid_factor(kernel, prior: GridPrior, values: Mapping[str, Array]) -> Float[Array, "free free"]:
+    """The same for a tensor grid, from the covariance along each axis."""
+    axes, scale = [], 1.0
+    for number, axis in enumerate((prior.side, prior.opposite)):
+        own, scale = kernel, 1.0
+        for label, where, _ in _parameters(kernel):
+            value = values[f"{label}_{prior.name}"]
+            if label.startswith("lengthscale"):
+                value = value[number]
+            own = eqx.tree_at(where, own, value**2 if label.startswith("amplitude") else value)
+        transform, sites = jnp.asarray(axis[:, :-1]), jnp.asarray(axis[:, -1:])
+        gram = jnp.asarray(own.cross_covariance(sites, sites))
+        # One variance for the product of all: along each axis it is one.
+        scale = gram[0, 0]
+        gram = gram / scale + _JITTER * jnp.eye(len(sites))
+        joint = jnp.linalg.cholesky(transform @ gram @ transform.T)[prior.conditions[number] :]
+        joint = joint[:, prior.conditions[number] :]
+        axes.append(joint @ joint.T)
+    a, b, c = prior.columns
+    side, opposite = axes
+    gram = side[a[:, None], a] * side[b[:, None], b]
+    if prior.symmetric:
+        gram = 0.5 * (gram + side[a[:, None], b] * side[b[:, None], a])
+    gram = scale * gram * opposite[c[:, None], c]
+    return jnp.linalg.cholesky(gram + _JITTER * jnp.trace(gram) / len(a) * jnp.eye(len(a)))
 
 
 def _parameters(kernel) -> list[tuple[str, object, Array]]:

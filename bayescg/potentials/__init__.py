@@ -2,10 +2,12 @@
 
 from bayescg.potentials.baselines import WCA, Baseline, Harmonic, LennardJones, Spline, table
 from bayescg.potentials.interactions import Interactions
+from bayescg.potentials.local_density import LocalDensity
 from bayescg.potentials.potential import Potential, fixed
 from bayescg.potentials.spline_term import Configuration
 from bayescg.potentials.splines import UniformSpline
 from bayescg.potentials.terms import Angle, Bond, Dihedral, Pair, Term
+from bayescg.potentials.three_body import ThreeBody
 
 __all__ = [
     "WCA",
@@ -17,10 +19,12 @@ __all__ = [
     "Harmonic",
     "Interactions",
     "LennardJones",
+    "LocalDensity",
     "Pair",
     "Potential",
     "Spline",
     "Term",
+    "ThreeBody",
     "UniformSpline",
     "fixed",
     "table",

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import warnings
 from dataclasses import dataclass
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jaxtyping import Float, Int
 
+from bayescg._runtime import double_precision
 from bayescg.data import neighbors
 from bayescg.data.topology import exclusions
+from bayescg.potentials.local_density import LocalDensity
 from bayescg.potentials.potential import Potential
 from bayescg.potentials.spline_term import Configuration
 from bayescg.potentials.terms import Pair, Term
@@ -36,6 +41,30 @@ def bonded_tuples(term: Term, cg: xr.Dataset) -> Int[np.ndarray, "interaction bo
             f"bonded interactions come from the mapping's bonds"
         )
     return found.astype(np.int32)
+
+
+def highest_density(term: LocalDensity, potential: Potential, cg: xr.Dataset) -> float:
+    """Largest local density of any bead in any frame of `cg`.
+
+    Raises:
+        ValueError: if no frame has any neighbors that count.
+    """
+    alone = Potential(dataclasses.replace(term, stop=1.0), exclude_bonds=potential.exclude_bonds)
+    interactions = Interactions.of(alone, cg)
+    frames = cg["positions"].values.reshape(-1, interactions.n_beads, 3)
+    boxes = np.broadcast_to(cg["box"].values, (len(frames), 3, 3))
+    highest, sizes = 0.0, {}
+    with double_precision():
+        measure = jax.jit(term.densities)
+        for x, box in zip(frames, boxes, strict=True):
+            found = interactions.configuration(x.astype(float), box.astype(float), sizes=sizes)
+            highest = max(highest, float(jnp.max(measure(found))))
+    if not highest > 0:
+        raise ValueError(
+            f"{term.name}: no {term.b} within {term.outer:g} nm of a {term.a} in {len(frames)} frames; check types and "
+            "distances"
+        )
+    return highest
 
 
 def sampled_range(term: Term, tuples: Int[np.ndarray, "interaction body"], cg: xr.Dataset) -> tuple[float, float]:
@@ -110,7 +139,7 @@ class Interactions:
         return cls(
             potential,
             n_beads,
-            {t.name: _bonded(t, cg, known, partial) for t in potential.terms if not isinstance(t, Pair)},
+            {t.name: _bonded(t, cg, known, partial) for t in potential.terms if t.kind in _LISTS},
             np.array([types.index(bead) if bead in types else -1 for bead in present]),
             np.sort(pairs[:, 0].astype(np.int64) * n_beads + pairs[:, 1]),
         )
@@ -118,7 +147,7 @@ class Interactions:
     def pairs(
         self, positions: Float[np.ndarray, "bead 3"], box: Float[np.ndarray, "3 3"], skin: float = 0.0
     ) -> dict[str, Int[np.ndarray, "pair 2"]]:
-        """Pairs within reach of each pair term, exclusions taken out; each pair once.
+        """Pairs within reach of each pair term, exclusions taken out, each pair once; and lists of many-body terms.
 
         Args:
             positions: (bead, 3) [nm].
@@ -126,23 +155,35 @@ class Interactions:
             skin: added to every cutoff [nm]; a list with a skin stays valid while beads move less than half of it.
         """
         terms = [term for term in self.potential.terms if isinstance(term, Pair)]
-        if not terms:
+        many = [term for term in self.potential.terms if term.many_body]
+        if not terms and not many:
             return {}
-        found = neighbors.pairs(positions, box, max(term.cutoff for term in terms) + skin)
+        found = neighbors.pairs(positions, box, max(term.cutoff for term in terms + many) + skin)
         if len(self.excluded):
             low, high = found.min(axis=1).astype(np.int64), found.max(axis=1).astype(np.int64)
             code = low * self.n_beads + high
             place = np.minimum(np.searchsorted(self.excluded, code), len(self.excluded) - 1)
             found = found[self.excluded[place] != code]
+        result = self._many_body(many, found, positions, box, skin) if many else {}
+        if not terms:
+            return result
         wanted = [self.potential.bead_types.index(bead) for bead in terms[0].types]
         if len(terms) == 1 and wanted[0] == wanted[1] and np.all(self.type_index == wanted[0]):
-            return {terms[0].name: found}
+            return {terms[0].name: found, **result}
         types = self.type_index[found]
-        result = {}
         for term in terms:
             a, b = (self.potential.bead_types.index(bead) for bead in term.types)
             match = ((types[:, 0] == a) & (types[:, 1] == b)) | ((types[:, 0] == b) & (types[:, 1] == a))
             result[term.name] = found[match]
+        return result
+
+    def _many_body(self, terms: list, found, positions, box, skin: float) -> dict[str, Int[np.ndarray, "row column"]]:
+        numbers = {bead: k for k, bead in enumerate(self.potential.bead_types)}
+        apart = neighbors.minimum_image(positions[found[:, 1]] - positions[found[:, 0]], box)
+        squared = np.sum(apart**2, axis=-1)
+        result = {}
+        for term in terms:
+            result.update(term.lists(found[squared < (term.cutoff + skin) ** 2], self.type_index, numbers))
         return result
 
     def configuration(
@@ -165,7 +206,7 @@ class Interactions:
         tuples = dict(self.bonded)
         for name, found in self.pairs(positions, box, skin).items():
             sizes[name] = max(capacity(len(found)), sizes.get(name, 0))
-            padded = np.zeros((sizes[name], 2), np.int32)
+            padded = np.zeros((sizes[name], found.shape[1]), np.int32)
             padded[: len(found)] = found
             tuples[name] = padded
         return Configuration(positions, box, tuples)

@@ -14,8 +14,10 @@ import xarray as xr
 from jaxtyping import Array, Float
 
 from bayescg.potentials import baselines
+from bayescg.potentials.local_density import LocalDensity
 from bayescg.potentials.spline_term import Configuration, SplineTerm
 from bayescg.potentials.terms import Angle, Bond, Dihedral, Pair, Term
+from bayescg.potentials.three_body import ThreeBody
 
 _FORMAT = 1
 _CLASSES = {
@@ -25,6 +27,8 @@ _CLASSES = {
         Bond,
         Angle,
         Dihedral,
+        LocalDensity,
+        ThreeBody,
         baselines.WCA,
         baselines.LennardJones,
         baselines.Harmonic,
@@ -41,7 +45,7 @@ class Potential:
     U(R) = U_baseline(R) + A(R) . w, with w the coefficients of all terms one after another.
 
     Args:
-        *terms: `Pair`, `Bond`, `Angle`, `Dihedral`.
+        *terms: `Pair`, `Bond`, `Angle`, `Dihedral`, `ThreeBody`, `LocalDensity`.
         exclude_bonds: beads at most this many bonds apart (0 to 3) have no pair interaction; the same in the fit, in
             simulations, in g(r) and in exports.
 
@@ -62,7 +66,7 @@ class Potential:
             raise ValueError(f"exclude_bonds counts bonds between beads: 0, 1, 2 or 3; got {exclude_bonds!r}")
         seen = {}
         for term in terms:
-            types = min(term.types, term.types[::-1])
+            types = term.types if term.many_body else min(term.types, term.types[::-1])
             key = (term.kind, types, getattr(term, "group", None))
             if key in seen:
                 raise ValueError(
@@ -79,6 +83,7 @@ class Potential:
         names = [term.name for term in terms]
         if len(set(names)) < len(names):
             raise ValueError(f"terms need different names; got {names}")
+        _check_reach(terms)
         object.__setattr__(self, "terms", tuple(terms))
         object.__setattr__(self, "exclude_bonds", int(exclude_bonds))
 
@@ -111,33 +116,28 @@ class Potential:
         raise ValueError(f"no term named {name!r}; this potential has {[t.name for t in self.terms]}")
 
     def with_ranges(self, cg: xr.Dataset) -> Potential:
-        """Fill in the grids of bonds that were left open, from the bond lengths in `cg`.
+        """Fill in the grids of bonds and local densities that were left open, from what `cg` has of them.
 
         Statistics of several trajectories can only be added if they used the same grids: call this once, then use
         the result for all of them.
         """
-        from bayescg.potentials.interactions import bonded_tuples, sampled_range
+        from bayescg.potentials.interactions import bonded_tuples, highest_density, sampled_range
 
         terms = []
         for term in self.terms:
             if isinstance(term, Bond) and (term.start is None or term.stop is None):
                 terms.append(term.with_range(*sampled_range(term, bonded_tuples(term, cg), cg)))
+            elif isinstance(term, LocalDensity) and term.stop is None:
+                terms.append(term.with_range(highest_density(term, self, cg)))
             else:
                 terms.append(term)
         return Potential(*terms, exclude_bonds=self.exclude_bonds)
 
     def filled_by(self, other: Potential) -> bool:
-        """Whether the other potential is this one with the ranges filled in that bonds leave open."""
+        """Whether the other potential is this one with the ranges filled in that its terms leave open."""
         if len(self.terms) != len(other.terms):
             return False
-        filled = [
-            dataclasses.replace(
-                a, start=b.start if a.start is None else a.start, stop=b.stop if a.stop is None else a.stop
-            )
-            if isinstance(a, Bond) and isinstance(b, Bond)
-            else a
-            for a, b in zip(self.terms, other.terms, strict=True)
-        ]
+        filled = [_filled(a, b) for a, b in zip(self.terms, other.terms, strict=True)]
         return Potential(*filled, exclude_bonds=self.exclude_bonds) == other
 
     def energy(self, configuration: Configuration, coefficients: Float[Array, " basis"]) -> Float[Array, ""]:
@@ -230,10 +230,15 @@ def fixed(potential: Potential, coefficients: Sequence[float] | np.ndarray) -> t
     `Potential(*fixed(pair, mean), Angle(...))` learns the angle on top of the pair potential's mean. The uncertainty
     of that mean is not carried along: to have it, learn both terms together. A term's own baseline stays below its
     spline. `bayescg.posterior.as_baseline` takes a posterior.
+
+    Raises:
+        ValueError: if a term is no curve of one distance or angle.
     """
     terms = []
     w = np.asarray(coefficients, float)
     for term in potential.terms:
+        if term.many_body:
+            raise ValueError(f"{term.name} is no curve of one distance or angle: only such terms can be fixed")
         if term.n_basis:
             spline = term.spline
             raw = np.zeros(spline.size)
@@ -243,6 +248,28 @@ def fixed(potential: Potential, coefficients: Sequence[float] | np.ndarray) -> t
             term = dataclasses.replace(term, baseline=known, learn=False)
         terms.append(term)
     return tuple(terms)
+
+
+def _check_reach(terms: Sequence[Term]) -> None:
+    """Neighbors are searched as far as pair terms reach; beyond, beads with pair terms would still repel no one."""
+    pairs = [term for term in terms if isinstance(term, Pair)]
+    reach = max((term.cutoff for term in pairs), default=np.inf)
+    for term in terms:
+        if term.many_body and term.cutoff > reach * (1 + 1e-9):
+            raise ValueError(
+                f"{term.name} reaches to {term.cutoff:g} nm, but the pair terms, as far as which neighbors are listed, "
+                f"only to {reach:g} nm: lower its cutoff, or give a pair term a longer one"
+            )
+
+
+def _filled(term: Term, other: Term) -> Term:
+    """A term with what it leaves open taken from another."""
+    if isinstance(term, Bond) and isinstance(other, Bond):
+        start = other.start if term.start is None else term.start
+        return dataclasses.replace(term, start=start, stop=other.stop if term.stop is None else term.stop)
+    if isinstance(term, LocalDensity) and isinstance(other, LocalDensity):
+        return dataclasses.replace(term, stop=other.stop if term.stop is None else term.stop)
+    return term
 
 
 def _encode(item):

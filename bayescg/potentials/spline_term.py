@@ -34,11 +34,17 @@ class Configuration(NamedTuple):
 
 
 class SplineTerm(abc.ABC):
-    """A potential of one scalar descriptor, expanded in cubic B-splines. Concrete: Pair, Bond, Angle, Dihedral."""
+    """A potential expanded in cubic B-splines; of one scalar descriptor, but for terms that replace what acts on it.
+
+    Concrete: Pair, Bond, Angle, Dihedral, LocalDensity, ThreeBody.
+    """
 
     body: ClassVar[int]
     unit: ClassVar[str]
     kind: ClassVar[str]
+    many_body: ClassVar[bool] = False  # its tuples are made of neighbor lists by `lists`
+    has_curve: ClassVar[bool] = True
+    list_widths: ClassVar[dict[str, int]] = {"{}": 2}  # arrays of `Configuration.tuples` and their widths
     cutoff: float
     baseline: Baseline | None
     learn: bool
@@ -66,6 +72,38 @@ class SplineTerm(abc.ABC):
     def n_basis(self) -> int:
         """Number of coefficients."""
         return self.spline.size if self.learn else 0
+
+    @property
+    def bins(self) -> int:
+        """Length of the histogram that `visits` returns."""
+        return self.spline.intervals
+
+    def visits(self, configuration: Configuration) -> tuple[Array, Array, Array]:
+        """Interactions on the knot intervals, and the smallest and largest descriptor (infinite if there is none)."""
+        x, _ = self.descriptor(configuration)
+        real = real_tuples(configuration.tuples[self.name])
+        spline = self.spline
+        interval = jnp.clip(jnp.floor((x - spline.start) / spline.spacing).astype(jnp.int32), 0, spline.intervals - 1)
+        within = real & (x <= spline.stop) if self.kind == "pair" else real
+        histogram = jnp.zeros(spline.intervals).at[interval].add(jnp.where(within, 1.0, 0.0))
+        lowest = jnp.min(x, where=within, initial=jnp.inf)
+        return histogram, lowest, jnp.max(x, where=within, initial=-jnp.inf)
+
+    def lists(
+        self, pairs: Int[np.ndarray, "pair 2"], types: Int[np.ndarray, " bead"], numbers: dict[str, int]
+    ) -> dict[str, Int[np.ndarray, "interaction column"]]:
+        """Arrays of `Configuration.tuples` of a many-body term, by name.
+
+        Args:
+            pairs: beads within the cutoff, each pair once, exclusions taken out.
+            types: number of the type of each bead.
+            numbers: of the bead types.
+        """
+        raise NotImplementedError(f"{self.name} is no many-body term")
+
+    def laplacian(self, configuration: Configuration, coefficients: Float[Array, " basis"]) -> Float[Array, ""]:
+        """Sum over beads of the Laplacian of the energy of a many-body term [kJ/mol/nm^2]."""
+        raise NotImplementedError(f"{self.name} is no many-body term")
 
     @property
     def sites(self) -> Float[np.ndarray, " site"]:

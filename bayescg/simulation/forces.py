@@ -40,7 +40,7 @@ class Curves(NamedTuple):
 
     Attributes:
         pair: for each pair term (three arrays of interval coefficients) or None.
-        bonded: for each bonded term its coefficients.
+        bonded: for each bonded or many-body term its coefficients.
     """
 
     pair: dict[str, tuple[Float[Array, " interval"], ...] | None]
@@ -68,7 +68,7 @@ def layout(interactions: Interactions, box: Float[np.ndarray, "3 3"]) -> Layout:
 
 
 def _bonded_terms(potential: Potential) -> list[Term]:
-    return [term for term in potential.terms if not isinstance(term, Pair)]
+    return [term for term in potential.terms if not isinstance(term, Pair) and not term.many_body]
 
 
 def curves(potential: Potential, coefficients: Float[np.ndarray, " basis"]) -> Curves:
@@ -143,9 +143,19 @@ def forces(
         orthorhombic: whether the box is diagonal (static).
         arrays: from `layout`.
         draw: from `curves`.
-        lists: neighbors, one array for each block.
+        lists: neighbors, one array for each block, then the tuples of each many-body term.
         positions: (bead, 3) [nm].
     """
+    many = [term for term in potential.terms if term.many_body]
+    if many:
+        blocks, tuples = lists[: len(lists) - len(many)], lists[len(lists) - len(many) :]
+        near = Configuration(positions, arrays.box, dict(zip((term.name for term in many), tuples, strict=True)))
+        total = sum((term.forces(near, draw.bonded[term.name]) for term in many), start=jnp.zeros_like(positions))
+        return total + _one_dimensional(potential, orthorhombic, arrays, draw, blocks, positions)
+    return _one_dimensional(potential, orthorhombic, arrays, draw, lists, positions)
+
+
+def _one_dimensional(potential, orthorhombic, arrays: Layout, draw: Curves, lists, positions):
     rows = []
     fraction = positions @ arrays.inverse
     for term, centers, neighbors in zip(block_terms(potential), arrays.centers, lists, strict=True):

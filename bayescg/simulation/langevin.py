@@ -26,6 +26,8 @@ from bayescg.simulation.lists import Lists, largest_skin
 
 SKIN = 0.18
 """Default skin [nm]: where rebuilding and longer lists cost the same for water-like liquids on a CPU."""
+_MANY_BODY_SKIN = 0.06
+"""With three-body terms [nm]: triplets within reach grow with its sixth power."""
 _ALL_PAIRS = 4096
 """Beads up to which a GPU searches neighbors among all pairs."""
 
@@ -166,6 +168,8 @@ class Batch:
 
     def __init__(self, system: System, coefficients: Float[np.ndarray, "draw basis"], keys: Array, skin: float = SKIN):
         potential = system.interactions.potential
+        if any(term.kind == "three" for term in potential.terms):
+            skin = min(skin, _MANY_BODY_SKIN)
         skin = largest_skin(potential.cutoff, system.box, skin)
         self.system = system
         self.box = np.asarray(system.box, float)
@@ -174,7 +178,7 @@ class Batch:
         self.static = potential, engine.is_orthorhombic(self.box)
         self.arrays = engine.layout(system.interactions, self.box)
         # Without pairs there is no list to outdate.
-        self.constants = settings(system, skin if self.lists.blocks else np.inf)
+        self.constants = settings(system, skin if self.lists.blocks or self.lists.many else np.inf)
         each = [engine.curves(potential, w) for w in coefficients]
         self.draws = jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
         self.walkers = start(system, keys)

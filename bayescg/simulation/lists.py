@@ -19,6 +19,7 @@ from jaxtyping import Array, Float, Int
 from bayescg.data.neighbors import shortest_height
 from bayescg.potentials import Interactions, Pair, Potential
 from bayescg.potentials.geometry import inverse_box
+from bayescg.potentials.interactions import capacity
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,22 +81,44 @@ class Lists:
     def __init__(self, interactions: Interactions, box: Float[np.ndarray, "3 3"], skin: float, on_device: bool = False):
         self.interactions, self.box, self.skin, self.on_device = interactions, np.asarray(box, float), skin, on_device
         self.blocks = blocks_of(interactions)
+        self.many = tuple(term.name for term in interactions.potential.terms if term.many_body)
+        self._sizes = dict.fromkeys(self.many, 0)
         self.widths = (0,) * len(self.blocks)
         self.rebuilds = self.overflows = 0
         self._hidden = _excluded_rows(interactions) if on_device else None
 
     def build(self, positions: Float[Array, "draw bead 3"]) -> tuple[Int[Array, "draw row width"], ...]:
-        """Lists for these positions, one array for each block."""
+        """Lists for these positions, one array for each block, then the tuples of each many-body term."""
         self.rebuilds += 1
-        if not self.blocks:
+        if not self.blocks and not self.many:
             return ()
+        if self.many:
+            return self._with_tuples(positions)
         if self.on_device and self.widths[0]:
             sides = tuple((block.centers, block.others, block.term.cutoff + self.skin) for block in self.blocks)
             while True:
                 lists, longest = _device_lists(positions, self.box, sides, self._hidden, self.widths)
                 if not self._fit(np.asarray(longest).max(axis=0)):
                     return lists
-        found = [self._rows(np.asarray(x)) for x in positions]
+        return self._arrays([self._rows(np.asarray(x)) for x in positions])
+
+    def _with_tuples(self, positions) -> tuple[Int[Array, "draw row width"], ...]:
+        found = [self.interactions.pairs(np.asarray(x), self.box, self.skin) for x in positions]
+        tuples = []
+        for name in self.many:
+            longest = max(len(each[name]) for each in found)
+            if longest > self._sizes[name]:
+                self.overflows += self._sizes[name] > 0
+                self._sizes[name] = capacity(int(1.1 * longest))
+            padded = np.zeros((len(found), self._sizes[name], found[0][name].shape[1]), np.int32)
+            for row, each in zip(padded, found, strict=True):
+                row[: len(each[name])] = each[name]
+            tuples.append(jnp.asarray(padded))
+        return (*self._arrays([self._directed(each) for each in found]), *tuples)
+
+    def _arrays(self, found) -> tuple[Int[Array, "draw row width"], ...]:
+        if not self.blocks:
+            return ()
         self._fit(np.max([[int(counts.max(initial=0)) for _, _, counts in rows] for rows in found], axis=0))
         return tuple(
             jnp.asarray(np.stack([_padded(self.blocks[k].centers, *rows[k], self.widths[k]) for rows in found]))
@@ -103,7 +126,9 @@ class Lists:
         )
 
     def _rows(self, positions: Float[np.ndarray, "bead 3"]):
-        found = self.interactions.pairs(positions, self.box, self.skin)
+        return self._directed(self.interactions.pairs(positions, self.box, self.skin))
+
+    def _directed(self, found: dict[str, Int[np.ndarray, "pair 2"]]):
         return [_directed(found[block.term.name], block, self.interactions.n_beads) for block in self.blocks]
 
     def _fit(self, counts: Int[np.ndarray, " block"]) -> bool:

@@ -85,7 +85,7 @@ class Meter:
             size = self._sizes.get(name, 64)
             if len(found) > size:
                 size = self._sizes[name] = 64 + int(1.15 * len(found))
-            tuples[name] = np.zeros((size, 2), np.int32)
+            tuples[name] = np.zeros((size, found.shape[1]), np.int32)
             tuples[name][: len(found)] = found
         return Configuration(positions, self.box, tuples)
 
@@ -123,6 +123,13 @@ def _one(potential: Potential, configuration: Configuration, w: Float[Array, " b
     for term, (low, high) in zip(potential.terms, bounds, strict=True):
         tuples = configuration.tuples[term.name]
         real = tuples[:, 0] != tuples[:, 1]
+        if term.many_body:
+            part = _many_body(term, configuration, w[potential.slices[term.name]], low, high)
+            energy, laplacian, virial = energy + part[0], laplacian + part[1], virial + part[2]
+            forces = forces + part[3]
+            outside.append(part[4])
+            count.append(jnp.sum(real))
+            continue
         x, gradient = term.descriptor(configuration)
         if term.kind == "pair":
             real = real & (x < term.cutoff)
@@ -144,6 +151,20 @@ def _one(potential: Potential, configuration: Configuration, w: Float[Array, " b
     basis = potential.basis_energies(configuration)
     squared = jnp.sum(forces**2)
     return Measurement(basis, energy, virial, squared, laplacian, jnp.stack(outside), jnp.stack(count))
+
+
+def _many_body(term, configuration: Configuration, w, low, high):
+    """Energy, Laplacian, virial, forces, and how many frames' extremes are out of the sampled range."""
+
+    def strained(strain):
+        stretch = jnp.eye(3) + strain
+        moved = configuration._replace(positions=configuration.positions @ stretch, box=configuration.box @ stretch)
+        return term.energy(moved, w)
+
+    energy, gradient = jax.value_and_grad(strained)(jnp.zeros((3, 3)))
+    _, lowest, highest = term.visits(configuration)
+    outside = jnp.stack([lowest < low, highest > high]).astype(int)
+    return energy, term.laplacian(configuration, w), -gradient, term.forces(configuration, w), outside
 
 
 def _laplacian(term, chain: Float[Array, "tuple body 3"], box, x: Float[Array, " tuple"]) -> Float[Array, " tuple"]:

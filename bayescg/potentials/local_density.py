@@ -1,0 +1,184 @@
+"""Local-density potentials: the energy of a bead as a function of how many beads are around it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from bayescg.potentials.geometry import distance
+from bayescg.potentials.spline_term import Configuration, SplineTerm, real_tuples
+from bayescg.potentials.splines import UniformSpline
+from bayescg.potentials.triplets import neighbors_of
+
+_INTERVALS = 12
+
+
+@dataclass(frozen=True)
+class LocalDensity(SplineTerm):
+    """U = sum_i F(rho_i) - F(0) over beads i of type a, with rho_i = sum_j phi(r_ij) over beads j of type b.
+
+    phi is 1 up to `inner`, 0 from `outer` on, and c0 + c2 r^2 + c4 r^4 + c6 r^6 between, with phi and phi' continuous
+    (Sanyal & Shell, J. Chem. Phys. 145, 034109 (2016), doi:10.1063/1.4958629): rho counts neighbors. F is a cubic
+    spline, continued linearly beyond `stop`. Its constant exerts no force, and its linear part is a pair potential
+    proportional to phi: the prior leaves both out, so that a pair term between a and b, which should reach at least to
+    `outer`, has the linear part to itself.
+
+    Attributes:
+        a: bead type of the center.
+        b: bead type of the beads that are counted. (a, b) and (b, a) are different terms.
+        inner: distance up to which a bead counts as one [nm].
+        outer: distance from which on it does not count [nm].
+        stop: last knot of F, in neighbors; None: from the data (`Potential.with_ranges`).
+        knot_spacing: of F, in neighbors; None: a twelfth of `stop`.
+    """
+
+    a: str
+    b: str
+    inner: float
+    outer: float
+    stop: float | None = None
+    knot_spacing: float | None = None
+
+    body: ClassVar[int] = 2
+    unit: ClassVar[str] = "1"
+    kind: ClassVar[str] = "density"
+    baseline: ClassVar[None] = None
+    learn: ClassVar[bool] = True
+    many_body: ClassVar[bool] = True
+
+    def __post_init__(self):
+        for bead in self.types:
+            if not isinstance(bead, str) or not bead:
+                raise ValueError(f"LocalDensity: bead types are names such as 'W'; got {bead!r}")
+        if not (math.isfinite(self.outer) and 0 < self.inner < self.outer):
+            raise ValueError(f"{self.name}: give 0 < inner < outer [nm]; got {self.inner} and {self.outer}")
+        for field in ("stop", "knot_spacing"):
+            value = getattr(self, field)
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise ValueError(f"{self.name}: {field} must be positive and finite; got {value}")
+
+    @property
+    def types(self):
+        return (self.a, self.b)
+
+    @property
+    def name(self):
+        return f"density_{self.a}-{self.b}"
+
+    @property
+    def cutoff(self) -> float:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Where neighbors end to count [nm]."""
+        return self.outer
+
+    @property
+    def spline(self):
+        """Of F."""
+        if self.stop is None:
+            raise ValueError(f"{self.name} has no range yet: give stop=, or call potential.with_ranges(cg)")
+        intervals = _INTERVALS if self.knot_spacing is None else math.ceil(self.stop / self.knot_spacing - 1e-9)
+        return UniformSpline(0.0, self.stop, max(intervals, 4))
+
+    @property
+    def n_basis(self):
+        # As many for any range, where the spacing follows from it.
+        return _INTERVALS + 3 if self.stop is None and self.knot_spacing is None else self.spline.size
+
+    def with_range(self, highest: float) -> LocalDensity:
+        """The same term with knots up to a tenth more than the highest density met."""
+        return dataclasses.replace(self, stop=math.ceil(11 * highest + 1) / 10) if self.stop is None else self
+
+    def lists(self, pairs, types, numbers):
+        return {self.name: neighbors_of(pairs, types, *(numbers[bead] for bead in self.types)).astype(np.int32)}
+
+    def weight(self, r: Float[Array, "*point"]) -> tuple[Float[Array, "*point"], Float[Array, "*point"]]:
+        """phi(r) and its slope [1/nm]."""
+        x, end = self.inner**2 / self.outer**2, self.outer**2
+        scale = (1 - x) ** 3
+        c0, c2, c4, c6 = (1 - 3 * x) / scale, 6 * x / scale, -3 * (1 + x) / scale, 2 / scale
+        s = jnp.clip(r, self.inner, self.outer) ** 2 / end
+        value = c0 + s * (c2 + s * (c4 + s * c6))
+        slope = (c2 + s * (2 * c4 + 3 * s * c6)) * 2 * r / end
+        return value, jnp.where((r > self.inner) & (r < self.outer), slope, 0.0)
+
+    def densities(self, configuration: Configuration) -> Float[Array, " bead"]:
+        """Density around every bead; zero for beads of other types."""
+        phi = self._sides(configuration)[0]
+        count = jnp.zeros(configuration.positions.shape[0], phi.dtype)
+        return count.at[configuration.tuples[self.name][:, 0]].add(phi)
+
+    def descriptor(self, configuration):
+        raise ValueError(f"{self.name} depends on the density around each bead: see `densities`")
+
+    def energy(self, configuration, coefficients):
+        rho = self.densities(configuration)
+        return jnp.sum(self.curve(coefficients, rho)[0] - self.curve(coefficients, jnp.zeros_like(rho))[0])
+
+    def forces(self, configuration, coefficients):
+        _, slope, gradient = self._sides(configuration)
+        tuples = configuration.tuples[self.name]
+        driving = self.curve(coefficients, self.densities(configuration))[1][tuples[:, 0]]
+        zero = jnp.zeros_like(configuration.positions)
+        return zero.at[tuples].add((-(driving * slope)[:, None, None] * gradient).astype(zero.dtype))
+
+    def basis_energies(self, configuration):
+        rho = self.densities(configuration)
+        total = jnp.zeros(self.spline.size, rho.dtype)
+        for x, sign in ((rho, 1.0), (jnp.zeros_like(rho), -1.0)):
+            first, values, _ = self.spline.windows(x)
+            total = total.at[first[:, None] + jnp.arange(4)].add(sign * values)
+        return total
+
+    def design_rows(self, configuration):
+        _, slope, gradient = jax.lax.optimization_barrier(self._sides(configuration))
+        tuples = configuration.tuples[self.name]
+        first, _, slopes = self.spline.windows(self.densities(configuration))
+        first, slopes = first[tuples[:, 0]], slopes[tuples[:, 0]] * slope[:, None]
+        rows = jnp.zeros((configuration.positions.shape[0], self.spline.size, 3), slopes.dtype)
+        numbers = jax.lax.ScatterDimensionNumbers(
+            update_window_dims=(1, 2), inserted_window_dims=(0,), scatter_dims_to_operand_dims=(0, 1)
+        )
+        for body in range(2):
+            window = -slopes[:, :, None] * gradient[:, body, None, :]
+            target = jnp.stack([tuples[:, body], first], axis=-1)
+            rows = jax.lax.scatter_add(rows, target, window, numbers, mode="promise_in_bounds")
+        return rows
+
+    def visits(self, configuration):
+        rho = self.densities(configuration)
+        spline = self.spline
+        found = rho > 0
+        interval = jnp.clip(jnp.floor(rho / spline.spacing).astype(jnp.int32), 0, spline.intervals - 1)
+        histogram = jnp.zeros(spline.intervals).at[interval].add(jnp.where(found, 1.0, 0.0))
+        lowest = jnp.min(rho, where=found, initial=jnp.inf)
+        return histogram, lowest, jnp.max(rho, where=found, initial=-jnp.inf)
+
+    def laplacian(self, configuration, coefficients):
+        tuples = configuration.tuples[self.name]
+        r, gradient = self._distance(configuration)
+        slope, curvature = jax.jvp(lambda x: self.weight(x)[1], (r,), (jnp.ones_like(r),))
+        real = real_tuples(tuples)
+        slope, curvature = jnp.where(real, slope, 0.0), jnp.where(real, curvature, 0.0)
+        rho = self.densities(configuration)
+        _, driving = self.curve(coefficients, rho)
+        _, bending = jax.jvp(lambda x: self.curve(coefficients, x)[1], (rho,), (jnp.ones_like(rho),))
+        own = jnp.zeros_like(configuration.positions).at[tuples[:, 0]].add(slope[:, None] * gradient[:, 0])
+        spread = jnp.sum(own**2, -1).at[tuples[:, 0]].add(slope**2)
+        return jnp.sum(bending * spread) + jnp.sum(driving[tuples[:, 0]] * (2 * curvature + 4 * slope / r))
+
+    def _distance(self, configuration: Configuration):
+        tuples = configuration.tuples[self.name]
+        ends, padding = configuration.positions[tuples], (~real_tuples(tuples), 2 * float(self.outer))
+        return distance(ends, configuration.box, padding)
+
+    def _sides(self, configuration: Configuration):
+        """phi, its slope, and the gradient of the distance of every neighbor from its center."""
+        r, gradient = self._distance(configuration)
+        value, slope = self.weight(r)
+        return value, slope, gradient

@@ -1,0 +1,284 @@
+"""Three-body potentials of the sides of a triangle of beads, u(r_ij, r_ik, r_jk)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cache
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from bayescg.potentials.geometry import minimum_image
+from bayescg.potentials.spline_term import Configuration, SplineTerm, real_tuples
+from bayescg.potentials.splines import UniformSpline
+from bayescg.potentials.tensor_grid import TensorGrid, cell_of, opposite_windows, side_windows
+from bayescg.potentials.triplets import triplets_of
+
+_SIDES, _SIDES_OF = "{} sides", "{} sides of"
+
+
+@dataclass(frozen=True)
+class ThreeBody(SplineTerm):
+    """Potential of a center and two of its neighbors, a function of the three sides of their triangle.
+
+    Each center counts each unordered pair of its neighbors within the cutoff once. A triplet is left out if the center
+    and one of the neighbors are excluded from each other (`Potential.exclude_bonds`); whether the neighbors are does
+    not matter. The energy and its first two derivatives vanish where a side of the center reaches the cutoff, and where
+    any side falls to `start`.
+
+    Attributes:
+        center: bead type of the center.
+        a: bead type of one neighbor; a and b are put in alphabetical order.
+        b: bead type of the other.
+        cutoff: of both sides that meet in the center [nm]. The opposite side reaches up to twice as far.
+        start: first knot of all sides [nm], where the energy vanishes too: below what is ever sampled. None: a third of
+            the cutoff.
+        knot_spacing: of the sides that meet in the center [nm].
+        opposite_spacing: of the opposite side [nm].
+    """
+
+    center: str
+    a: str
+    b: str
+    cutoff: float
+    start: float | None = None
+    knot_spacing: float = 0.03
+    opposite_spacing: float = 0.06
+
+    body: ClassVar[int] = 3
+    unit: ClassVar[str] = "nm"
+    kind: ClassVar[str] = "three"
+    baseline: ClassVar[None] = None
+    learn: ClassVar[bool] = True
+    many_body: ClassVar[bool] = True
+    has_curve: ClassVar[bool] = False
+    list_widths: ClassVar[dict[str, int]] = {"{}": 3, _SIDES: 3, _SIDES_OF: 2}
+
+    def __post_init__(self):
+        for bead in self.types:
+            if not isinstance(bead, str) or not bead:
+                raise ValueError(f"ThreeBody: bead types are names such as 'W'; got {bead!r}")
+        first, second = sorted((self.a, self.b))
+        object.__setattr__(self, "a", first)
+        object.__setattr__(self, "b", second)
+        for field in ("cutoff", "knot_spacing", "opposite_spacing"):
+            value = getattr(self, field)
+            if not (math.isfinite(value) and value > 0):
+                raise ValueError(f"{self.name}: {field} must be positive and finite; got {value}")
+        if self.start is None:
+            object.__setattr__(self, "start", round(self.cutoff / 3, 10))
+        if not 0 <= self._first < self.cutoff:
+            raise ValueError(f"{self.name}: start must lie in [0, cutoff); got {self.start} with {self.cutoff}")
+        for spline, field, fewest in ((self.spline, "knot_spacing", 7), (self._opposite, "opposite_spacing", 4)):
+            if spline.intervals < fewest:
+                raise ValueError(
+                    f"{self.name}: {field}={getattr(self, field):g} nm leaves {spline.intervals} knot intervals "
+                    f"between {spline.start:g} and {spline.stop:g} nm; it takes {fewest}: lower it"
+                )
+
+    @property
+    def types(self):
+        return (self.center, self.a, self.b)
+
+    @property
+    def name(self):
+        return f"three_{self.center}-{self.a}-{self.b}"
+
+    @property
+    def _first(self) -> float:
+        return float(self.start or 0.0)
+
+    @property
+    def spline(self):
+        """Of the sides that meet in the center."""
+        intervals = math.ceil((self.cutoff - self._first) / self.knot_spacing - 1e-9)
+        return UniformSpline(self._first, self.cutoff, max(intervals, 4))
+
+    @property
+    def _opposite(self) -> UniformSpline:
+        intervals = math.ceil((2 * self.cutoff - self._first) / self.opposite_spacing - 1e-9)
+        return UniformSpline(self._first, 2 * self.cutoff, max(intervals, 4))
+
+    @property
+    def grid(self) -> TensorGrid:
+        """The basis functions."""
+        return _grid(self.spline, self._opposite, self.a == self.b)
+
+    @property
+    def n_basis(self):
+        return self.grid.columns.shape[1]
+
+    @property
+    def bins(self):
+        return math.prod(self.grid.cells)
+
+    def lists(self, pairs, types, numbers):
+        center, first, second = (numbers[bead] for bead in self.types)
+        found = triplets_of(pairs, types, center, first, second)
+        return dict(zip((label.format(self.name) for label in self.list_widths), found, strict=True))
+
+    def descriptor(self, configuration):
+        raise ValueError(f"{self.name} depends on three distances: it has no single descriptor")
+
+    def curve(self, coefficients, x):
+        raise ValueError(f"{self.name} depends on three distances: it has no curve; see `surface`")
+
+    def surface(
+        self, coefficients: Float[Array, " basis"], sides: Float[Array, "*point 3"]
+    ) -> tuple[Float[Array, "*point"], Float[Array, "*point 3"]]:
+        """Energy [kJ/mol] of triangles with the sides (r_ij, r_ik, r_jk) [nm], and its slopes [kJ/mol/nm]."""
+        grid = self.grid
+        _, n, m = grid.shape
+        (a, va, sa), (b, vb, sb) = (side_windows(grid, sides[..., k]) for k in (0, 1))
+        c, vc, sc = opposite_windows(grid, sides[..., 2])
+        four = jnp.arange(4)
+        rows = ((a[..., None] + four)[..., None] * n + (b[..., None] + four)[..., None, :])[..., None] * m
+        window = grid.table(coefficients)[rows + (c[..., None] + four)[..., None, None, :]]
+        value, slope = jnp.sum(window * vc[..., None, None, :], -1), jnp.sum(window * sc[..., None, None, :], -1)
+        first, second = jnp.sum(value * vb[..., None, :], -1), jnp.sum(value * sb[..., None, :], -1)
+        third = jnp.sum(slope * vb[..., None, :], -1)
+        slopes = jnp.stack([jnp.sum(first * sa, -1), jnp.sum(second * va, -1), jnp.sum(third * va, -1)], axis=-1)
+        return jnp.sum(first * va, -1), slopes
+
+    def energy(self, configuration, coefficients):
+        sides, _, real = self._triangles(configuration)
+        return jnp.sum(jnp.where(real, self.surface(coefficients, sides)[0], 0.0))
+
+    def forces(self, configuration, coefficients):
+        sides, units, real = self._triangles(configuration)
+        slopes = jnp.where(real[:, None], self.surface(coefficients, sides)[1], 0.0)
+        one, two, three = (slopes[:, k, None] * units[k] for k in range(3))
+        # Each side pulls its two beads apart or together: the forces of a triangle sum to zero.
+        forces = jnp.stack([one + two, three - one, -two - three], axis=1)
+        zero = jnp.zeros_like(configuration.positions)
+        return zero.at[configuration.tuples[self.name]].add(forces.astype(zero.dtype))
+
+    def basis_energies(self, configuration):
+        grid = self.grid
+        sides, _, real = self._triangles(configuration)
+        (a, va, _), (b, vb, _) = (side_windows(grid, sides[:, k]) for k in (0, 1))
+        c, vc, _ = opposite_windows(grid, sides[:, 2])
+        va = jnp.where(real[:, None], va, 0.0)
+        window = va[:, :, None, None] * vb[:, None, :, None] * vc[:, None, None, :]
+        table = _add_windows(jnp.zeros(grid.shape, window.dtype), jnp.stack([a, b, c], -1), window)
+        return grid.fold(table.ravel())
+
+    def design_rows(self, configuration):
+        """dF/dw for every bead.
+
+        What a neighbor j feels sums over all other neighbors k of its center first: it depends on r_ij only through
+        four functions, so that 16 numbers a triplet and 4 times as many functions as (b, c) a side are added up
+        instead of 64 x 9 numbers a triplet.
+        """
+        grid, tuples = self.grid, configuration.tuples
+        n, _, m = grid.shape
+        beads, sides, sides_of = (tuples[label.format(self.name)] for label in self.list_widths)
+        vector, real = _vectors(configuration, sides[:, :2], jnp.array([2 * self.cutoff, 0.0, 0.0]))
+        length = jnp.sqrt(jnp.sum(vector**2, -1))
+        first, value, slope = side_windows(grid, length)
+        value, slope = jnp.where(real[:, None], value, 0.0), jnp.where(real[:, None], slope, 0.0)
+        across = vector[sides_of[:, 1]] - vector[sides_of[:, 0]]
+        # Padding meets itself: any length does, as the values of its sides are zero.
+        distance = jnp.sqrt(jnp.where(real_tuples(beads), jnp.sum(across**2, -1), 1.0))
+        c, far, far_slope = opposite_windows(grid, distance)
+        far, far_slope = (jnp.where(real_tuples(beads)[:, None], window, 0.0) for window in (far, far_slope))
+        pull = far_slope[:, None, :] * (across / distance[:, None])[..., None]
+        unit = vector / length[:, None]
+        first, value, slope, unit, c, far, pull = _apart(first, value, slope, unit, c, far, pull)
+        roles = 1 if grid.symmetric else 2
+        role = jnp.minimum(sides[:, 2], roles - 1)
+        empty = jnp.zeros((configuration.positions.shape[0], roles, n, n * m), vector.dtype)
+
+        def around(here, there):
+            """(side, bc) sum over the other neighbors, of a function of r_jk seen from either end of it."""
+            table = jnp.zeros((len(sides), n, m), vector.dtype)
+            for own, other, windows in ((0, 1, here), (1, 0, there)):
+                partner = sides_of[:, other]
+                target = jnp.stack([sides_of[:, own], first[partner], c], axis=-1)
+                table = _add_windows(table, *_apart(target, value[partner][:, :, None] * windows[:, None, :]))
+            return table.reshape(len(sides), n * m)
+
+        plain = around(far, far)
+
+        def along(item):
+            """Rows of one component of the force. One after the other, their memory is a third."""
+            unit, pull = item
+            sums = around(-pull, pull)
+            rows = _apart((slope * unit[:, None])[:, :, None] * plain[:, None] + value[:, :, None] * sums[:, None])
+            center, neighbor = (
+                _add_windows(empty, jnp.stack([sides[:, bead], role, first], axis=-1), rows, (3,)) for bead in (0, 1)
+            )
+            table = (center - neighbor).reshape(-1, roles, n, n, m)
+            table = table[:, 0] if grid.symmetric else table[:, 0] + jnp.swapaxes(table[:, 1], 1, 2)
+            return grid.fold(table.reshape(-1, n * n * m))
+
+        return jnp.moveaxis(jax.lax.map(along, (unit.T, jnp.moveaxis(pull, 1, 0))), 0, 2)
+
+    def visits(self, configuration):
+        grid = self.grid
+        sides, _, real = self._triangles(configuration)
+        cells = [cell_of(grid.side, sides[:, 0]), cell_of(grid.side, sides[:, 1]), cell_of(grid.opposite, sides[:, 2])]
+        (a, _), (b, _), (c, _) = cells
+        inside = real & cells[0][1] & cells[1][1] & cells[2][1]
+        _, n, m = grid.cells
+        counts = jnp.zeros(self.bins).at[(a * n + b) * m + c].add(jnp.where(inside, 1.0, 0.0))
+        within = real & (sides[:, 0] < self.cutoff) & (sides[:, 1] < self.cutoff)
+        shorter, longer = jnp.minimum(sides[:, 0], sides[:, 1]), jnp.maximum(sides[:, 0], sides[:, 1])
+        lowest = jnp.min(shorter, where=within, initial=jnp.inf)
+        return counts, lowest, jnp.max(longer, where=within, initial=-jnp.inf)
+
+    def laplacian(self, configuration, coefficients):
+        sides, units, real = self._triangles(configuration)
+        _, slopes = self.surface(coefficients, sides)
+        curvatures = jax.vmap(jax.jacfwd(lambda side: self.surface(coefficients, side)[1]))(sides)
+        one, two, three = units
+        # Products of the gradients of two sides at the bead where they meet.
+        shared = [(0, 1, jnp.sum(one * two, -1)), (0, 2, -jnp.sum(one * three, -1)), (1, 2, jnp.sum(two * three, -1))]
+        total = 2 * jnp.trace(curvatures, axis1=1, axis2=2) + jnp.sum(4 * slopes / sides, axis=1)
+        for p, q, cosine in shared:
+            total = total + 2 * curvatures[:, p, q] * cosine
+        return jnp.sum(jnp.where(real, total, 0.0))
+
+    def _triangles(self, configuration: Configuration):
+        """Sides (triplet, 3) [nm], unit vectors along them (i to j, i to k, j to k), and which triplets are real."""
+        beads = configuration.tuples[self.name]
+        one, real = _vectors(configuration, beads[:, :2], jnp.array([2 * self.cutoff, 0.0, 0.0]))
+        two, _ = _vectors(configuration, beads[:, ::2], jnp.array([0.0, 2 * self.cutoff, 0.0]))
+        vectors = (one, two, two - one)
+        lengths = [jnp.sqrt(jnp.sum(v**2, -1)) for v in vectors]
+        units = [v / length[:, None] for v, length in zip(vectors, lengths, strict=True)]
+        return jnp.stack(lengths, axis=-1), units, real
+
+
+def _vectors(configuration: Configuration, ends, far):
+    """Nearest images of the vectors between two beads; of padding, a bead with itself, `far`."""
+    real = real_tuples(ends)
+    positions = configuration.positions
+    vector = minimum_image(positions[ends[:, 1]] - positions[ends[:, 0]], configuration.box)
+    return jnp.where(real[:, None], vector, far.astype(vector.dtype)), real
+
+
+def _apart(*arrays):
+    """Computed by themselves: the compiler would otherwise copy what they come from into each loop that uses them."""
+    found = jax.lax.optimization_barrier(arrays)
+    return found if len(found) > 1 else found[0]
+
+
+def _add_windows(table, starts, windows, whole: tuple[int, ...] = ()):
+    """Add windows to a table, each at its start; axes in `whole` are covered from end to end."""
+    axes = tuple(k for k in range(table.ndim) if k not in whole)
+    inserted = axes[: table.ndim - (windows.ndim - 1)]
+    numbers = jax.lax.ScatterDimensionNumbers(
+        update_window_dims=tuple(range(1, windows.ndim)),
+        inserted_window_dims=inserted,
+        scatter_dims_to_operand_dims=axes,
+    )
+    return jax.lax.scatter_add(table, starts, windows, numbers, mode="promise_in_bounds")
+
+
+@cache
+def _grid(side: UniformSpline, opposite: UniformSpline, symmetric: bool) -> TensorGrid:
+    return TensorGrid(side, opposite, symmetric)
