@@ -1,6 +1,7 @@
 """Fixtures shared by all tests."""
 
 import os
+import tempfile
 from pathlib import Path
 
 import matplotlib
@@ -15,7 +16,28 @@ import gc
 import jax
 import pytest
 
+_CACHE = "JAX_COMPILATION_CACHE_DIR"
+
+
+def _share_compiled_programs() -> tempfile.TemporaryDirectory:
+    """What one test has compiled serves all others: of this process, of the workers and programs that it starts."""
+    folder = tempfile.TemporaryDirectory(prefix="bayescg-tests-")
+    settings = {_CACHE: folder.name, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": 0.0}
+    settings["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = -1
+    for name, value in settings.items():
+        os.environ[name] = str(value)
+        jax.config.update(name.lower(), value)
+    return folder
+
+
+_compiled = None if _CACHE in os.environ else _share_compiled_programs()
 _SHARED = Path(__file__).resolve().parents[1].parent / "shared"
+
+
+def pytest_configure(config):
+    """A program that another worker is just writing cannot be read, which costs no more than compiling it."""
+    config.addinivalue_line("filterwarnings", "ignore:Error reading persistent compilation cache")
+    config.addinivalue_line("filterwarnings", "ignore:Error writing persistent compilation cache")
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ from tests.compilation import quick
 
 
 @pytest.fixture(scope="package", autouse=True)
-def quick_compilation(tmp_path_factory):
+def quick_compilation():
     """Programs are small and many."""
-    with quick(tmp_path_factory.mktemp("compiled")):
+    with quick():
         yield

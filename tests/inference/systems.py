@@ -10,6 +10,7 @@ from bayescg._runtime import double_precision
 from bayescg.data import Topology
 from bayescg.posterior import from_coefficients
 from bayescg.potentials import Harmonic, Interactions, LennardJones
+from tests.compilation import optimized
 
 SIGMA, EPSILON, CUTOFF, KELVIN = 0.34, 2.0, 0.85, 300.0
 LJ = LennardJones(SIGMA, EPSILON, CUTOFF)
@@ -80,7 +81,10 @@ def true_force(baseline, x) -> np.ndarray:
 def _run(truth: bcg.Potential, start: xr.Dataset, frames: int, seed: int) -> xr.Dataset:
     posterior = from_coefficients(truth, np.zeros((1, 0)), temperature=KELVIN)
     dynamics = bcg.Langevin(timestep=0.004, friction=2.0, equilibration=20.0, interval=0.5)
-    run = bcg.simulate(posterior, start, time=0.5 * frames, dynamics=dynamics, engine="jax", key=jax.random.key(seed))
+    with optimized():
+        run = bcg.simulate(
+            posterior, start, time=0.5 * frames, dynamics=dynamics, engine="jax", key=jax.random.key(seed)
+        )
     sampled = start.isel(frame=np.zeros(frames, int)).assign_coords(frame=np.arange(frames))
     sampled = sampled.assign(positions=(("frame", "bead", "xyz"), run["positions"].values[0].astype(float)))
     return sampled.assign(forces=(("frame", "bead", "xyz"), forces_of(truth, sampled)))

@@ -12,8 +12,16 @@ from bayescg.potentials import Interactions, Pair, Potential
 from bayescg.simulation import forces as engine
 from bayescg.simulation.lists import Lists, block_terms
 from bayescg.simulation.measure import Meter, configurational_temperature
+from tests.compilation import quick
 
 from .systems import LATTICE, chains, everything, liquid, system
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick_compilation():
+    """Programs are large and run a few times."""
+    with quick():
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -32,6 +40,11 @@ def _direct(potential, configuration, w):
     )
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def _direct_forces(potential, configuration, w):
+    return potential.forces(configuration, w)
+
+
 _COMPILED = jax.jit(engine.forces, static_argnums=(0, 1))
 
 
@@ -46,7 +59,7 @@ def _engine_forces(potential, w, frame, lists):
 def _true_forces(potential, w, frame):
     interactions = Interactions.of(potential, frame)
     configuration = interactions.configuration(frame["positions"].values, frame["box"].values)
-    return _direct(potential, jax.tree.map(jnp.asarray, configuration), jnp.asarray(w))[3]
+    return _direct_forces(potential, jax.tree.map(jnp.asarray, configuration), jnp.asarray(w))
 
 
 @pytest.mark.parametrize("box", [np.diag([2.9, 2.7, 3.1]), LATTICE], ids=["orthorhombic", "triclinic"])
