@@ -15,6 +15,8 @@ from bayescg._runtime import double_precision
 from bayescg.atomistic import ForceField, translate
 from bayescg.backmapping.liquid import pooled_rhat
 from bayescg.backmapping.liquid_energy import split
+from bayescg.backmapping.liquid_moves import Around, Setup, proposed, state_of
+from bayescg.backmapping.liquid_neighbors import Extent
 from tests.studies import methanol
 
 KT = 8.31446261815324e-3 * 300.0
@@ -83,13 +85,12 @@ class Known(NamedTuple):
     errors: tuple[float, float]
 
 
-@pytest.fixture(scope="module")
-def known(triangles) -> Known:
-    """Of exact draws of single molecules, weighted by the energy between them.
+def _alone(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Exact draws of four molecules about the origin, (draw, 4, 3, 3), and their sides, (3, draw, 4).
 
     The volume of all positions of three points is r12 r13 r23 dr12 dr13 dr23, times turns and translations.
     """
-    rng, count = np.random.default_rng(0), 60_000
+    rng = np.random.default_rng(0)
     r = np.linspace(LENGTH - 0.075, LENGTH + 0.075, 4000)
     cumulative = np.cumsum(r * np.exp(-0.5 * STIFFNESS * (r - LENGTH) ** 2 / KT))
     # Their ends are four standard deviations away, where any three still are sides of a triangle.
@@ -99,7 +100,14 @@ def known(triangles) -> Known:
     flat = np.stack([[zero, zero, zero], [a, zero, zero], [along, np.sqrt(b**2 - along**2), zero]])
     flat = np.moveaxis(flat - flat.mean(axis=0), (0, 1), (2, 3))
     turns = Rotation.random(4 * count, rng).as_matrix().reshape(count, 4, 3, 3)
-    x = (SITES[:, None] + np.einsum("nmxy,nmay->nmax", turns, flat)).reshape(count, 12, 3)
+    return np.einsum("nmxy,nmay->nmax", turns, flat), length
+
+
+@pytest.fixture(scope="module")
+def known(triangles) -> Known:
+    """Of exact draws of single molecules, weighted by the energy between them."""
+    x, length = _alone(60_000)
+    x = (SITES[:, None] + x).reshape(len(x), 12, 3)
     with double_precision():
         field = next(term for term in triangles.terms if hasattr(term, "cutoff"))
         energy = np.asarray(jax.jit(lambda x: jax.lax.map(field.energy, x, batch_size=500))(jnp.asarray(x)))
@@ -166,6 +174,31 @@ def test_beads_are_where_they_were(atoms, frame):
     assert atoms["positions"].dims == ("draw", "frame", "atom", "xyz")
     assert atoms["frame"].item() == 7
     assert "log_z" not in atoms
+
+
+def test_proposals_of_the_guide_alone_keep_the_density(conditional, triangles):
+    x, length = _alone(1500)
+    x = x.reshape(-1, 3, 3)
+    with double_precision():
+        extent = Extent(np.zeros(3, int), np.full(1, 1.0), 0)
+        setup = Setup(conditional, split(triangles, 4), extent, float(WIDTH / np.sqrt(3)), (0, 1, 2), KT, True)
+        around = Around(np.zeros((1, 3)), np.zeros((1, 3, 3)), np.zeros(1, bool), 1.0)
+
+        @jax.jit
+        @jax.vmap
+        def moved(x, key):
+            def step(state, key):
+                return proposed(setup, around, state, key=key)
+
+            end, accepted = jax.lax.scan(step, state_of(setup, around, x), jax.random.split(key, 60))
+            return end.x, accepted.mean()
+
+        after, accepted = map(np.asarray, moved(jnp.asarray(x), jax.random.split(jax.random.key(0), len(x))))
+    found = np.linalg.norm(after[:, SIDES[:, 0]] - after[:, SIDES[:, 1]], axis=-1)
+    assert accepted.mean() > 0.005
+    assert np.abs(after.mean(axis=1)).max() < 1e-12
+    # As a factor of the density, the guide would make bonds shorter by 0.0025 nm.
+    assert abs(found.mean() - length.mean()) < 4 * np.sqrt(2) * length.std() / np.sqrt(length.size)
 
 
 def test_energy_is_that_of_all_atoms(atoms, triangles):
