@@ -16,7 +16,7 @@ from bayescg.cli import app
 from bayescg.report.results import load_observables
 from tests.runs import write_inputs
 
-COMMANDS = ("demo", "run", "init", "fit", "simulate", "observe", "export", "report")
+COMMANDS = ("demo", "run", "init", "fit", "simulate", "observe", "export", "report", "backmap")
 
 
 def call(*arguments):

@@ -17,9 +17,8 @@ RELEVANCE_RATE = 1e-4
 def forward_bound(
     model: LatentModel,
     samples: Float[Array, "sample coordinate"],
-    weights: Float[Array, " sample"] | float = 1.0,
     *,
-    information: float = 1.0,
+    information: Float[Array, " sample"] | float = 1.0,
     key,
 ) -> Float[Array, ""]:
     """Upper bound on the forward divergence KL(p || q), up to a constant: E_p E_r [log r(z|y) - log q(z) - log q(y|z)].
@@ -29,17 +28,19 @@ def forward_bound(
     Args:
         model: q and r.
         samples: of p.
-        weights: of their terms.
-        information: weight of log r - log q(z), what z knows; one for the bound.
+        information: weight of log r - log q(z), what z knows, for all samples or each; one for the bound. Where the
+            encoder stays as it is, weights of the samples teach q(z) how often each occurs, and the decoder still
+            learns from all alike.
         key: random key.
     """
 
-    def one(y, key):
+    def one(y, weight, key):
         u = model.whitening.whiten(y)
         z, log_encoder = model.encoder.sample(u, key=key)
-        return information * (log_encoder - model.log_prior(z)) - model.log_decoder(y, z)
+        return weight * (log_encoder - model.log_prior(z)) - model.log_decoder(y, z)
 
-    return jnp.mean(weights * jax.vmap(one)(samples, jax.random.split(key, len(samples))))
+    weights = jnp.broadcast_to(jnp.asarray(information, samples.dtype), len(samples))
+    return jnp.mean(jax.vmap(one)(samples, weights, jax.random.split(key, len(samples))))
 
 
 def reverse_bound(

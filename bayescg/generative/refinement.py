@@ -111,8 +111,9 @@ def refine(
 
     Rare states are shown more often than they occur, and q(z) learns from what is shown alone: the divergence of the
     model's draws would make states rare again before the decoder is good there. That density of z stays in the model
-    as the defensive one. In the last round weights undo what is shown too often, since its draws are to be the
-    target's own; a share of the draws still takes z from the defensive density, so that nothing is forgotten.
+    as the defensive one. In the last round weights undo for q(z), not for the decoder, what is shown too often, since
+    its draws are to be the target's own; a share of the draws still takes z from the defensive density, so that nothing
+    is forgotten.
 
     Args:
         model: where to start.
@@ -262,7 +263,7 @@ def _both(model, done, *, target: Target, data: list, batch: int, key):
     keys = jax.random.split(pick, len(data))
     batches = [part.weighted(batch // len(data), key=k) for part, k in zip(data, keys, strict=True)]
     samples, weights = (jnp.concatenate(parts) for parts in zip(*batches, strict=True))
-    forward = forward_bound(model, samples, weights, key=draw)
+    forward = forward_bound(model, samples, information=weights, key=draw)
     defensive = 0.0 if model.defensive is None else REMEMBERED
     reverse = reverse_bound(model, target, 1.0, batch, held=True, defensive=defensive, largest=LARGEST, key=own)
     return forward + reverse + _unit_scale(jax.vmap(model.latent_mean)(samples))

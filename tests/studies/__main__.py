@@ -9,7 +9,7 @@ STUDIES = (
     *("bimodal", "alanine_reference", "alanine", "planted_latents", "molecular_dynamics"),
     *("gaussian_chain", "backmapping_alanine", "surrogates"),
     *("backmapping_frozen", "backmapping_free_energy", "backmapping_distance"),
-    *("backmapping_round_trip", "backmapping_centers"),
+    *("backmapping_round_trip", "backmapping_centers", "backmapping_liquid"),
 )
 
 if __name__ == "__main__":
