@@ -153,6 +153,26 @@ def test_held_density_of_latents():
     assert any(np.any(np.asarray(leaf)) for leaf in jax.tree.leaves(slope.decoder))
 
 
+def test_weights_of_samples_teach_q_of_z_alone():
+    """Without weight a sample teaches the decoder as before and q(z) nothing; the bound is linear in the weights."""
+    model = random_model(PERIODIC, decoder="gaussian", flexible_prior=True, latents=2)
+    samples = jnp.asarray(drawn(64), jnp.float32)
+    weights, rest = eqx.partition(model, trainable(model))
+
+    def bound(w, information):
+        return forward_bound(eqx.combine(w, rest), samples, information=information, key=jax.random.key(0))
+
+    ones, rare_only = jnp.ones(64), jnp.asarray(rare(samples), jnp.float32)
+    values = [float(bound(weights, w)) for w in (ones, rare_only, ones - rare_only, 0.0)]
+    assert values[0] + values[3] == pytest.approx(values[1] + values[2], rel=1e-5)
+    assert values[0] == pytest.approx(float(bound(weights, 1.0)), rel=1e-6)
+    full, none = (jax.grad(bound)(weights, w) for w in (1.0, jnp.zeros(64)))
+    assert all(not np.any(np.asarray(leaf)) for leaf in jax.tree.leaves(none.prior))
+    assert any(np.any(np.asarray(leaf)) for leaf in jax.tree.leaves(full.prior))
+    for one, other in zip(jax.tree.leaves(full.decoder), jax.tree.leaves(none.decoder), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
 def test_draws_with_overlapping_atoms_do_not_decide_a_step():
     """A quarter of the draws is in a wall a million kT high: without a bound its slope is all that there is."""
     model = random_model(np.array([False, False]), decoder="gaussian")
