@@ -71,7 +71,7 @@ def force_match(
             that take the place of the term's curve.
         method: how hyperparameters are sampled: "nuts" (exact), "vi" (full-rank Gaussian), "laplace" (Gaussian at the
             mode, corrected by importance resampling; fastest). Or a sparse fit, whose group `relevance` says which
-            terms the data support: "rvm" (evidence maximisation) or "horseshoe" (sampled by NUTS).
+            terms the data support: "rvm" (evidence maximization) or "horseshoe" (sampled by NUTS).
         calibration: what the width of the posterior follows. "godambe": the measured covariance of the scores, whatever
             the noise (`bayescg.inference.calibration`); "magnitude": its mean only, one factor on all variances;
             "none": independent Gaussian noise, learnt together with the kernels; evidence, leave-one-out scores and

@@ -1,4 +1,4 @@
-"""The regularised horseshoe over a library of candidates, sampled: how sure it is that a candidate matters.
+"""The regularized horseshoe over a library of candidates, sampled: how sure it is that a candidate matters.
 
     s_g = tau l~_g,   l~_g^2 = c^2 l_g^2 / (c^2 + tau^2 l_g^2),   l_g ~ HalfCauchy(1),   tau ~ HalfCauchy(tau_0),
     c^2 ~ InverseGamma(2, 2 c_0^2)

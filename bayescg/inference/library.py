@@ -105,7 +105,7 @@ def build(
     """The library of all terms of the statistics' potential.
 
     Raises:
-        ValueError: if a shape is not finite or makes no force where the data are, or a term was never sampled.
+        ValueError: if a shape is not finite or makes no force where the data are, or its term is no curve.
     """
     potential = statistics.potential
     prior = build_prior(statistics, kernels)
@@ -194,6 +194,8 @@ def _factors(prior: Prior, statistics: ForceStatistics, calibration: str, wanted
 
 def _through(term: Term, sampled: tuple[float, float], shape: Callable, name: str) -> Float[np.ndarray, " basis"]:
     """Spline coefficients of a shape, continued linearly beyond the sampled range, where it may diverge."""
+    if term.many_body:
+        raise ValueError(f"{term.name}: shapes are for terms of one distance or angle; give it a kernel")
     h = term.spline.spacing
     low, high = sampled[0] - 2 * h, np.inf if term.kind == "pair" else sampled[1] + 2 * h
     sites = term.sites

@@ -48,20 +48,20 @@ class Selection(NamedTuple):
 
 
 def select(problem: Problem) -> Selection:
-    """Maximise the evidence over all scales and leave out, one after the other, what it does not need.
+    """Maximize the evidence over all scales and leave out, one after the other, what it does not need.
 
     Backward from all candidates, so that those that only act together are found; then forward again, for those that a
     correlated one had displaced, until nothing changes.
     """
     count = problem.candidates
-    value, scales = maximise(problem, np.ones(count, bool), np.ones(count))
+    value, scales = maximize(problem, np.ones(count, bool), np.ones(count))
     while np.any(scales > 0):
         quick = _loss_at_fixed_scales(problem, scales)
         if quick.min() >= STRONG:
             break
         # The others' adapting only lessens the loss: this one goes for sure.
         scales[np.argmin(quick)] = 0.0
-        value, scales = maximise(problem, scales > 0, scales)
+        value, scales = maximize(problem, scales > 0, scales)
     losses, gains = np.full(count, np.inf), np.full(count, -np.inf)
     for _ in range(4 * count):
         losses, less = _changes(problem, value, scales, adding=False)
@@ -76,7 +76,7 @@ def select(problem: Problem) -> Selection:
     return Selection(kept, scales, np.where(kept, losses, gains), effective(problem, scales), value)
 
 
-def maximise(
+def maximize(
     problem: Problem, on: Bool[np.ndarray, " candidate"], start: Float[np.ndarray, " candidate"]
 ) -> tuple[float, Float[np.ndarray, " candidate"]]:
     """Largest log evidence over the scales of the candidates that are on, and these scales; the others' are 0."""
@@ -157,6 +157,6 @@ def _changes(problem: Problem, value: float, scales, *, adding: bool):
     for k in np.flatnonzero((scales > 0) != adding):
         on, start = scales > 0, scales.copy()
         on[k], start[k] = adding, 3 / np.sqrt(problem.components)
-        after[k] = maximise(problem, on, start)
+        after[k] = maximize(problem, on, start)
         differences[k] = max(after[k][0] - value, 0.0) if adding else value - after[k][0]
     return differences, after

@@ -39,8 +39,8 @@ def sparse_match(
     The group `relevance` of the result has, for every `candidate`, with method "rvm": `kept`; `log_evidence_gain`, of
     the fit with the candidate over that without it, all other scales adapted; `scale` s, the root of the candidate's
     signal-to-noise ratio at the maximum of the evidence; `effective` number of coefficients. With method "horseshoe":
-    `probability`, P(1 - kappa > 1/2) that the data rather than the prior set the candidate; `supported`, whether it is
-    above 1/2; quantiles of 1 - kappa and of the scale. With both: `coefficient` and `coefficient_sd` of shapes, and
+    `probability`, P(1 - kappa > 1/2) that the data rather than the prior set the candidate; quantiles of 1 - kappa and
+    of the scale. With both: `coefficient` and `coefficient_sd` of shapes, and
     `force_share`, the variance of the candidate's own forces over that of all forces (shares need not add up).
     """
     if calibration != "none" and statistics.pilot is None:
@@ -104,7 +104,6 @@ def _sampled(problem: Problem, sampling: Sampling, key: Array, notes: list[str])
     described = xr.Dataset(
         {
             "probability": ("candidate", np.mean(kappa < 0.5, axis=(0, 1))),
-            "supported": ("candidate", np.mean(kappa < 0.5, axis=(0, 1)) > 0.5),
             "one_minus_kappa": (("quantile", "candidate"), np.quantile(1 - kappa, [0.05, 0.5, 0.95], axis=(0, 1))),
             "scale": (("quantile", "candidate"), np.quantile(scales, [0.05, 0.5, 0.95], axis=(0, 1))),
         },
