@@ -1,6 +1,7 @@
 """From data to posterior."""
 
 from bayescg.inference.boltzmann_inversion import boltzmann_inversion
+from bayescg.inference.comparison import compare
 from bayescg.inference.coverage import coverage
 from bayescg.inference.distributed import distributed_statistics, trajectory_chunks
 from bayescg.inference.fit import Sampling
@@ -19,6 +20,7 @@ __all__ = [
     "Refinement",
     "Sampling",
     "boltzmann_inversion",
+    "compare",
     "coverage",
     "distributed_statistics",
     "fit_pilot",
