@@ -76,6 +76,9 @@ def structure(potential: Potential, data: xr.Dataset, description: str = "Struct
     Raises:
         ValueError: if a position is not finite, or a term meets no interaction.
     """
+    for term in potential.terms:
+        if term.many_body:
+            raise ValueError(f"{term.name}: many-body terms are fitted to forces (`force_match`), not to structure")
     positions = data["positions"].transpose(..., "frame", "bead", "xyz").values
     if positions.ndim == 3:
         positions = positions[None]

@@ -18,7 +18,7 @@ from bayescg.plots import style as look
 
 _SHOWN_DRAWS = 5
 _POINTS = 400
-_SYMBOL = {"pair": "r", "bond": "r", "angle": "θ", "dihedral": "φ"}
+_SYMBOL = {"pair": "r", "bond": "r", "angle": "θ", "dihedral": "φ", "density": "ρ"}
 
 
 def potential(
@@ -33,7 +33,7 @@ def potential(
 
     Args:
         posterior: from `force_match` or `posterior.from_coefficients`.
-        term: name of one term; None: all terms, one row each.
+        term: name of one term; None: all terms that have a curve, one row each.
         reference: curves of another origin, a Dataset of one dimension (the descriptor, [nm] or [rad]) with `energy`
             [kJ/mol] and/or `force` [kJ/mol/nm], optionally `energy_sd` and `force_sd`, and an attr `label`; for several
             terms a dict of them by term name.
@@ -42,10 +42,11 @@ def potential(
         The figure: on the left energies, on the right forces.
 
     Raises:
-        ValueError: if there is no such term, or the reference holds neither energy nor force.
+        ValueError: if there is no such term, it depends on three distances, or the reference holds neither energy nor
+            force.
     """
     model = posteriors.potential_of(posterior)
-    names = [model.term(term).name] if term is not None else [t.name for t in model.terms]
+    names = [model.term(term).name] if term is not None else [t.name for t in model.terms if t.has_curve]
     references = {names[0]: reference} if isinstance(reference, xr.Dataset) else dict(reference or {})
     unknown = set(references) - set(names)
     if unknown:

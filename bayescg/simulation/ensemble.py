@@ -19,7 +19,7 @@ from jaxtyping import Array
 from bayescg import posterior as posteriors
 from bayescg._runtime import cpu_count, double_precision, progress
 from bayescg.data.dataset import check_temperature
-from bayescg.potentials import Interactions
+from bayescg.potentials import Interactions, Potential
 from bayescg.simulation import lammps, langevin
 from bayescg.simulation.dynamics import Langevin, System, Trajectory
 from bayescg.simulation.layout import Finished, assemble
@@ -61,8 +61,8 @@ def simulate(
         draws: how many draws, at random; None: the posterior mean, the reference run of propagation.
         dynamics: timestep, friction, equilibration and the time between frames.
         temperature: [K]; None: that of the data the posterior comes from.
-        engine: "jax" (BAOAB), "lammps" (exported tables, `fix gjf`), or "auto": jax on a GPU, else LAMMPS if it can be
-            imported, else jax.
+        engine: "jax" (BAOAB), "lammps" (exported tables, `fix gjf`), or "auto": jax on a GPU or with many-body
+            terms, else LAMMPS if it can be imported, else jax.
         key: JAX random key: chooses draws and seeds the dynamics.
 
     Returns:
@@ -109,7 +109,7 @@ def plan(
         temperature = posterior["posterior"].attrs.get("temperature")
     kelvin = check_temperature(temperature)
     frames = dynamics.frames(time)
-    chosen_engine = _engine(engine)
+    chosen_engine = _engine(engine, potential)
     start = start_of(initial, potential)
     with double_precision():
         system = System(
@@ -212,10 +212,13 @@ class Plan:
             return _in_parallel(finish, groups, workers, before)
 
 
-def _engine(engine: str) -> str:
+def _engine(engine: str, potential: Potential) -> str:
     if engine not in ENGINES:
         raise ValueError(f"engine={engine!r}: choose one of {', '.join(map(repr, ENGINES))}")
-    if engine == "jax" or (engine == "auto" and jax.default_backend() != "cpu"):
+    many = [term.name for term in potential.terms if term.many_body]
+    if many and engine == "lammps":
+        raise ValueError(f"engine='lammps' has no tables for {', '.join(many)}: take engine='jax'")
+    if many or engine == "jax" or (engine == "auto" and jax.default_backend() != "cpu"):
         return "jax"
     reason = lammps.why_not()
     if reason is None:
