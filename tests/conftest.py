@@ -40,6 +40,16 @@ def pytest_configure(config):
     config.addinivalue_line("filterwarnings", "ignore:Error writing persistent compilation cache")
 
 
+_LONG = ("known_chains", "force_matching", "checkpoint", "examples", "gaussian_chain", "peers", "systems", "langevin")
+_LONG += ("known_pairs", "latents", "relative_entropy", "water_coverage", "exact", "laws")
+
+
+def pytest_collection_modifyitems(items):
+    """Files that take minutes come first: at the end no worker waits for another."""
+    order = {f"test_{name}.py": number for number, name in enumerate(_LONG)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """Folder with the long reference trajectories and peers' results; tests that need it skip where it is missing."""
