@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from bayescg.inference import Refinement as Refinement
     from bayescg.inference import Sampling as Sampling
     from bayescg.inference import boltzmann_inversion as boltzmann_inversion
+    from bayescg.inference import compare as compare
     from bayescg.inference import coverage as coverage
     from bayescg.inference import distributed_statistics as distributed_statistics
     from bayescg.inference import fit_pilot as fit_pilot
@@ -53,8 +54,10 @@ if TYPE_CHECKING:
     from bayescg.potentials import Dihedral as Dihedral
     from bayescg.potentials import Harmonic as Harmonic
     from bayescg.potentials import LennardJones as LennardJones
+    from bayescg.potentials import LocalDensity as LocalDensity
     from bayescg.potentials import Pair as Pair
     from bayescg.potentials import Potential as Potential
+    from bayescg.potentials import ThreeBody as ThreeBody
     from bayescg.potentials import fixed as fixed
     from bayescg.potentials import table as table
     from bayescg.simulation import Langevin as Langevin
@@ -63,10 +66,11 @@ if TYPE_CHECKING:
 _HOME = {
     "data": ("Mapping", "coarse_grain", "datasets", "from_arrays", "load", "stream"),
     "potentials": (
-        *("WCA", "Angle", "Bond", "Dihedral", "Harmonic", "LennardJones", "Pair", "Potential", "fixed", "table"),
+        *("WCA", "Angle", "Bond", "Dihedral", "Harmonic", "LennardJones", "LocalDensity", "Pair", "Potential"),
+        *("ThreeBody", "fixed", "table"),
     ),
     "inference": (
-        *("ForceStatistics", "Pilot", "Refinement", "Sampling", "boltzmann_inversion", "coverage"),
+        *("ForceStatistics", "Pilot", "Refinement", "Sampling", "boltzmann_inversion", "compare", "coverage"),
         *("distributed_statistics", "fit_pilot", "force_match", "force_statistics", "noise_ceiling"),
         "relative_entropy",
     ),
