@@ -1,11 +1,13 @@
 """Many-body terms in the JAX engine and in what is measured of frames."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import bayescg as bcg
 from bayescg._runtime import double_precision
+from bayescg.posterior import from_coefficients
 from bayescg.potentials import WCA, Interactions, LocalDensity, Pair, Potential, ThreeBody
 from bayescg.simulation import forces as engine
 from bayescg.simulation.lists import Lists
@@ -47,3 +49,22 @@ def test_engine_and_potential_agree_for_lists_with_a_skin():
         found = engine.forces(POTENTIAL, True, arrays, draw, tuple(each[0] for each in lists), jnp.asarray(moved))
         expected = POTENTIAL.forces(interactions.configuration(moved, BOX), jnp.asarray(w))
     np.testing.assert_allclose(found, expected, atol=1e-9 * np.abs(expected).max())
+
+
+def test_simulated_frames_carry_energies_of_all_terms():
+    w = np.random.default_rng(0).normal(size=POTENTIAL.n_basis)
+    posterior = from_coefficients(POTENTIAL, w, temperature=300.0)
+    dynamics = bcg.Langevin(timestep=0.002, equilibration=0.0, interval=0.02)
+    ensemble = bcg.simulate(posterior, start(), time=0.06, dynamics=dynamics, key=jax.random.key(0))
+    assert ensemble.attrs["engine"] == "jax"
+    with double_precision():
+        interactions = Interactions.of(POTENTIAL, start())
+        for frame in range(3):
+            x = ensemble.positions.values[0, frame].astype(float)
+            at = interactions.configuration(x, BOX)
+            energy = POTENTIAL.energy(at, jnp.asarray(w))
+            np.testing.assert_allclose(ensemble.potential_energy.values[0, frame], energy, rtol=1e-6)
+            virial = POTENTIAL.virial(at, jnp.asarray(w))
+            np.testing.assert_allclose(ensemble.virial.values[0, frame], virial, atol=1e-5 * np.abs(virial).max())
+    with pytest.raises(ValueError, match=r"no tables for three_A-A-B, density_B-A"):
+        bcg.simulate(posterior, start(), time=0.06, dynamics=dynamics, engine="lammps", key=jax.random.key(0))
