@@ -10,6 +10,7 @@ import optax
 
 from bayescg._runtime import progress
 from bayescg.atomistic.target import Target
+from bayescg.generative.compiled import compiled
 from bayescg.generative.latent_model import LatentModel, trainable
 from bayescg.generative.objectives import reverse_bound
 
@@ -42,7 +43,7 @@ def reverse_training(model: LatentModel, target: Target, training, budget: int, 
     optimizer = optax.chain(optax.clip_by_global_norm(10.0), optax.adam(training.learning_rate))
     state = optimizer.init(weights)
 
-    @eqx.filter_jit
+    @compiled
     def chunk(weights, state, beta, key):
         def step(carry, key):
             weights, state = carry
@@ -58,7 +59,7 @@ def reverse_training(model: LatentModel, target: Target, training, budget: int, 
         (weights, state), values = jax.lax.scan(step, (weights, state), jax.random.split(key, _CHUNK))
         return weights, state, values[-1]
 
-    @eqx.filter_jit
+    @compiled
     def energies(weights, key):
         drawn = eqx.combine(weights, rest)
         y = jax.vmap(lambda k: drawn.sample(key=k)[0])(jax.random.split(key, batch))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +9,7 @@ from jaxtyping import Float
 
 from bayescg._runtime import double_precision
 from bayescg.atomistic.target import Target
+from bayescg.generative.compiled import compiled
 from bayescg.generative.latent_model import LatentModel
 
 _BATCH = 512
@@ -60,4 +60,4 @@ def encode(model: LatentModel, data, target: Target | None = None) -> Float[np.n
 
 def batched(function, values):
     """Apply a function of one row to all rows, compiled, a bounded number at a time."""
-    return eqx.filter_jit(lambda f, v: jax.lax.map(f, v, batch_size=min(_BATCH, len(v))))(function, values)
+    return compiled(lambda f, v: jax.lax.map(f, v, batch_size=min(_BATCH, len(v))))(function, values)

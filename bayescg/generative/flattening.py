@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 from scipy.stats import gaussian_kde
 
+from bayescg.generative.compiled import compiled
 from bayescg.generative.latent_model import LatentModel
 
 _POWER = 0.5
@@ -71,7 +71,7 @@ class Flattening:
         return np.maximum(density, 1e-300) ** -_POWER
 
     def _latent(self, coordinates):
-        @eqx.filter_jit
+        @compiled
         def latent(model, y):
             return jax.lax.map(model.latent_mean, y, batch_size=min(512, len(y)))
 

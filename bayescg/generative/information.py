@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
+from bayescg.generative.compiled import compiled
 from bayescg.generative.latent_model import LatentModel
 
 RELEVANT = 0.05
@@ -74,7 +74,7 @@ def _thinned(count: int) -> np.ndarray:
 def _encoded(model: LatentModel, coordinates, key):
     chosen = np.asarray(coordinates, np.float32)[_thinned(len(coordinates))]
 
-    @eqx.filter_jit
+    @compiled
     def moments(model, coordinates):
         return jax.vmap(lambda y: model.encoder.moments(model.whitening.whiten(y)))(coordinates)
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import warnings
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
 from bayescg.atomistic.target import Target
+from bayescg.generative.compiled import compiled
 from bayescg.generative.latent_model import LatentModel
 from bayescg.generative.tempering import Particles, tempered_smc
 
@@ -53,7 +53,7 @@ def log_ratios(
         key: random key.
     """
 
-    @eqx.filter_jit
+    @compiled
     def ratios(model, coordinates, keys):
         def one(argument):
             y, key = argument

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
 from bayescg.atomistic.target import Target
+from bayescg.generative.compiled import compiled
 from bayescg.generative.latent_model import LatentModel
 
 _BATCH = 512
@@ -81,7 +81,7 @@ def weighted_draws(model: LatentModel, target: Target, *, draws: int, key) -> Dr
     """
     draws = max(draws // _BATCH, 1) * _BATCH
 
-    @eqx.filter_jit
+    @compiled
     def weighed(model, keys):
         def one(key):
             y, z, log_q = model.sample(defensive=DEFENSIVE, key=key)

@@ -6,7 +6,6 @@ import json
 import warnings
 from collections.abc import Callable, Mapping
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,6 +16,7 @@ from jaxtyping import Float
 import bayescg
 from bayescg._runtime import double_precision, progress
 from bayescg.atomistic.target import Target
+from bayescg.generative.compiled import compiled
 from bayescg.generative.encoding import batched
 from bayescg.generative.latent_model import LatentModel
 from bayescg.generative.replay import DEFENSIVE
@@ -186,7 +186,7 @@ def pareto_k(log_weights: Float[np.ndarray, " sample"]) -> float:
 def _draw(model: LatentModel, target: Target, draws: int, defensive: float, key):
     """Draws in single precision, which the networks have; the target's density in double."""
 
-    @eqx.filter_jit
+    @compiled
     def batch(model, keys):
         def one(key):
             y, z, log_q = model.sample(defensive=defensive, key=key)

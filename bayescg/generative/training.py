@@ -12,6 +12,7 @@ import numpy as np
 import optax
 
 from bayescg._runtime import progress
+from bayescg.generative.compiled import compiled
 from bayescg.generative.latent_model import LatentModel, trainable
 
 _CHUNK = 10
@@ -75,7 +76,7 @@ def train(
     state = optimizer.init(weights)
 
     # What is frozen is an argument, not a constant: XLA would spend its time on folding it into the validation.
-    @eqx.filter_jit
+    @compiled
     def chunk(weights, rest, state, begin, key):
         def step(carry, argument):
             (weights, state), (number, key) = carry, argument
@@ -92,7 +93,7 @@ def train(
         (weights, state), values = jax.lax.scan(step, (weights, state), (numbers, jax.random.split(key, _CHUNK)))
         return weights, state, values
 
-    evaluate = None if check is None else eqx.filter_jit(lambda w, rest: check(eqx.combine(w, rest)))
+    evaluate = None if check is None else compiled(lambda w, rest: check(eqx.combine(w, rest)))
     best, best_value, losses, checks, interrupted = weights, np.inf, [], [], False
     chunks = whole_chunks(steps) // _CHUNK
     every = max(1, chunks // 40)

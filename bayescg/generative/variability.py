@@ -16,6 +16,7 @@ import numpy as np
 import xarray as xr
 
 from bayescg.atomistic.target import Target
+from bayescg.generative.compiled import compiled
 from bayescg.generative.latent_model import LatentModel
 from bayescg.generative.sampling import Observable, average, sample
 
@@ -48,7 +49,7 @@ def weight_draws(
     spec = eqx.tree_at(lambda m: m.decoder, spec, jax.tree.map(eqx.is_inexact_array, model.decoder))
     weights, rest = eqx.partition(model, spec)
 
-    @eqx.filter_jit
+    @compiled
     def information(weights, keys):
         def one(total, key):
             y, z, _ = eqx.combine(weights, rest).sample(key=key)

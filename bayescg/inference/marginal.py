@@ -204,13 +204,6 @@ def mean_and_spread(solution: Solution) -> tuple[Float[Array, " free"], Float[Ar
     return mean, spread
 
 
-@jax.jit
-def factors_at(prior: Prior, values: Mapping[str, Array]) -> list[Float[Array, "free free"]]:
-    """`Prior.factors`, compiled."""
-    return prior.factors(values)
-
-
-@jax.jit
 def mean_at(
     prior: Prior, data: Reduced, values: Mapping[str, Array]
 ) -> tuple[Float[Array, " free"], Float[Array, "free free"]]:

@@ -102,7 +102,7 @@ def density(prior: Prior, data: Reduced) -> sampler.Density:
 
 def factor_at(prior: Prior, values: Mapping[str, Array]) -> Float[np.ndarray, "free free"]:
     """Factor of the prior covariance of all free coordinates at given hyperparameters."""
-    return np.asarray(jax.scipy.linalg.block_diag(*marginal.factors_at(prior, values)))
+    return np.asarray(jax.scipy.linalg.block_diag(*prior.factors(values)))
 
 
 def mean(data: Reduced, factor: Float[np.ndarray, "free free"]) -> Float[np.ndarray, " free"]:

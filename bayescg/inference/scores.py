@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 
 from bayescg._runtime import map_threads
 from bayescg.inference.blocks import Sums, add
-from bayescg.inference.marginal import Prior, Reduced, factors_at, mean_at, reduce
+from bayescg.inference.marginal import Prior, Reduced, mean_at, reduce
 
 
 def block_log_likelihood(
@@ -34,7 +34,7 @@ def block_log_likelihood(
     # In coordinates whitened by a typical prior, precisions are well conditioned, so that leaving a block out is one
     # subtraction and one Cholesky factor.
     typical = {name: jnp.exp(jnp.mean(jnp.log(v), axis=0)) for name, v in values.items()}
-    unit = factors_at(prior, typical)
+    unit = prior.factors(typical)
     scale = jax.scipy.linalg.block_diag(*unit)
 
     def whiten(data: Reduced) -> Reduced:

@@ -45,10 +45,10 @@ def right_well(samples) -> np.ndarray:
     return (samples["coordinates"].values[:, 0] > BARRIER).astype(float)
 
 
-def main() -> None:
+def main(seeds=range(5)) -> None:
     target = bimodal()
     print("seed  KL(q||p)  KL(p||q)  right(q)/exact  weighted/exact  log Z error  evaluations  seconds")
-    for seed in range(5):
+    for seed in seeds:
         begin = time.perf_counter()
         model = discover(target, latent_dim=1, budget=BUDGET, key=jax.random.key(seed))
         tree = sample(model, target, draws=DRAWS, observables={"right": right_well}, key=jax.random.key(100 + seed))
