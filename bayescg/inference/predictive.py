@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 from jaxtyping import Float
-from scipy.linalg import cholesky, solve_triangular
+from scipy.linalg import cho_solve, cholesky, solve_triangular
 
 from bayescg.inference.blocks import Key, Sums, add, merge_to_level
 from bayescg.inference.statistics import ForceStatistics
@@ -137,8 +137,8 @@ def _condition(model: Linear, sums: Sums, share: float) -> _Gaussian:
     free = sums.gram.shape[-1]
     b = np.eye(free) + np.einsum("t,tfg->fg", weight, sums.gram)
     lower = cholesky(b, lower=True)
-    mean = _solve(lower, weight @ sums.cross)
-    inverse = _solve(lower, np.eye(free))
+    mean = cho_solve((lower, True), weight @ sums.cross)
+    inverse = cho_solve((lower, True), np.eye(free))
     if model.scatter is None:
         root = solve_triangular(lower, np.eye(free), lower=True).T
     else:
@@ -161,10 +161,6 @@ def _log_density(block: Sums, given: _Gaussian) -> float:
 
 def _residual(sums: Sums, mean) -> Float[np.ndarray, " noise_class"]:
     return sums.square - 2 * sums.cross @ mean + np.einsum("f,tfg,g->t", mean, sums.gram, mean)
-
-
-def _solve(lower, right):
-    return solve_triangular(lower, solve_triangular(lower, right, lower=True), lower=True, trans=1)
 
 
 def _total(parts: list[Sums]) -> Sums:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jaxtyping import Array, Float
-from scipy.linalg import cholesky, solve_triangular
+from scipy.linalg import cho_solve, cholesky, solve_triangular
 
 from bayescg import posterior as posterior_room
 from bayescg._runtime import double_precision
@@ -126,12 +126,12 @@ def _draw(found: Library, problem: Problem, scales: Float[np.ndarray, "chain dra
         if k == 0 or not constant:
             d = s[problem.group]
             lower = cholesky(np.eye(len(d)) + d[:, None] * problem.gram * d, lower=True)
-            mean = _solve(lower, d * problem.cross)
+            mean = cho_solve((lower, True), d * problem.cross)
         own, score = e[: len(d)], e[len(d) :]
         if problem.root is None:
             deviation = solve_triangular(lower, own, lower=True, trans=1)
         else:
-            deviation = _solve(lower, own + d * (problem.root @ score))
+            deviation = cho_solve((lower, True), own + d * (problem.root @ score))
         whitened[k] = d * (mean + deviation)
     single = ~np.isnan(found.units)
     amounts = np.full((len(flat), len(found.names)), np.nan)
@@ -169,7 +169,3 @@ def _quality(scores: xr.Dataset | None, noise_ceiling: float | None) -> dict[str
         return {"held_out_r2": float("nan"), "held_out_r2_se": float("nan"), "noise_ceiling_r2": ceiling}
     value, error = predictive.held_out_r2(scores)
     return {"held_out_r2": value, "held_out_r2_se": error, "noise_ceiling_r2": ceiling}
-
-
-def _solve(lower, right):
-    return solve_triangular(lower, solve_triangular(lower, right, lower=True), lower=True, trans=1)
