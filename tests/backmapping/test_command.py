@@ -1,12 +1,14 @@
-"""`bayescg backmap`: one clear message for bad input, before any work."""
+"""`bayescg backmap`: from files to files, and one clear message for bad input, before any work."""
 
 import numpy as np
 import pytest
+import xarray as xr
 from typer.testing import CliRunner
 
 import bayescg as bcg
 from bayescg.cli import app
 from bayescg.data import from_arrays, save
+from tests.backmapping import planted
 from tests.studies import methanol
 
 
@@ -56,3 +58,54 @@ def test_system_from_a_file(tmp_path):
     )
     with pytest.raises(ValueError, match="VerletIntegrator, not a System"):
         bcg.atomistic.read_force_field(tmp_path / "state.xml")
+
+
+BONDS = ((0, 1), (1, 2), (2, 3), (3, 4))
+
+
+def chain_system(openmm):
+    """Five atoms about as stiff as the planted chain."""
+    system, bonds, angles = openmm.System(), openmm.HarmonicBondForce(), openmm.HarmonicAngleForce()
+    for _ in range(5):
+        system.addParticle(12.011)
+    for i, j in BONDS:
+        bonds.addBond(i, j, planted.LENGTH, 2.5 / planted.LENGTH_SD**2)
+    for i in (1, 2):
+        angles.addAngle(i, i + 1, i + 2, planted.ANGLE, 2.5 / planted.ANGLE_SD**2)
+    torsions = openmm.PeriodicTorsionForce()
+    torsions.addTorsion(3, 2, 1, 0, 1, 2.6 - np.pi, 2.5 / planted.TORSION_SD**2)
+    torsions.addTorsion(4, 3, 2, 1, 2, 0.0, 10.0)
+    for force in (bonds, angles, torsions):
+        system.addForce(force)
+    return system
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:MDAnalysis")
+def test_from_files_to_files(tmp_path):
+    openmm, mda = pytest.importorskip("openmm"), pytest.importorskip("MDAnalysis")
+    x = planted.chain(150, seed=0).positions
+    made = planted.universe(x, BONDS)
+    made.atoms.write(str(tmp_path / "topol.pdb"), bonds="all")
+    made.atoms.write(str(tmp_path / "traj.dcd"), frames="all")
+    system = chain_system(openmm)
+    (tmp_path / "system.xml").write_text(openmm.XmlSerializer.serialize(system), encoding="utf-8")
+    beads = from_arrays(x[-2:, :3], 9 * np.eye(3), list("ABC"), temperature=300.0)
+    save(beads, tmp_path / "cg.nc")
+    output, atoms = tmp_path / "atoms.nc", tmp_path / "atoms.dcd"
+    more = ("--by", "atoms", "--select", "index 0 1 2", "--method", "imh", "--draws", "20")
+    result = call(tmp_path, "cg.nc", *more, "--output", str(output), "--atoms", str(atoms))
+    assert result.exit_code == 0, result.output
+    assert "imh" in result.output
+    placed = xr.load_dataset(output)
+    # The beads are atoms: they stay where they were given.
+    kept = placed["positions"].values[:, :, :3]
+    assert np.abs(kept - x[-2:, :3]).max() < 1e-12
+    integrator = openmm.VerletIntegrator(0.001)
+    context = openmm.Context(system, integrator, openmm.Platform.getPlatformByName("Reference"))
+    for draw, frame in ((0, 0), (7, 1), (19, 0)):
+        context.setPositions(placed["positions"].values[draw, frame])
+        energy = context.getState(getEnergy=True).getPotentialEnergy()._value
+        assert float(placed["energy"][draw, frame]) == pytest.approx(energy, abs=1e-6)
+    back = mda.Universe(str(tmp_path / "topol.pdb"), str(atoms))
+    assert len(back.trajectory) == 40
+    assert np.abs(0.1 * back.trajectory[0].positions - placed["positions"].values[0, 0]).max() < 1e-5

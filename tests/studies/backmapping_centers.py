@@ -28,7 +28,7 @@ RESIDUES = {"ACE": range(6), "ALA": range(6, 16), "NME": range(16, 22)}
 FRAMES, LEARNT = 2, 400
 STIFFNESS = (4e4, 1.6e5)
 """kJ/mol/nm^2: centers move by 8 and 4 pm."""
-WALKERS, SAMPLES, BURN, EVERY = 24, 320, 80, 50
+WALKERS, SAMPLES, BURN, EVERY = 24, 800, 200, 250
 
 OBSERVABLES = {
     "cos phi": lambda x: np.cos(torsion(x, 4, 6, 8, 14)),
@@ -103,7 +103,7 @@ def main() -> None:
     reference = referee(target.force_field, walkers(target), matrix, positions)
     print(f"dynamics {time.process_time() - begin:.0f} s", flush=True)
     for method, options in {
-        "smc": {"draws": 512, "tempering": Tempering(particles=128)},
+        "smc": {"draws": 2048, "tempering": Tempering(particles=512)},
     }.items():
         begin = time.process_time()
         with warnings.catch_warnings():

@@ -1,9 +1,11 @@
-"""Liquid methanol, one bead for each molecule, against molecular dynamics of the same Hamiltonian by OpenMM.
+"""Liquid hexane, two beads for each molecule, against molecular dynamics of the same Hamiltonian by OpenMM.
 
 The conditional is learnt from the first frames of the run. Beads of later frames are given, and atoms are placed: the
 energy between molecules, that of molecules alone, and atom-pair RDFs are compared with those of the run, once with the
 errors of both (blocks of frames), and once frame by frame, where the beads are the same and most of the noise cancels.
 The same is done with placement by the conditional alone, which knows nothing of the other molecules and must fail.
+
+`main(methanol.LIQUID)` does the same for methanol with one bead, where the chains do not come to equilibrium.
 """
 
 from __future__ import annotations
@@ -21,65 +23,74 @@ from bayescg import backmapping
 from bayescg._runtime import double_precision
 from bayescg.atomistic import ForceField, translate
 from bayescg.backmapping.liquid_energy import split
-from tests.studies import methanol
+from bayescg.data.beads import BeadSpec
+from bayescg.data.mapping import build
+from tests.studies import hexane
+from tests.studies.liquid_dynamics import TEMPERATURE, Liquid, reference
 
-PICOSECONDS, LEARN, FRAMES, BLOCKS = 300.0, 40, 20, 5
+PICOSECONDS, LEARN, FRAMES, BLOCKS = 200.0, 40, 12, 6
 DRAWS = 8
 ANNEALING = backmapping.Annealing(chains=4, rise=60, settle=80, between=20)
-PAIRS = {"O-O": ((4,), (4,)), "O-HO": ((4,), (5,)), "HO-HO": ((5,), (5,)), "C-C": ((0,), (0,)), "C-O": ((0,), (4,))}
 EDGES = np.concatenate([[0.12, 0.16, 0.20, 0.24], np.arange(0.28, 0.91, 0.04)])
 SMALLEST = 0.12
 """Nearer than this no two atoms of different molecules are in the run."""
 
 
-def universe(positions: np.ndarray):
+def universe(liquid: Liquid, positions: np.ndarray):
     """An MDAnalysis Universe of frames (frame, atom, 3) [nm]."""
     import MDAnalysis
     from MDAnalysis.coordinates.memory import MemoryReader
 
-    count = methanol.MOLECULES
-    residues = np.repeat(np.arange(count), 6)
-    made = MDAnalysis.Universe.empty(6 * count, n_residues=count, atom_resindex=residues, trajectory=True)
-    made.add_TopologyAttr("elements", list(methanol.ELEMENTS) * count)
-    made.add_TopologyAttr("names", list(methanol.NAMES) * count)
-    made.add_TopologyAttr("masses", list(methanol.MASSES) * count)
-    made.add_TopologyAttr("resnames", ["MOH"] * count)
-    made.add_TopologyAttr("bonds", [(6 * k + i, 6 * k + j) for k in range(count) for i, j in methanol.BONDED])
-    sizes = np.tile([10 * methanol.BOX] * 3 + [90.0] * 3, (len(positions), 1))
+    count, atoms = liquid.molecules, liquid.atoms
+    residues = np.repeat(np.arange(count), atoms)
+    made = MDAnalysis.Universe.empty(atoms * count, n_residues=count, atom_resindex=residues, trajectory=True)
+    made.add_TopologyAttr("elements", list(liquid.elements) * count)
+    made.add_TopologyAttr("names", [f"{e}{k}" for k, e in enumerate(liquid.elements)] * count)
+    made.add_TopologyAttr("masses", list(liquid.masses) * count)
+    made.add_TopologyAttr("resnames", [liquid.name] * count)
+    made.add_TopologyAttr("bonds", [(atoms * k + i, atoms * k + j) for k in range(count) for i, j in liquid.bonds])
+    sizes = np.tile([10 * liquid.box] * 3 + [90.0] * 3, (len(positions), 1))
     made.load_new(10 * positions, format=MemoryReader, order="fac", dimensions=sizes)
     return made
 
 
-def measured(field: ForceField, positions: np.ndarray) -> dict[str, np.ndarray]:
+def mapping(liquid: Liquid, made):
+    """Centers of mass of each molecule's beads."""
+    beads = [
+        BeadSpec(f"B{k}", "B", liquid.atoms * m + np.array(atoms), None)
+        for m in range(liquid.molecules)
+        for k, atoms in enumerate(liquid.beads)
+    ]
+    return build(made, beads, None, constraints="none", kind="beads")
+
+
+def measured(liquid: Liquid, field: ForceField, positions: np.ndarray) -> dict[str, np.ndarray]:
     """Energies [kJ/mol], RDFs and the smallest distance between molecules of configurations (sample, atom, 3)."""
-    count = methanol.MOLECULES
+    count, atoms = liquid.molecules, liquid.atoms
     parts = split(field, count)
     with double_precision():
 
         @jax.jit
         def energies(x):
-            own = jnp.sum(jax.vmap(parts.own.energy)(x.reshape(count, 6, 3)))
+            own = jnp.sum(jax.vmap(parts.own.energy)(x.reshape(count, atoms, 3)))
             return own, field.energy(x) - own
 
         found = np.array([energies(jnp.asarray(x, float)) for x in positions])
     data = {"own": found[:, 0], "environment": found[:, 1], "total": found.sum(axis=1)}
-    x = positions.reshape(len(positions), count, 6, 3).astype(float)
-    volume, shells = methanol.BOX**3, 4 / 3 * np.pi * np.diff(EDGES**3)
+    volume, shells = liquid.box**3, 4 / 3 * np.pi * np.diff(EDGES**3)
     off = ~np.eye(count, dtype=bool)
-    for name, (first, second) in PAIRS.items():
-        rows = []
-        for one in x:
-            apart = one[:, None, first, None] - one[None, :, None, second]
-            apart -= methanol.BOX * np.rint(apart / methanol.BOX)
-            rows.append(np.histogram(np.linalg.norm(apart, axis=-1)[off], EDGES)[0])
-        data[name] = np.array(rows) * volume / (count * (count - 1) * shells)
-    least = []
-    for one in x:
-        apart = one[:, None, :, None] - one[None, :, None]
-        apart -= methanol.BOX * np.rint(apart / methanol.BOX)
-        least.append(np.linalg.norm(apart, axis=-1)[off].min())
-    data["least"] = np.array(least)
-    return data
+    rows: dict[str, list] = {name: [] for name in (*liquid.pairs, "least")}
+    for one in positions.reshape(len(positions), count, atoms, 3).astype(np.float32):
+        squared = np.zeros((count, count, atoms, atoms), np.float32)
+        for axis in range(3):
+            apart = one[:, None, :, None, axis] - one[None, :, None, :, axis]
+            squared += (apart - np.float32(liquid.box) * np.rint(apart / np.float32(liquid.box))) ** 2
+        far = np.sqrt(squared)[off]
+        rows["least"].append(far.min())
+        for name, (first, second) in liquid.pairs.items():
+            seen = np.histogram(far[:, first][:, :, second], EDGES)[0]
+            rows[name].append(seen * volume / (count * (count - 1) * len(first) * len(second) * shells))
+    return data | {name: np.array(values) for name, values in rows.items()}
 
 
 def blocked(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -88,11 +99,12 @@ def blocked(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return values.mean(axis=0), blocks.std(axis=0, ddof=1) / np.sqrt(BLOCKS)
 
 
-def compare(label: str, run: dict, same: dict, placed: dict) -> None:
+def compare(label: str, names, run: dict, same: dict, placed: dict) -> None:
     """Print z of the placed atoms against the run.
 
     Args:
         label: what was placed.
+        names: of RDFs.
         run: all frames of the run.
         same: those frames whose beads were given.
         placed: (frame, draw, ..) quantities.
@@ -112,7 +124,7 @@ def compare(label: str, run: dict, same: dict, placed: dict) -> None:
             flush=True,
         )
     every, pairs = [], []
-    for name in PAIRS:
+    for name in names:
         mean, error = blocked(run[name])
         mine, noise = blocked(placed[name].mean(axis=1))
         change = placed[name].mean(axis=1) - same[name]
@@ -135,22 +147,24 @@ def compare(label: str, run: dict, same: dict, placed: dict) -> None:
     )
 
 
-def main(picoseconds: float = PICOSECONDS, frames: int = FRAMES) -> None:
-    field = translate(methanol.system())
-    found = methanol.reference(picoseconds)
+def main(liquid: Liquid | None = None, picoseconds: float = PICOSECONDS, frames: int = FRAMES) -> None:
+    liquid = liquid or hexane.liquid()
+    field = translate(liquid.system())
+    found = reference(liquid, picoseconds)
     every = found["positions"]
-    run = measured(field, every[LEARN:])
+    run = measured(liquid, field, every[LEARN:])
     print(
-        f"{len(every)} frames of the run; its energies agree with the translated field's to "
-        f"{np.abs(run['total'] - found['energy'][LEARN:]).max():.1e} kJ/mol"
+        f"{liquid.name}: {len(every)} frames of the run; its energies agree with the translated field's to "
+        f"{np.abs(run['total'] - found['energy'][LEARN:]).max():.1e} kJ/mol",
+        flush=True,
     )
     begin = time.perf_counter()
-    learnt = universe(every[:LEARN])
-    mapping = bayescg.Mapping.center_of_mass(learnt, by="residues", constraints="none")
-    conditional = backmapping.fit_conditional(learnt, mapping, key=jax.random.key(0))
+    learnt = universe(liquid, every[:LEARN])
+    conditional = backmapping.fit_conditional(learnt, mapping(liquid, learnt), key=jax.random.key(0))
     print(f"conditional from {conditional.rows} molecules in {time.perf_counter() - begin:.0f} s", flush=True)
     chosen = np.unique(np.linspace(LEARN, len(every) - 1, frames).astype(int))
-    cg = bayescg.coarse_grain(universe(every[chosen]), mapping, temperature=methanol.TEMPERATURE, forces=False)
+    given = universe(liquid, every[chosen])
+    cg = bayescg.coarse_grain(given, mapping(liquid, given), temperature=TEMPERATURE, forces=False)
     same = {name: values[chosen - LEARN] for name, values in run.items()}
     for method in ("gp", "blocks"):
         begin = time.perf_counter()
@@ -159,7 +173,7 @@ def main(picoseconds: float = PICOSECONDS, frames: int = FRAMES) -> None:
             how = {"method": method, "tempering": ANNEALING, "draws": DRAWS, "key": jax.random.key(1)}
             placed = backmapping.sample(conditional, cg, field, **how)
         took = time.perf_counter() - begin
-        compare(method, run, same, by_frame(field, placed))
+        compare(method, liquid.pairs, run, same, by_frame(liquid, field, placed))
         if method == "blocks":
             print(
                 f"{took / len(chosen):.0f} s a frame; R-hat {placed['rhat'].min().item():.3f} to "
@@ -168,10 +182,10 @@ def main(picoseconds: float = PICOSECONDS, frames: int = FRAMES) -> None:
             )
 
 
-def by_frame(field: ForceField, placed: xr.Dataset) -> dict[str, np.ndarray]:
+def by_frame(liquid: Liquid, field: ForceField, placed: xr.Dataset) -> dict[str, np.ndarray]:
     """What is measured of all draws, (frame, draw, ..)."""
     x = placed["positions"].transpose("frame", "draw", "atom", "xyz").values
-    found = measured(field, x.reshape(-1, *x.shape[2:]))
+    found = measured(liquid, field, x.reshape(-1, *x.shape[2:]))
     return {name: values.reshape(*x.shape[:2], *values.shape[1:]) for name, values in found.items()}
 
 

@@ -1,0 +1,192 @@
+"""Three-body and local-density terms in LAMMPS and OpenMM: forces and energies of the fit, to rounding errors."""
+
+import dataclasses
+from functools import partial
+
+import jax
+import numpy as np
+import pytest
+
+from bayescg import posterior
+from bayescg._runtime import double_precision
+from bayescg.data import Topology, from_arrays
+from bayescg.exports import export
+from bayescg.potentials import Interactions, LocalDensity, Pair, Potential, Spline, ThreeBody
+from tests.compilation import quick
+
+BOX = np.array([[1.7, 0, 0], [0.3, 1.75, 0], [-0.2, 0.25, 1.8]])
+THREE = {"cutoff": 0.42, "start": 0.12, "knot_spacing": 0.04, "opposite_spacing": 0.09}
+PAIRS = (
+    Pair("A", "A", 0.5, knot_spacing=0.02),
+    Pair("A", "B", 0.45, start=0.113, knot_spacing=0.02),
+    Pair("B", "B", 0.3, knot_spacing=0.03),
+)
+TRIPLETS = (
+    # The coarse third side has fewer knots than the others.
+    ThreeBody("A", "A", "B", **THREE | {"opposite_spacing": 0.2, "start": 0.15}),
+    ThreeBody("B", "A", "A", **THREE),
+    ThreeBody("B", "A", "B", **THREE | {"cutoff": 0.38}),
+)
+DENSITIES = (
+    LocalDensity("A", "B", 0.25, 0.4, stop=12.0, knot_spacing=0.7),
+    LocalDensity("B", "A", 0.3, 0.42, stop=16.0),
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick_compilation():
+    with quick():
+        yield
+
+
+_sizes = {}
+
+
+@partial(jax.jit, static_argnums=0)
+def _evaluate(potential, at, coefficients):
+    return potential.energy(at, coefficients), potential.forces(at, coefficients)
+
+
+@dataclasses.dataclass(frozen=True)
+class System:
+    """A configuration, a potential with random coefficients, and what both amount to."""
+
+    cg: object
+    potential: Potential
+    coefficients: np.ndarray
+
+    @property
+    def posterior(self):
+        return posterior.from_coefficients(self.potential, self.coefficients[None], temperature=300.0)
+
+    def exact(self):
+        """Energy [kJ/mol] and forces [kJ/mol/nm] by `Potential`, compiled once for each potential."""
+        with double_precision():
+            interactions = Interactions.of(self.potential, self.cg)
+            positions, box = self.cg["positions"].values[-1], self.cg["box"].values[-1]
+            at = interactions.configuration(positions, box, sizes=_sizes.setdefault(self.potential, {}))
+            energy, forces = _evaluate(self.potential, at, self.coefficients)
+            return float(energy), np.asarray(forces)
+
+    def check(self, energy, forces, tolerance=1e-6):
+        """Forces to `tolerance` of each bead's own force, or of a tenth of the rms force where it is smaller."""
+        true_energy, true = self.exact()
+        size = np.linalg.norm(true, axis=1)
+        scale = np.maximum(size, 0.1 * np.sqrt(np.mean(size**2)))
+        error = np.linalg.norm(forces - true, axis=1) / scale
+        assert error.max() < tolerance, error.max()
+        np.testing.assert_allclose(energy, true_energy, rtol=tolerance, atol=tolerance * np.sqrt(len(true)))
+
+
+def make(*terms, seed=0, chains=False, beads=60, scale=1.0, types="ABA", exclude_bonds=0):
+    """Random beads at least 0.17 nm apart, or chains of three with bonds; types in turn."""
+    rng = np.random.default_rng(seed)
+    box, found = scale * BOX, []
+    while len(found) < beads:
+        if chains and len(found) % 3:
+            new = found[-1] + 0.2 * (v := rng.normal(size=3)) / np.linalg.norm(v)
+        else:
+            new = rng.uniform(size=3) @ box
+        apart = np.array([new - x for x in found]).reshape(-1, 3) @ np.linalg.inv(box)
+        if np.all(np.linalg.norm((apart - np.round(apart)) @ box, axis=1) > 0.17):
+            found.append(new)
+    bonds = [(k, k + 1) for k in range(beads) if k % 3 < 2] if chains else []
+    cg = from_arrays(
+        np.array(found),
+        box,
+        np.resize(list(types), beads),
+        temperature=300.0,
+        mass=np.full(beads, 20.0),
+        topology=Topology.from_bonds(beads, bonds),
+    )
+    potential = Potential(*terms, exclude_bonds=exclude_bonds)
+    return System(cg, potential, rng.normal(size=potential.n_basis))
+
+
+def lammps_forces(lammps, folder, monkeypatch):
+    """Energy [kJ/mol] and forces [kJ/mol/nm] of an exported folder, by `run 0`."""
+    monkeypatch.chdir(folder)
+    lmp = lammps(cmdargs=["-log", "none", "-screen", "none", "-nocite"])
+    lines = [line for line in (folder / "in.bayescg").read_text().splitlines() if not line.startswith(("run", "dump"))]
+    lmp.commands_list([*lines, "unfix thermostat", "run 0"])
+    forces = np.zeros((lmp.get_natoms(), 3))
+    forces[lmp.numpy.extract_atom("id")[: len(forces)] - 1] = lmp.numpy.extract_atom("f")[: len(forces)] * 41.84
+    energy = lmp.get_thermo("pe") * 4.184
+    lmp.close()
+    return energy, forces
+
+
+@pytest.mark.parametrize("types", ["ABA", "BAABC"])
+def test_lammps_has_our_forces(types, lammps, tmp_path, monkeypatch):
+    # Beads C are in no term; with them the atom types of a triplet are no longer those of the potential.
+    system = make(*PAIRS, *TRIPLETS, *DENSITIES, seed=len(types), types=types)
+    export(system.posterior, tmp_path / "out", format="lammps", initial=system.cg)
+    system.check(*lammps_forces(lammps, tmp_path / "out", monkeypatch))
+
+
+def test_densities_beside_tables(lammps, tmp_path, monkeypatch):
+    # Without three-body terms pairs stand in tables, which are right to 2e-5 of the curve.
+    system = make(*(dataclasses.replace(pair, knot_spacing=0.08) for pair in PAIRS), *DENSITIES)
+    export(system.posterior, tmp_path / "out", format="lammps", initial=system.cg)
+    system.check(*lammps_forces(lammps, tmp_path / "out", monkeypatch), tolerance=1e-4)
+
+
+def test_excluded_neighbors_form_no_triplet(lammps, tmp_path, monkeypatch):
+    # The ends of a chain still see each other, and are neighbors of other centers.
+    system = make(*PAIRS, TRIPLETS[1], DENSITIES[0], chains=True, exclude_bonds=1)
+    export(system.posterior, tmp_path / "out", format="lammps", initial=system.cg)
+    system.check(*lammps_forces(lammps, tmp_path / "out", monkeypatch))
+
+
+def test_baselines_stand_in_tables_beside_the_splines(lammps, tmp_path, monkeypatch):
+    pairs = (
+        dataclasses.replace(PAIRS[0], baseline=Spline(0.0, 0.5, (5.0, 4.0, 3.0, 1.0, 0.0, 0.0, 0.0))),
+        dataclasses.replace(PAIRS[1], baseline=Spline(0.0, 0.45, (5.0, 4.0, 3.0, 1.0, 0.0, 0.0, 0.0)), learn=False),
+        PAIRS[2],
+    )
+    system = make(*pairs, TRIPLETS[0])
+    export(system.posterior, tmp_path / "out", format="lammps", initial=system.cg)
+    text = (tmp_path / "out" / "potential.in").read_text()
+    assert "hybrid/overlay table linear" in text
+    assert len([line for line in text.splitlines() if "pair.table" in line]) == 2
+    system.check(*lammps_forces(lammps, tmp_path / "out", monkeypatch), tolerance=1e-4)
+
+
+def test_straight_below_the_first_knot(lammps, tmp_path, monkeypatch):
+    # Two beads far below the first knot of their pair: the force is constant there.
+    system = make(*PAIRS, *TRIPLETS, *DENSITIES)
+    positions = system.cg["positions"].values.copy()
+    types = system.cg["bead_type"].values
+    one, two = np.flatnonzero(types == "A")[0], np.flatnonzero(types == "B")[0]
+    positions[0, two] = positions[0, one] + [0.05, 0.0, 0.0]
+    close = dataclasses.replace(system, cg=system.cg.assign(positions=(("frame", "bead", "xyz"), positions)))
+    export(close.posterior, tmp_path / "out", format="lammps", initial=close.cg)
+    _, forces = lammps_forces(lammps, tmp_path / "out", monkeypatch)
+    true = close.exact()[1]
+    np.testing.assert_allclose(forces, true, atol=1e-6 * np.abs(true).max())
+
+
+@pytest.mark.parametrize("terms", [TRIPLETS, DENSITIES], ids=["triplets", "densities"])
+def test_openmm_has_our_forces(terms, tmp_path):
+    mm = pytest.importorskip("openmm", reason="needs OpenMM: pip install 'bayescg[openmm]'")
+    system = make(*terms, beads=90, scale=1.15)
+    export(system.posterior, tmp_path, format="openmm", initial=system.cg)
+    made = mm.XmlSerializer.deserialize((tmp_path / "system.xml").read_text())
+    context = mm.Context(made, mm.VerletIntegrator(0.001), mm.Platform.getPlatformByName("Reference"))
+    context.setPositions(system.cg["positions"].values[-1])
+    state = context.getState(getForces=True, getEnergy=True)
+    energy = state.getPotentialEnergy().value_in_unit(mm.unit.kilojoule_per_mole)
+    system.check(energy, np.array(state.getForces().value_in_unit(mm.unit.kilojoule_per_mole / mm.unit.nanometer)))
+
+
+def test_openmm_refuses_what_it_would_do_differently(tmp_path):
+    pytest.importorskip("openmm", reason="needs OpenMM: pip install 'bayescg[openmm]'")
+    small = make(*PAIRS, TRIPLETS[1], beads=30, scale=0.85)
+    with pytest.raises(ValueError, match=r"needs a box of at least 1.68 nm .*format='lammps' does not"):
+        export(small.posterior, tmp_path / "out", format="openmm", initial=small.cg)
+    bonded = make(*PAIRS, TRIPLETS[0], chains=True, exclude_bonds=1, scale=1.15)
+    with pytest.raises(ValueError, match=r"neighbors A and B exclude each other.*format='lammps'"):
+        export(bonded.posterior, tmp_path / "out", format="openmm", initial=bonded.cg)
+    with pytest.raises(ValueError, match=r"GROMACS .* not for three_A-A-B, density_A-B: choose format='lammps'"):
+        export(make(TRIPLETS[0], DENSITIES[0]).posterior, tmp_path / "out", format="gromacs")
+    assert not list(tmp_path.iterdir())
