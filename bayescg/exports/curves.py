@@ -117,17 +117,7 @@ def _baseline(baseline: Baseline, x: Float[np.ndarray, " x"]) -> tuple[np.ndarra
 
 
 def terms_of(potential: Potential, kind: str) -> list[Term]:
-    """The terms of one kind (`pair`, `bond`, `angle`, `dihedral`), in order: their numbers in every export.
-
-    Raises:
-        ValueError: if the potential has a many-body term, which no table of one variable holds.
-    """
-    for term in potential.terms:
-        if term.many_body:
-            raise ValueError(
-                f"{term.name} is no function of one distance or angle: it cannot be exported as a table, nor simulated "
-                "by LAMMPS; simulate(..., engine='jax') evaluates it"
-            )
+    """The terms of one kind (`pair`, `bond`, `angle`, `dihedral`), in order: their numbers in every export."""
     return [term for term in potential.terms if term.kind == kind]
 
 

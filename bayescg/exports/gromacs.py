@@ -27,8 +27,13 @@ def require_bonded(potential: Potential) -> list[Term]:
     """The bonded terms; warns of pair terms, which stay behind.
 
     Raises:
-        ValueError: if there are none.
+        ValueError: if there are none, or terms of many bodies, which have no tables of one variable.
     """
+    if many := [term.name for term in potential.terms if term.many_body]:
+        raise ValueError(
+            f"GROMACS has tables of one distance or angle only, not for {', '.join(many)}: choose format='lammps' or "
+            "format='openmm'"
+        )
     bonded = [term for term in potential.terms if term.kind != "pair"]
     pairs = [term.name for term in terms_of(potential, "pair")]
     if not bonded:

@@ -1,11 +1,13 @@
 """LAMMPS: potential tables and the commands that use them (units real: kcal/mol, Angstrom, fs).
 
 Text only, LAMMPS itself is not needed. Tables are `linear`, with entries exactly where LAMMPS keeps its own
-(pairs: uniform in r^2), so that nothing is interpolated twice.
+(pairs: uniform in r^2), so that nothing is interpolated twice. With three-body terms the splines of pairs stand in the
+file of `pair_style uf3` too, and only their baselines in tables (`hybrid/overlay`).
 """
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 from collections.abc import Sequence
@@ -18,10 +20,12 @@ from jaxtyping import Float
 from bayescg._runtime import atomic_path
 from bayescg.exports import curves
 from bayescg.exports.curves import Curve, terms_of
-from bayescg.potentials import Potential
+from bayescg.exports.lammps_density import densities_of, write_densities
+from bayescg.exports.lammps_triplet_table import write_triplet_tables
+from bayescg.exports.lammps_uf3 import has_triplets, style_of, write_uf3
+from bayescg.exports.lammps_units import ANGSTROM, KCAL, keyword, symbols_of
+from bayescg.potentials import LocalDensity, Potential, ThreeBody
 
-KCAL = 4.184  # kJ/mol, exact
-ANGSTROM = 0.1  # nm
 KINDS = ("pair", "bond", "angle", "dihedral")
 # LAMMPS stops when two beads come closer than a pair table begins: it begins where no bead ever gets.
 _INNER = 0.001  # nm
@@ -32,7 +36,8 @@ class Tables:
     """Table files of one potential.
 
     Attributes:
-        paths: kind (`pair`, `bond`, `angle`, `dihedral`) -> file; kinds without a term are absent.
+        paths: kind (`pair`, `bond`, `angle`, `dihedral`, and `uf3`, `three`, `density` of many-body terms) -> file;
+            kinds without a term are absent.
         points: kind -> number of entries of each table in that file.
     """
 
@@ -40,9 +45,31 @@ class Tables:
     points: dict[str, int]
 
 
-def keyword(name: str) -> str:
-    """The section of a term in its table file: the term's name, without characters that LAMMPS would trip over."""
-    return re.sub(r"[^A-Za-z0-9_.+-]", "_", name)
+def unknown_terms(potential: Potential) -> list[str]:
+    """Names of the many-body terms that LAMMPS has no style for."""
+    return [t.name for t in potential.terms if t.many_body and not isinstance(t, ThreeBody | LocalDensity)]
+
+
+def styles_of(potential: Potential) -> tuple[str, ...]:
+    """Names of the pair styles that many-body terms need; not every LAMMPS has them."""
+    return ("uf3",) * has_triplets(potential) + ("local/density",) * bool(densities_of(potential))
+
+
+def table_curves(
+    potential: Potential, kind: str, coefficients: Float[np.ndarray, " basis"], uf3: bool = False
+) -> list[Curve]:
+    """What stands in the table file of a kind.
+
+    Args:
+        potential: the potential.
+        kind: `pair`, `bond`, `angle` or `dihedral`.
+        coefficients: (basis,) [kJ/mol].
+        uf3: splines of pairs stand in another file: what is left are baselines.
+    """
+    listed = terms_of(potential, kind)
+    if uf3 and kind == "pair":
+        listed = [dataclasses.replace(term, learn=False) for term in listed if term.baseline is not None]
+    return [Curve.of(potential, term, coefficients) for term in listed]
 
 
 def grid(curve: Curve, points: int) -> Float[np.ndarray, " x"]:
@@ -58,11 +85,11 @@ def interpolation(kind: str) -> curves.Interpolation:
     return curves.linear_in_square if kind == "pair" else curves.linear
 
 
-def table_points(potential: Potential, coefficients: Float[np.ndarray, " basis"]) -> dict[str, int]:
+def table_points(potential: Potential, coefficients: Float[np.ndarray, " basis"], uf3: bool = False) -> dict[str, int]:
     """Entries that the tables of each kind need (LAMMPS keeps one number for all tables of a style)."""
     found = {}
     for kind in KINDS:
-        listed = [Curve.of(potential, term, coefficients) for term in terms_of(potential, kind)]
+        listed = table_curves(potential, kind, coefficients, uf3)
         if listed:
             found[kind] = max(
                 curves.needed_points(curve, lambda n, curve=curve: grid(curve, n), interpolation(kind))
@@ -100,28 +127,48 @@ def write_tables(
     directory: str | os.PathLike[str],
     *,
     points: dict[str, int] | None = None,
+    bead_types: Sequence[str] | None = None,
+    three_body_table: int | None = None,
 ) -> Tables:
     """Write the tables of all terms, one file for each kind of term, each file atomically.
+
+    With three-body terms `potential.uf3` holds them and the splines of pairs; `density.table` holds local densities.
 
     Args:
         potential: the potential, every bond with its range.
         coefficients: (basis,) [kJ/mol].
         directory: where `pair.table`, `bond.table`, `angle.table`, `dihedral.table` go; made if missing.
         points: entries by kind, from `table_points`; found anew by default (do it once for many draws).
+        bead_types: names of the atom types 1, 2, ..., which files of many-body terms list; by default those of the
+            potential.
+        three_body_table: a number: three-body terms as a lookup table with so many entries along each side instead.
 
     Returns:
         What was written.
 
     Raises:
-        ValueError: if the coefficients do not belong to the potential.
+        ValueError: if the coefficients do not belong to the potential, or LAMMPS has no style for a term.
     """
-    points = points or table_points(potential, coefficients)
+    if unknown := unknown_terms(potential):
+        raise ValueError(
+            f"LAMMPS has no pair style for {', '.join(unknown)}; simulate(..., engine='jax') evaluates such terms"
+        )
+    coefficients = np.asarray(coefficients, float)
+    types = tuple(bead_types or sorted(potential.bead_types))
+    folder, uf3 = Path(directory), has_triplets(potential) and three_body_table is None
+    points = points or table_points(potential, coefficients, uf3)
     paths = {}
     for kind, count in points.items():
-        text = "".join(table_text(Curve.of(potential, term, coefficients), count) for term in terms_of(potential, kind))
+        text = "".join(table_text(curve, count) for curve in table_curves(potential, kind, coefficients, uf3))
         paths[kind] = Path(directory) / f"{kind}.table"
         with atomic_path(paths[kind]) as temporary:
             temporary.write_text(f"# bayescg, units real (kcal/mol, Angstrom, degrees)\n\n{text}")
+    if uf3:
+        paths["uf3"] = write_uf3(potential, coefficients, types, folder / "potential.uf3")
+    elif three_body_table is not None and has_triplets(potential):
+        paths["three"] = write_triplet_tables(potential, coefficients, types, folder, three_body_table)
+    if densities_of(potential):
+        paths["density"] = write_densities(potential, coefficients, types, folder / "density.table")
     return Tables(paths, points)
 
 
@@ -167,19 +214,34 @@ def interaction_commands(
 
 
 def _pair_commands(potential, tables, bead_types, file) -> list[str]:
-    listed = {tuple(sorted(term.types)): term for term in terms_of(potential, "pair")}
-    if not listed:
+    splines = "uf3" in tables.paths
+    kept = [term for term in terms_of(potential, "pair") if not splines or term.baseline is not None]
+    listed = {tuple(sorted(term.types)): term for term in kept}
+    elements = " ".join(symbols_of(bead_types))
+    # Styles for all atom types at once, on top of the tables.
+    whole = {
+        "uf3": (style_of(potential), f"uf3 {{}} {elements}"),
+        "three": ("threebody/table", f"threebody/table {{}} {elements}"),
+        "density": ("local/density", "local/density {}"),
+    }
+    over = [(style, use.format(file(kind))) for kind, (style, use) in whole.items() if kind in tables.paths]
+    if not listed and not over:
         # LAMMPS needs some pair style, and its cutoff is how far ghost beads of bonds are kept.
         return ["pair_style zero 10.0", "pair_coeff * *"]
     couples = [(i, j) for i in range(len(bead_types)) for j in range(i, len(bead_types))]
     complete = all(tuple(sorted((bead_types[i], bead_types[j]))) in listed for i, j in couples)
-    style = f"table linear {tables.points['pair']}"
-    commands = [f"pair_style {style}" if complete else f"pair_style hybrid {style}"]
+    styles = [f"table linear {tables.points['pair']}"] if listed else []
+    styles += [style for style, _ in over]
+    several = len(styles) > 1
+    alone = not several and (complete or not listed)
+    commands = [f"pair_style {'' if alone else 'hybrid/overlay ' if several else 'hybrid '}{' '.join(styles)}"]
     for i, j in couples:
         term = listed.get(tuple(sorted((bead_types[i], bead_types[j]))))
-        if term is None:
-            commands.append(f"pair_coeff {i + 1} {j + 1} none")
-        else:
-            named = "" if complete else "table "
+        if term is not None:
+            named = "" if alone else "table "
             commands.append(f"pair_coeff {i + 1} {j + 1} {named}{file('pair')} {keyword(term.name)}")
+        elif not over:
+            commands.append(f"pair_coeff {i + 1} {j + 1} none")
+    for _, use in over:
+        commands.append(f"pair_coeff * * {use.split(' ', 1)[1] if alone else use}")
     return commands

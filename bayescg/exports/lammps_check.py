@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,9 @@ from jaxtyping import Float
 from bayescg.data.neighbors import minimum_image
 from bayescg.exports import curves
 from bayescg.exports.configuration import one_frame
-from bayescg.exports.curves import Comparison, Curve, terms_of
-from bayescg.exports.lammps import Tables, interpolation, keyword
+from bayescg.exports.curves import Comparison
+from bayescg.exports.lammps import KINDS, Tables, interpolation, keyword, table_curves
+from bayescg.exports.lammps_many_check import compare_densities, compare_uf3
 from bayescg.potentials import Potential
 
 Columns = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -42,19 +44,34 @@ def read_tables(path: str | os.PathLike[str]) -> dict[str, tuple[list[str], np.n
     return found
 
 
-def compare_tables(potential: Potential, coefficients: Float[np.ndarray, " basis"], tables: Tables) -> list[Comparison]:
-    """Compare written tables with the fit, every term, forces between entries included."""
+def compare_tables(
+    potential: Potential,
+    coefficients: Float[np.ndarray, " basis"],
+    tables: Tables,
+    bead_types: Sequence[str] | None = None,
+) -> list[Comparison]:
+    """Compare written tables with the fit, every term, forces between entries included.
+
+    Lookup tables of three-body terms (`threebody/table`) are not read back.
+    """
     found = []
+    types = tuple(bead_types or sorted(potential.bead_types))
+    if "uf3" in tables.paths:
+        found += compare_uf3(potential, coefficients, types, tables.paths["uf3"])
+    if "density" in tables.paths:
+        found += compare_densities(potential, coefficients, types, tables.paths["density"])
     for kind, path in tables.paths.items():
+        if kind not in KINDS:
+            continue
         try:
             sections = read_tables(path)
         except (OSError, ValueError, IndexError):
             sections = {}
-        for term in terms_of(potential, kind):
+        for curve in table_curves(potential, kind, coefficients, "uf3" in tables.paths):
+            term = curve.term
             section = sections.get(keyword(term.name))
             error = np.inf
             if section is not None and len(section[1]) == tables.points[kind] - (kind == "dihedral"):
-                curve = Curve.of(potential, term, coefficients)
                 columns = _in_our_units(kind, *section)
                 if columns is not None:
                     error = curves.worst_error(curve, *columns, interpolation(kind))

@@ -13,7 +13,7 @@ from bayescg._runtime import atomic_path
 from bayescg.data.neighbors import minimum_image
 from bayescg.exports.configuration import one_frame, reduced_box
 from bayescg.exports.curves import terms_of
-from bayescg.exports.lammps import ANGSTROM
+from bayescg.exports.lammps import ANGSTROM, KINDS
 from bayescg.potentials import Interactions, Potential
 
 
@@ -113,7 +113,7 @@ def ghost_cutoff(cg: xr.Dataset, potential: Potential) -> float:
     positions, bonds = np.asarray(cg["positions"].values, float), cg["bonds"].values
     vectors = minimum_image(positions[bonds[:, 1]] - positions[bonds[:, 0]], cg["box"].values)
     longest = np.linalg.norm(vectors, axis=-1).max(initial=0.0)
-    reach = max((term.body - 1 for term in potential.terms if term.kind != "pair"), default=0)
+    reach = max((term.body - 1 for term in potential.terms if term.kind in KINDS[1:]), default=0)
     return max(potential.cutoff + 0.2, 1.5 * longest * reach)
 
 

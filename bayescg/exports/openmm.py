@@ -2,7 +2,7 @@
 
 All pair terms stand in one table, one after another, so that one CustomNonbondedForce with an ordinary neighbor list
 evaluates them whatever the number of bead types. Bonded terms are CustomCompoundBondForces: OpenMM's CustomBondForce,
-CustomAngleForce and CustomTorsionForce take no tables.
+CustomAngleForce and CustomTorsionForce take no tables. Three-body and local-density terms: `openmm_many_body`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from bayescg.data.topology import exclusions
 from bayescg.exports import curves
 from bayescg.exports.configuration import one_frame, reduced_box
 from bayescg.exports.curves import Comparison, Curve, terms_of
-from bayescg.potentials import Interactions, Potential
+from bayescg.exports.openmm_many_body import density_force, require_terms, table_error, three_body_force
+from bayescg.potentials import Interactions, LocalDensity, Potential, ThreeBody
 
 # Zeros (or a smooth continuation) around each curve: what a cubic spline remembers of a jump falls fourfold per entry.
 _PAD = 40
@@ -73,10 +74,11 @@ def build_system(potential: Potential, coefficients: Float[np.ndarray, " basis"]
 
     Raises:
         ImportError: if OpenMM is missing.
-        ValueError: if the potential does not fit the system.
+        ValueError: if the potential does not fit the system, or OpenMM has no force for a term.
     """
     mm = require_openmm()
     cg = one_frame(cg)
+    require_terms(potential, cg)
     interactions = Interactions.of(potential, cg)
     system = mm.System()
     system.setDefaultPeriodicBoxVectors(*reduced_box(cg["box"].values))
@@ -85,7 +87,12 @@ def build_system(potential: Potential, coefficients: Float[np.ndarray, " basis"]
     if terms_of(potential, "pair"):
         system.addForce(_pair_force(mm, potential, coefficients, cg, interactions))
     for term in potential.terms:
-        if term.kind != "pair":
+        if isinstance(term, ThreeBody | LocalDensity):
+            make = three_body_force if isinstance(term, ThreeBody) else density_force
+            force = make(mm, term, coefficients[potential.slices[term.name]], cg, potential.exclude_bonds)
+            force.setName(term.name)
+            system.addForce(force)
+        elif term.kind != "pair":
             force = _bonded_force(mm, Curve.of(potential, term, coefficients))
             force.setName(term.name)
             force.setUsesPeriodicBoundaryConditions(True)
@@ -117,7 +124,9 @@ def compare_system(path: Path, potential: Potential, coefficients: Float[np.ndar
     for term in potential.terms:
         force = forces.get("pairs" if term.kind == "pair" else term.name)
         error = np.inf
-        if force is not None:
+        if force is not None and isinstance(term, ThreeBody | LocalDensity):
+            error = table_error(force, term, coefficients[potential.slices[term.name]])
+        elif force is not None:
             curve = Curve.of(potential, term, coefficients)
             values, low, high = force.getTabulatedFunction(0).getFunctionParameters()[:3]
             x, values = np.linspace(low, high, len(values)), np.asarray(values)

@@ -36,13 +36,16 @@ def export(
     format: Format,
     draws: int | None = None,
     initial: xr.Dataset | None = None,
+    three_body_table: int | None = None,
     key: Array | None = None,
 ) -> list[Path]:
     """Write the potential of a posterior for LAMMPS, OpenMM or GROMACS.
 
     `lammps`: tables and `potential.in`, the commands that use them; with `initial` also `system.data` and
-    `in.bayescg`, which runs. `openmm`: `system.xml`, `configuration.pdb` and `run.py`. `gromacs`: tables of the bonded
-    terms only (it takes no user pair tables since 2020), with a warning. Every folder gets a `manifest.json`.
+    `in.bayescg`, which runs. Three-body terms and the splines of pairs beside them go to `potential.uf3` (`pair_style
+    uf3`: the same B-splines, exact), local densities to `density.table`. `openmm`: `system.xml`, `configuration.pdb`
+    and `run.py`. `gromacs`: tables of the bonded terms only (it takes no user pair tables since 2020), with a warning.
+    Every folder gets a `manifest.json`.
 
     Everything is read back and compared with the fit, then moved to its place: forces agree to 1e-4 of the local force
     (or of 1 % of the largest one) within 100 kJ/mol of each curve's minimum. Energies above 1e6 kJ/mol are continued
@@ -55,6 +58,8 @@ def export(
         draws: None: the posterior mean; a number: that many posterior draws, in `draw_000/`, `draw_001/`, ..., with
             `draws.json` listing the chain and draw of each.
         initial: a CG configuration (the last frame, if there are several); needed for OpenMM.
+        three_body_table: LAMMPS only. None: three-body terms are exact; a number: `pair_style threebody/table` with so
+            many entries along each side, which looks up the nearest one. The error of that is not checked.
         key: JAX random key that chooses the draws; `jax.random.key(0)` by default.
 
     Returns:
@@ -62,7 +67,7 @@ def export(
 
     Raises:
         ValueError: for an unknown format, a configuration that the potential does not fit, a missing configuration
-            (OpenMM), no bonded term (GROMACS), or more draws than there are.
+            (OpenMM), no bonded term (GROMACS), a term that the program has nothing for, or more draws than there are.
         ImportError: if OpenMM is needed and missing.
         RuntimeError: if a file that was read back differs from the fit; nothing is left behind then.
     """
@@ -87,7 +92,7 @@ def export(
                 name = "." if draws is None else f"draw_{number:03d}"
                 folder = staging / name
                 folder.mkdir(exist_ok=True)
-                compared = write_format(format, potential, coefficients, folder, temperature, initial)
+                compared = write_format(format, potential, coefficients, folder, temperature, initial, three_body_table)
                 for path, term, error in compared:
                     _require(error, term, directory / path.relative_to(staging))
                 origin = {"chain": int(picked.chain[number]), "draw": int(picked.draw[number])}
@@ -120,10 +125,11 @@ def write_format(
     folder: Path,
     temperature: float,
     initial: xr.Dataset | None,
+    three_body_table: int | None = None,
 ) -> list[Comparison]:
     """Write one coefficient vector in one format; returns what reading each term back gave."""
     if format == "lammps":
-        return _write_lammps(potential, coefficients, folder, temperature, initial)
+        return _write_lammps(potential, coefficients, folder, temperature, initial, three_body_table)
     if format == "gromacs":
         gromacs.write_tables(potential, coefficients, folder)
         return gromacs.compare_tables(potential, coefficients, folder)
@@ -138,11 +144,11 @@ def write_format(
     return openmm.compare_system(folder / "system.xml", potential, coefficients)
 
 
-def _write_lammps(potential, coefficients, folder, temperature, initial) -> list[Comparison]:
-    tables = lammps.write_tables(potential, coefficients, folder)
+def _write_lammps(potential, coefficients, folder, temperature, initial, three_body_table) -> list[Comparison]:
     types = lammps_data.bead_types_of(potential, initial)
+    tables = lammps.write_tables(potential, coefficients, folder, bead_types=types, three_body_table=three_body_table)
     others = False
-    compared = lammps_check.compare_tables(potential, coefficients, tables)
+    compared = lammps_check.compare_tables(potential, coefficients, tables, types)
     if initial is not None:
         others = len(lammps_data.other_bonds_of(potential, Interactions.of(potential, initial), initial)) > 0
         path = lammps_data.write_data_file(folder / "system.data", initial, potential)

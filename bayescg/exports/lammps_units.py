@@ -1,0 +1,19 @@
+"""LAMMPS: units (real: kcal/mol, Angstrom) and names, as all of its files need them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+KCAL = 4.184  # kJ/mol, exact
+ANGSTROM = 0.1  # nm
+
+
+def keyword(name: str) -> str:
+    """A name without characters that LAMMPS would trip over: of a term, the section of its table."""
+    return re.sub(r"[^A-Za-z0-9_.+-]", "_", name)
+
+
+def symbols_of(bead_types: Sequence[str]) -> list[str]:
+    """Element names of the atom types 1, 2, ...: the names of the beads, numbered, so that no two are alike."""
+    return [f"{keyword(bead)}_{number}" for number, bead in enumerate(bead_types, 1)]
