@@ -62,3 +62,15 @@ def minimized(starts: np.ndarray, kept: Sequence[int], *, steps: int = 0) -> np.
             integrator.step(steps)
         found.append(context.getState(positions=True).getPositions(asNumpy=True)._value)
     return np.array(found, float)
+
+
+def energies(positions: np.ndarray) -> np.ndarray:
+    """Potential energies [kJ/mol] of (..., atom, 3) [nm], in double precision."""
+    import openmm as mm
+
+    context = mm.Context(system(), mm.VerletIntegrator(TIMESTEP), mm.Platform.getPlatformByName("Reference"))
+    found = []
+    for x in positions.reshape(-1, *positions.shape[-2:]):
+        context.setPositions(x)
+        found.append(context.getState(energy=True).getPotentialEnergy()._value)
+    return np.reshape(found, positions.shape[:-2])

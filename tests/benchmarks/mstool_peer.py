@@ -1,4 +1,4 @@
-"""mstool 0.3 on alanine dipeptide: one residue with a bead on each kept atom, the same energy in the form that it reads.
+"""mstool 0.3 on alanine dipeptide: one residue, a bead on each kept atom, the same energy in the form that it reads.
 
 mstool ("ungroup", soft repulsion, minimization) knows CHARMM36 and what is written like it: charges of the residue's
 atoms, Lennard-Jones terms in a force of their own. Bonded terms are added by a script in the file, GB by OpenMM's file.
@@ -83,7 +83,7 @@ def _rows(force, kind: str, atoms: int) -> list[tuple]:
 
 
 def backmapped(beads: np.ndarray, kept: Sequence[int], folder: Path, *, steps: int) -> np.ndarray:
-    """Positions (atom, 3) [nm] that mstool makes of beads (bead, 3) [nm], with so many steps of its dynamics at the end."""
+    """Positions (atom, 3) [nm] that mstool makes of beads (bead, 3) [nm]; steps of 2 fs of its dynamics at the end."""
     import mstool
     import openmm as mm
     from openmm import app
