@@ -6,12 +6,16 @@ from functools import partial
 import jax
 import numpy as np
 import pytest
+from scipy.interpolate import BSpline
 
 from bayescg import posterior
 from bayescg._runtime import double_precision
 from bayescg.data import Topology, from_arrays
-from bayescg.exports import export
-from bayescg.potentials import Interactions, LocalDensity, Pair, Potential, Spline, ThreeBody
+from bayescg.exports import export, write
+from bayescg.exports.lammps import write_tables
+from bayescg.exports.lammps_triplet_table import lookup_error
+from bayescg.exports.spline_tables import clamped, continued
+from bayescg.potentials import Interactions, LocalDensity, Pair, Potential, Spline, ThreeBody, UniformSpline
 from tests.compilation import quick
 
 BOX = np.array([[1.7, 0, 0], [0.3, 1.75, 0], [-0.2, 0.25, 1.8]])
@@ -24,8 +28,7 @@ PAIRS = (
 TRIPLETS = (
     # The coarse third side has fewer knots than the others.
     ThreeBody("A", "A", "B", **THREE | {"opposite_spacing": 0.2, "start": 0.15}),
-    ThreeBody("B", "A", "A", **THREE),
-    ThreeBody("B", "A", "B", **THREE | {"cutoff": 0.38}),
+    ThreeBody("B", "A", "A", **THREE | {"cutoff": 0.38}),
 )
 DENSITIES = (
     LocalDensity("A", "B", 0.25, 0.4, stop=12.0, knot_spacing=0.7),
@@ -182,7 +185,7 @@ def test_openmm_has_our_forces(terms, tmp_path):
 def test_openmm_refuses_what_it_would_do_differently(tmp_path):
     pytest.importorskip("openmm", reason="needs OpenMM: pip install 'bayescg[openmm]'")
     small = make(*PAIRS, TRIPLETS[1], beads=30, scale=0.85)
-    with pytest.raises(ValueError, match=r"needs a box of at least 1.68 nm .*format='lammps' does not"):
+    with pytest.raises(ValueError, match=r"needs a box of at least 1.52 nm .*format='lammps' does not"):
         export(small.posterior, tmp_path / "out", format="openmm", initial=small.cg)
     bonded = make(*PAIRS, TRIPLETS[0], chains=True, exclude_bonds=1, scale=1.15)
     with pytest.raises(ValueError, match=r"neighbors A and B exclude each other.*format='lammps'"):
@@ -190,3 +193,73 @@ def test_openmm_refuses_what_it_would_do_differently(tmp_path):
     with pytest.raises(ValueError, match=r"GROMACS .* not for three_A-A-B, density_A-B: choose format='lammps'"):
         export(make(TRIPLETS[0], DENSITIES[0]).posterior, tmp_path / "out", format="gromacs")
     assert not list(tmp_path.iterdir())
+
+
+def test_lookup_tables_hold_our_triangles(lammps, tmp_path, monkeypatch):
+    # A triangle that is an entry of the table, with the longer side first and then the shorter one.
+    term = ThreeBody("A", "A", "A", **THREE)
+    points = 7
+    step = (term.cutoff - term.start) / points
+    a, b, angle = term.start + 1.5 * step, term.start + 4.5 * step, np.radians(12.5 * 90 / points)
+    box = np.eye(3) * 3.0
+    triangle = [[0.0, 0.0, 0.0], [b, 0.0, 0.0], [a * np.cos(angle), a * np.sin(angle), 0.0]]
+    positions = np.array([*triangle, [1.5, 1.5, 1.5]]) + 0.7
+    for order in ([0, 1, 2, 3], [2, 0, 1, 3], [1, 2, 0, 3]):
+        cg = from_arrays(positions[order], box, list("AAAB"), temperature=300.0, mass=np.full(4, 20.0))
+        system = make(term, seed=3)
+        system = dataclasses.replace(system, cg=cg)
+        # The triangle is a triplet of one center only: the sides of the others are longer than the cutoff or no entry.
+        assert np.linalg.norm(positions[1] - positions[2]) > term.cutoff
+        export(system.posterior, tmp_path / "out", format="lammps", initial=cg, three_body_table=points)
+        system.check(*lammps_forces(lammps, tmp_path / "out", monkeypatch))
+    mixed = make(*PAIRS, TRIPLETS[0])
+    with pytest.raises(ValueError, match="mixes up A and B: export without three_body_table"):
+        export(mixed.posterior, tmp_path / "mixed", format="lammps", initial=mixed.cg, three_body_table=4)
+
+
+def test_lookup_error_is_that_of_the_nearest_entry():
+    term = ThreeBody("A", "A", "A", **THREE)
+    w = np.random.default_rng(0).normal(size=term.n_basis)
+    # The error of a piecewise constant function is of first order in the spacing.
+    errors = [lookup_error(term, w, points, 0.12) for points in (20, 40)]
+    assert errors[0] / errors[1] == pytest.approx(2.0, rel=0.15)
+
+
+@pytest.mark.parametrize("name", ["potential.uf3", "density.table"])
+@pytest.mark.parametrize("damage", ["cut short", "a coefficient off by 1 %"])
+def test_damaged_files_stop_the_export(name, damage, tmp_path, monkeypatch):
+    system = make(*PAIRS, TRIPLETS[0], DENSITIES[0])
+
+    def broken(*arguments, **options):
+        tables = write_tables(*arguments, **options)
+        path = tables.paths["uf3" if "uf3" in name else "density"]
+        text = path.read_text()
+        if damage == "cut short":
+            path.write_text(text[: len(text) // 2])
+        else:
+            # A coefficient of the first pair; a value of the first density.
+            lines = text.splitlines()
+            number = lines[5].split()[9] if "uf3" in name else lines[45]
+            path.write_text(text.replace(number, f"{1.01 * float(number):.17g}"))
+        return tables
+
+    monkeypatch.setattr(write.lammps, "write_tables", broken)
+    with pytest.raises(RuntimeError, match=rf"out/{name}: read back"):
+        export(system.posterior, tmp_path / "out", format="lammps", initial=system.cg)
+    assert not list(tmp_path.iterdir())
+
+
+def test_continued_splines_keep_slope_and_curvature():
+    spline = UniformSpline(0.3, 0.9, 6)
+    raw = np.random.default_rng(0).normal(size=spline.size)
+    longer = UniformSpline(0.1, 1.4, 13)
+    found = continued(raw, 2, 5)
+    r = np.linspace(0.3, 0.9, 50)
+    for k in range(3):
+        np.testing.assert_allclose(longer.matrix(r, k) @ found, spline.matrix(r, k) @ raw, atol=1e-9)
+    # Two intervals beyond a knot the slope is that of our straight line.
+    for beyond, knot in ((0.1, 0.3), (1.1, 0.9), (1.4, 0.9)):
+        np.testing.assert_allclose(longer.matrix(beyond, 1) @ found, spline.matrix(knot, 1) @ raw, rtol=1e-9)
+    r = np.array([0.3, 0.34, 0.4])
+    knots = np.concatenate([[0.3] * 3, 0.3 + 0.1 * np.arange(10)])
+    np.testing.assert_allclose(BSpline(knots, clamped(raw), 3)(r), spline.matrix(r) @ raw, atol=1e-9)
