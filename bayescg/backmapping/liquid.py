@@ -40,7 +40,7 @@ RHAT = 1.05
 
 @dataclass(frozen=True)
 class Annealing:
-    """How much work the chains of a liquid do for each CG frame; a round is eight sweeps over all molecules.
+    """How much work the chains of a liquid do for each CG frame; a round is two to eight sweeps over all molecules.
 
     Attributes:
         chains: independent ones, each with its own placement and path.

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
@@ -82,19 +84,49 @@ class LiquidEnergy(eqx.Module):
             mask: which of these count.
             scale: between 0 and 1.
         """
-        environment = jnp.zeros((), positions.dtype)
+        return BlockEnergy(self.own.energy(positions), self.environment(positions, others, mask, scale))
+
+    def environment(
+        self,
+        positions: Float[Array, "atom 3"],
+        others: Float[Array, "other atom 3"],
+        mask: Bool[Array, " other"],
+        scale: Float[Array, ""] | float = 1.0,
+    ) -> Float[Array, ""]:
+        """As `block`, without the molecule's own energy, which a turn does not change."""
         # The long axis last: it is the one that vector units work on.
-        own, around = positions.T[:, :, None, None], jnp.transpose(others, (2, 1, 0))[:, None]
-        for term in self.pairs:
-            environment += _between(term, own - around, mask, scale)
-        return BlockEnergy(self.own.energy(positions), environment)
+        around, scale = jnp.transpose(others, (2, 1, 0)), jnp.asarray(scale, positions.dtype)
+        parts = [_between(term, positions, around, mask, scale) for term in self.pairs]
+        return sum(parts, jnp.zeros((), positions.dtype))
 
 
-def _between(term: AtomPairs, vectors: Float[Array, "3 atom atom other"], mask, scale):
-    dtype, size = vectors.dtype, vectors.shape[1]
-    if term.box is not None:
-        vectors = minimum_image(vectors, term.box)
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _between(term: AtomPairs, positions, around, mask, scale):
+    """Energy of a molecule (atom, 3) and others, (3, atom, other)."""
+    squared = squared_distances(_vectors(term, positions, around))
+    return jnp.sum(jnp.where(mask & (squared <= term.cutoff**2), _pair(term, scale, squared), 0))
+
+
+@_between.defjvp
+def _between_jvp(term: AtomPairs, primals: tuple, tangents: tuple):
+    """Energy and forces in one sweep. The others and the scale are held: only the molecule has a gradient."""
+    positions, around, mask, scale = primals
+    vectors = _vectors(term, positions, around)
     squared = squared_distances(vectors)
+    energy, slope = jax.jvp(partial(_pair, term, scale), (squared,), (jnp.ones_like(squared),))
+    inside = mask & (squared <= term.cutoff**2)
+    gradient = jnp.einsum("ijk,cijk->ic", jnp.where(inside, 2 * slope, 0), vectors)
+    return jnp.sum(jnp.where(inside, energy, 0)), jnp.sum(gradient * tangents[0])
+
+
+def _vectors(term: AtomPairs, positions, around):
+    vectors = positions.T[:, :, None, None] - around[:, None]
+    return vectors if term.box is None else minimum_image(vectors, term.box)
+
+
+def _pair(term: AtomPairs, scale, squared: Float[Array, "atom atom other"]):
+    """Energies of pairs from their squared distances."""
+    dtype, size = squared.dtype, squared.shape[0]
     charge, sigma, epsilon = term.charge[:size], term.sigma[:size], term.epsilon[:size]
     sigma6 = jnp.asarray((0.5 * (sigma[:, None] + sigma)) ** 6, dtype)[:, :, None]
     depth = jnp.asarray(4 * np.sqrt(epsilon[:, None] * epsilon), dtype)[:, :, None]
@@ -103,13 +135,14 @@ def _between(term: AtomPairs, vectors: Float[Array, "3 atom atom other"], mask, 
     charges = 1 - jnp.clip((1 - scale) / (1 - _CORES), 0, 1) ** 2
     six = sigma6 / (squared**3 + _SOFT * (1 - core) * sigma6)
     lennard_jones = core * depth * six * (six - 1)
+    # One square root and one division for all that needs the distance: they are what is slow here.
     coulomb = 1 / jnp.sqrt(squared)
     if math.isfinite(term.cutoff):
         if term.switch is not None:
-            lennard_jones = lennard_jones * switched(jnp.sqrt(squared), term.switch, term.cutoff)
+            lennard_jones = lennard_jones * switched(squared * coulomb, term.switch, term.cutoff)
         field, shift = term.reaction_field()
         coulomb = coulomb + field * squared - shift
-    return jnp.sum(jnp.where(mask & (squared <= term.cutoff**2), lennard_jones + charges * product * coulomb, 0))
+    return lennard_jones + charges * product * coulomb
 
 
 def split(field: ForceField, molecules: int) -> LiquidEnergy:

@@ -121,7 +121,10 @@ def turned(setup: Setup, around: Around, state: State, size: Array, *, key) -> t
         axis = jnp.where(wide, state.x[first] - state.x[second], jax.random.normal(keys[2], (3,)))
     else:
         axis = around.beads[1] - around.beads[0]
-    new = state_of(setup, around, rotate(state.x, around.beads[0], axis, angle))
+    x = rotate(state.x, around.beads[0], axis, angle)
+    # The molecule's own energy is that of before.
+    environment = setup.energy.environment(x, around.others, around.mask, around.scale)
+    new = State(x, state.own, environment / setup.thermal)
     state, accepted = _accept(setup, around, state, new, 0.0, keys[4])
     return state, jnp.where(wide, jnp.nan, accepted)
 

@@ -231,6 +231,22 @@ def test_energy_of_a_molecule_changes_as_that_of_all(methanols):
             assert abs(float(change - whole)) < 1e-6 * max(1.0, abs(float(whole)))
 
 
+def test_forces_on_a_molecule_are_those_of_all(methanols):
+    field, x = methanols
+    with double_precision():
+        parts, whole = split(field, 12), jax.jit(jax.grad(field.energy))(jnp.asarray(x.reshape(-1, 3)))
+        others = jnp.asarray(np.delete(x, 5, axis=0))
+        block = jax.jit(jax.grad(lambda x: sum(parts.block(x, others, np.ones(11, bool)))))(jnp.asarray(x[5]))
+        assert float(jnp.abs(block - whole.reshape(12, 6, 3)[5]).max()) < 1e-9 * float(jnp.abs(whole).max())
+        # Halfway along the path there is no energy of all to compare with: finite differences.
+        soft = jax.jit(lambda x: parts.environment(x, others, np.ones(11, bool), 0.05))
+        slope = jax.grad(soft)(jnp.asarray(x[5]))
+        step = np.zeros((6, 3))
+        step[2, 1] = 1e-6
+        difference = (soft(jnp.asarray(x[5] + step)) - soft(jnp.asarray(x[5] - step))) / 2e-6
+        assert float(slope[2, 1]) == pytest.approx(float(difference), rel=1e-5)
+
+
 def test_softened_energies_are_finite_where_atoms_meet(methanols):
     field, x = methanols
     with double_precision():

@@ -10,8 +10,10 @@ The same is done with placement by the conditional alone, which knows nothing of
 
 from __future__ import annotations
 
+import tempfile
 import time
 import warnings
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +22,7 @@ import xarray as xr
 
 import bayescg
 from bayescg import backmapping
-from bayescg._runtime import double_precision
+from bayescg._runtime import double_precision, write_netcdf
 from bayescg.atomistic import ForceField, translate
 from bayescg.backmapping.liquid_energy import split
 from bayescg.data.beads import BeadSpec
@@ -28,9 +30,9 @@ from bayescg.data.mapping import build
 from tests.studies import hexane
 from tests.studies.liquid_dynamics import TEMPERATURE, Liquid, reference
 
-PICOSECONDS, LEARN, FRAMES, BLOCKS = 200.0, 40, 12, 6
-DRAWS = 8
-ANNEALING = backmapping.Annealing(chains=4, rise=60, settle=80, between=20)
+PICOSECONDS, LEARN, FRAMES, SPACING, BLOCKS = 150.0, 40, 10, 20, 5
+DRAWS = 12
+ANNEALING = backmapping.Annealing(chains=4, rise=20, settle=40, between=10)
 EDGES = np.concatenate([[0.12, 0.16, 0.20, 0.24], np.arange(0.28, 0.91, 0.04)])
 SMALLEST = 0.12
 """Nearer than this no two atoms of different molecules are in the run."""
@@ -162,24 +164,34 @@ def main(liquid: Liquid | None = None, picoseconds: float = PICOSECONDS, frames:
     learnt = universe(liquid, every[:LEARN])
     conditional = backmapping.fit_conditional(learnt, mapping(liquid, learnt), key=jax.random.key(0))
     print(f"conditional from {conditional.rows} molecules in {time.perf_counter() - begin:.0f} s", flush=True)
-    chosen = np.unique(np.linspace(LEARN, len(every) - 1, frames).astype(int))
-    given = universe(liquid, every[chosen])
-    cg = bayescg.coarse_grain(given, mapping(liquid, given), temperature=TEMPERATURE, forces=False)
+    chosen = LEARN + SPACING * np.arange(1, frames + 1)
     same = {name: values[chosen - LEARN] for name, values in run.items()}
     for method in ("gp", "blocks"):
-        begin = time.perf_counter()
-        with warnings.catch_warnings():
-            warnings.simplefilter("always")
-            how = {"method": method, "tempering": ANNEALING, "draws": DRAWS, "key": jax.random.key(1)}
-            placed = backmapping.sample(conditional, cg, field, **how)
-        took = time.perf_counter() - begin
+        placed = xr.concat([placement(liquid, field, conditional, every, k, method) for k in chosen], "frame")
         compare(method, liquid.pairs, run, same, by_frame(liquid, field, placed))
         if method == "blocks":
             print(
-                f"{took / len(chosen):.0f} s a frame; R-hat {placed['rhat'].min().item():.3f} to "
-                f"{placed['rhat'].max().item():.3f}, effective samples {placed['ess_run'].min().item():.0f} to "
-                f"{placed['ess_run'].max().item():.0f}, reliable {int(placed['reliable'].sum())} of {len(chosen)}"
+                f"R-hat {placed['rhat'].min().item():.3f} to {placed['rhat'].max().item():.3f}, effective samples "
+                f"{placed['ess_run'].min().item():.0f} to {placed['ess_run'].max().item():.0f}, reliable "
+                f"{int(placed['reliable'].sum())} of {len(chosen)}"
             )
+
+
+def placement(liquid: Liquid, field: ForceField, conditional, every: np.ndarray, k: int, method: str) -> xr.Dataset:
+    """Draws for the beads of one frame; kept in the system's temporary folder, since a frame takes minutes."""
+    path = Path(tempfile.gettempdir()) / f"bayescg-{liquid.name}-{liquid.molecules}-placed-{method}-{k}.nc"
+    if path.is_file():
+        return xr.load_dataset(path)
+    given = universe(liquid, every[[k]])
+    cg = bayescg.coarse_grain(given, mapping(liquid, given), temperature=TEMPERATURE, forces=False)
+    begin = time.process_time()
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        key = jax.random.fold_in(jax.random.key(1), k)
+        placed = backmapping.sample(conditional, cg, field, method=method, tempering=ANNEALING, draws=DRAWS, key=key)
+    print(f"{method}, frame {k}: {time.process_time() - begin:.0f} CPU seconds", flush=True)
+    write_netcdf(placed.assign_coords(frame=[k]), path)
+    return placed.assign_coords(frame=[k])
 
 
 def by_frame(liquid: Liquid, field: ForceField, placed: xr.Dataset) -> dict[str, np.ndarray]:
