@@ -84,7 +84,7 @@ def _rows(force, kind: str, atoms: int) -> list[tuple]:
 
 def backmapped(beads: np.ndarray, kept: Sequence[int], folder: Path, *, steps: int) -> np.ndarray:
     """Positions (atom, 3) [nm] that mstool makes of beads (bead, 3) [nm]; steps of 2 fs of its dynamics at the end."""
-    import mstool
+    import mstool  # pyright: ignore[reportMissingImports]
     import openmm as mm
     from openmm import app
 
