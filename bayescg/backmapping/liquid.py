@@ -8,7 +8,7 @@ proportional to exp(-beta U(x)) where M x = X.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
 
@@ -28,11 +28,14 @@ from bayescg.backmapping.liquid_chains import Chains, Trace
 from bayescg.backmapping.liquid_energy import LiquidEnergy, split
 from bayescg.backmapping.liquid_moves import Setup, find_marks, rotate
 from bayescg.backmapping.liquid_neighbors import Extent, Neighbors, find_neighbors, whole
+from bayescg.backmapping.liquid_surroundings import most_near
 
 _TRIALS = 512
 _STRANGE = 50.0
 """Own energy [kT per atom] of a draw of the guide by which it is told that atoms are in another order."""
 _DRIFT = 1e-6
+_MORE = 1.2
+"""Room for atoms near a bead over the most that were seen."""
 
 RHAT = 1.05
 """Split R-hat above which chains of a liquid have not met."""
@@ -176,6 +179,8 @@ class Liquid:
             return LiquidResult(atoms, weights, whole_energy, float(draws), float(draws), np.nan, np.nan, 0)
         if self._setup is None:
             self._setup = prepare(self.conditional, self.energy, tiled, self.thermal, key=first)
+            crowd = most_near(self.energy.pairs, self._setup.extent, x, np.asarray(positions), self.box)
+            self._setup = replace(self._setup, room=round(_MORE * crowd))
         setup = self._setup
         near = find_neighbors(x, self.box, self.energy.cutoff, setup.extent)
         return self._sampled(setup, jnp.asarray(x), near, positions, draws, third)
@@ -195,13 +200,17 @@ class Liquid:
         keys = jax.random.split(key, len(scales))
         # Not of a weak type, or the first chunk would need a program of its own.
         chains = Chains(positions, jnp.asarray(np.array(0.5)), jnp.asarray(np.array(0.001)))
-        start, traces, kept = (np.zeros(0), np.zeros(0)), [], []
+        begin, start, traces, kept = positions, (np.zeros(0), np.zeros(0)), [], []
         for chunk in range(settled + each):
             if chunk == settled:
                 start = self._reduced(chains.positions)
             part = slice(chunk * plan.between, (chunk + 1) * plan.between)
             adapt = jnp.asarray(chunk < rise + half)
             chains, trace = liquid_chains.run(setup, chains, beads, lists, jnp.asarray(scales[part]), adapt, keys[part])
+            if bool(np.any(trace.overflow)):
+                # Again from the start, with more room: a program of another shape.
+                self._setup = replace(setup, room=round(_MORE * setup.room))
+                return self._sampled(self._setup, beads, near, begin, draws, key)
             if chunk >= settled:
                 traces.append(jax.tree.map(np.asarray, trace))
                 kept.append(np.asarray(chains.positions))
@@ -241,7 +250,7 @@ def _energies(energy: LiquidEnergy, positions):
 
 
 def prepare(conditional: Conditional, energy: LiquidEnergy, beads: np.ndarray, thermal: float, *, key) -> Setup:
-    """What is the same for all frames, from draws of the guide for the molecules of one.
+    """What is the same for all frames, from draws of the guide for the molecules of one; still without room.
 
     Args:
         conditional: of one molecule.
@@ -266,7 +275,7 @@ def prepare(conditional: Conditional, energy: LiquidEnergy, beads: np.ndarray, t
     marks = find_marks(drawn, chosen)
     if marks is not None and not (shape.normalized and _invariant(conditional, drawn, chosen, second)):
         marks = None
-    return Setup(conditional, energy, extent, missed, marks, thermal, shape.normalized)
+    return Setup(conditional, energy, extent, 0, missed, marks, thermal, shape.normalized)
 
 
 def _invariant(conditional: Conditional, drawn: np.ndarray, beads, key) -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 
 from bayescg.backmapping.guide import Conditional
 from bayescg.backmapping.liquid_moves import Around, Setup, proposed, state_of, trajectory, turned
+from bayescg.backmapping.liquid_surroundings import surroundings
 
 LIGHT = {1: 7, 2: 1}
 """Sweeps of turns only before a full one, by the beads of a molecule; with two there is only one axis to turn about."""
@@ -46,12 +47,14 @@ class Trace(NamedTuple):
         environment: (round, chain) change of the energy between molecules; meaningless while the scale changes.
         accepted: (round, move) shares of turns, trajectories and proposals of the guide.
         pose: (round, chain, molecule, 3) position of the atom farthest from its bead [nm].
+        overflow: (round,) whether atoms were missing around a molecule, for want of room.
     """
 
     own: jax.Array
     environment: jax.Array
     accepted: jax.Array
     pose: jax.Array
+    overflow: jax.Array
 
 
 def evaluations(setup: Setup) -> int:
@@ -111,18 +114,20 @@ def run(setup: Setup, chains: Chains, beads, neighbors, scales, adapt, keys):
             m, key = argument
 
             def one(x, key):
-                around = Around(beads[m], x[index[m]], mask[m], scale)
-                return _visit(setup, around, x[m], chains, full, key)
+                pairs, others = setup.energy.pairs, x[index[m]]
+                near = surroundings(pairs, setup.extent, beads[m], others, mask[m], setup.room)
+                return *_visit(setup, Around(beads[m], near, scale), x[m], chains, full, key), near.overflow
 
             x, *told = jax.vmap(one)(positions, jax.random.split(key, count))
             return positions.at[:, m].set(x), told
 
         order, key = jax.random.split(key)
         which = jax.random.permutation(order, molecules)
-        positions, (own, environment, accepted) = jax.lax.scan(
+        positions, (own, environment, accepted, overflow) = jax.lax.scan(
             visit, positions, (which, jax.random.split(key, molecules))
         )
-        return positions, own.sum(axis=0), environment.sum(axis=0), jnp.nanmean(accepted, axis=(0, 1))
+        shares = jnp.nanmean(accepted, axis=(0, 1))
+        return positions, own.sum(axis=0), environment.sum(axis=0), shares, overflow.any()
 
     def turn(chains: Chains, argument):
         scale, key = argument
@@ -133,7 +138,7 @@ def run(setup: Setup, chains: Chains, beads, neighbors, scales, adapt, keys):
             return positions, told
 
         positions, before = jax.lax.scan(light, chains.positions, jax.random.split(first, _light(setup)))
-        positions, own, environment, shares = sweep(positions, chains, scale, second, True)
+        positions, own, environment, shares, overflow = sweep(positions, chains, scale, second, True)
         # Frozen in rounds that count.
         rate = jnp.where(adapt, _RATE, 0.0)
         gain = jnp.nan_to_num(shares[:2] - jnp.array(list(_GOALS.values())))
@@ -143,7 +148,8 @@ def run(setup: Setup, chains: Chains, beads, neighbors, scales, adapt, keys):
             chains.step * jnp.exp(rate * gain[1]),
         )
         pose = positions[:, :, setup.extent.far]
-        return chains, Trace(before[0].sum(axis=0) + own, before[1].sum(axis=0) + environment, shares, pose)
+        own, environment = before[0].sum(axis=0) + own, before[1].sum(axis=0) + environment
+        return chains, Trace(own, environment, shares, pose, overflow | before[3].any())
 
     return jax.lax.scan(turn, chains, (scales, keys))
 

@@ -1,22 +1,15 @@
-"""The energy of one molecule of many: its own, and that with the others around it."""
+"""The energy of a liquid, taken apart: that of one molecule alone, and what acts between molecules."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
-from functools import partial
-from typing import NamedTuple
 
 import equinox as eqx
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
 
 from bayescg.atomistic.bonded import Angles, Bonds, Torsions
-from bayescg.atomistic.displacements import minimum_image, squared_distances
 from bayescg.atomistic.force_field import ForceField
-from bayescg.atomistic.nonbonded import COULOMB, AtomPairs, PairTable, switched
+from bayescg.atomistic.nonbonded import AtomPairs, PairTable
 
 _ITEMS = {
     Bonds: (1, ("length", "stiffness")),
@@ -25,24 +18,6 @@ _ITEMS = {
     PairTable: (1, ("charge_product", "sigma", "epsilon")),
 }
 """Vectors of each item of a term, and what the item has."""
-
-_SOFT = 0.5
-"""Share of sigma^6 that is added to r^6 where the environment is switched off."""
-
-_CORES = 0.1
-"""Scale at which Lennard-Jones energies are full and Coulomb's begin."""
-
-
-class BlockEnergy(NamedTuple):
-    """Energy of one molecule [kJ/mol].
-
-    Attributes:
-        own: of the molecule alone.
-        environment: with all others, as the scale has it.
-    """
-
-    own: Float[Array, ""]
-    environment: Float[Array, ""]
 
 
 class LiquidEnergy(eqx.Module):
@@ -64,85 +39,6 @@ class LiquidEnergy(eqx.Module):
     def cutoff(self) -> float:
         """Distance of two atoms [nm] beyond which they do not interact."""
         return max((term.cutoff for term in self.pairs), default=0.0)
-
-    def block(
-        self,
-        positions: Float[Array, "atom 3"],
-        others: Float[Array, "other atom 3"],
-        mask: Bool[Array, " other"],
-        scale: Float[Array, ""] | float = 1.0,
-    ) -> BlockEnergy:
-        """Energy of one molecule.
-
-        First the cores grow, softened as by Beutler et al. (1994, doi:10.1016/0009-2614(94)00397-1): r^6 + a (1 - c)
-        sigma^6 in the place of r^6, times c, which is 1 from the scale 0.1 on. Then Coulomb's energy is scaled up,
-        slower and slower, which cools what orders molecules. Energies are exact for the scale 1.
-
-        Args:
-            positions: of the molecule [nm].
-            others: of the molecules around it [nm], any image.
-            mask: which of these count.
-            scale: between 0 and 1.
-        """
-        return BlockEnergy(self.own.energy(positions), self.environment(positions, others, mask, scale))
-
-    def environment(
-        self,
-        positions: Float[Array, "atom 3"],
-        others: Float[Array, "other atom 3"],
-        mask: Bool[Array, " other"],
-        scale: Float[Array, ""] | float = 1.0,
-    ) -> Float[Array, ""]:
-        """As `block`, without the molecule's own energy, which a turn does not change."""
-        # The long axis last: it is the one that vector units work on.
-        around, scale = jnp.transpose(others, (2, 1, 0)), jnp.asarray(scale, positions.dtype)
-        parts = [_between(term, positions, around, mask, scale) for term in self.pairs]
-        return sum(parts, jnp.zeros((), positions.dtype))
-
-
-@partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _between(term: AtomPairs, positions, around, mask, scale):
-    """Energy of a molecule (atom, 3) and others, (3, atom, other)."""
-    squared = squared_distances(_vectors(term, positions, around))
-    return jnp.sum(jnp.where(mask & (squared <= term.cutoff**2), _pair(term, scale, squared), 0))
-
-
-@_between.defjvp
-def _between_jvp(term: AtomPairs, primals: tuple, tangents: tuple):
-    """Energy and forces in one sweep. The others and the scale are held: only the molecule has a gradient."""
-    positions, around, mask, scale = primals
-    vectors = _vectors(term, positions, around)
-    squared = squared_distances(vectors)
-    energy, slope = jax.jvp(partial(_pair, term, scale), (squared,), (jnp.ones_like(squared),))
-    inside = mask & (squared <= term.cutoff**2)
-    gradient = jnp.einsum("ijk,cijk->ic", jnp.where(inside, 2 * slope, 0), vectors)
-    return jnp.sum(jnp.where(inside, energy, 0)), jnp.sum(gradient * tangents[0])
-
-
-def _vectors(term: AtomPairs, positions, around):
-    vectors = positions.T[:, :, None, None] - around[:, None]
-    return vectors if term.box is None else minimum_image(vectors, term.box)
-
-
-def _pair(term: AtomPairs, scale, squared: Float[Array, "atom atom other"]):
-    """Energies of pairs from their squared distances."""
-    dtype, size = squared.dtype, squared.shape[0]
-    charge, sigma, epsilon = term.charge[:size], term.sigma[:size], term.epsilon[:size]
-    sigma6 = jnp.asarray((0.5 * (sigma[:, None] + sigma)) ** 6, dtype)[:, :, None]
-    depth = jnp.asarray(4 * np.sqrt(epsilon[:, None] * epsilon), dtype)[:, :, None]
-    product = jnp.asarray(COULOMB * charge[:, None] * charge, dtype)[:, :, None]
-    core = jnp.clip(scale / _CORES, 0, 1)
-    charges = 1 - jnp.clip((1 - scale) / (1 - _CORES), 0, 1) ** 2
-    six = sigma6 / (squared**3 + _SOFT * (1 - core) * sigma6)
-    lennard_jones = core * depth * six * (six - 1)
-    # One square root and one division for all that needs the distance: they are what is slow here.
-    coulomb = 1 / jnp.sqrt(squared)
-    if math.isfinite(term.cutoff):
-        if term.switch is not None:
-            lennard_jones = lennard_jones * switched(squared * coulomb, term.switch, term.cutoff)
-        field, shift = term.reaction_field()
-        coulomb = coulomb + field * squared - shift
-    return lennard_jones + charges * product * coulomb
 
 
 def split(field: ForceField, molecules: int) -> LiquidEnergy:

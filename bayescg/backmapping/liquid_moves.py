@@ -18,6 +18,7 @@ from jaxtyping import Array, Float
 from bayescg.backmapping.guide import Conditional
 from bayescg.backmapping.liquid_energy import LiquidEnergy
 from bayescg.backmapping.liquid_neighbors import Extent
+from bayescg.backmapping.liquid_surroundings import Surroundings, environment
 
 _WIDE = 0.4
 """Share of turns by any angle, about an axis of the molecule."""
@@ -33,6 +34,7 @@ class Setup(eqx.Module):
         conditional: gives the guide of each molecule.
         energy: of the liquid.
         extent: how far atoms may be from their beads.
+        room: most atoms near a bead.
         missed: standard deviation [nm] by which the beads of the guide's draws miss theirs; 0 on the fibre.
         marks: atoms that tell how a molecule is turned; None where the guide depends on that.
         thermal: kT [kJ/mol].
@@ -42,6 +44,7 @@ class Setup(eqx.Module):
     conditional: Conditional
     energy: LiquidEnergy
     extent: Extent
+    room: int = eqx.field(static=True)
     missed: float = eqx.field(static=True)
     marks: tuple[int, ...] | None = eqx.field(static=True)
     thermal: float = eqx.field(static=True)
@@ -58,14 +61,12 @@ class Around(NamedTuple):
 
     Attributes:
         beads: its own, (bead, 3) [nm].
-        others: positions of the molecules near it, (other, atom, 3) [nm].
-        mask: (other,), which of these are there.
+        near: atoms of others.
         scale: of the environment's energy.
     """
 
     beads: Array
-    others: Array
-    mask: Array
+    near: Surroundings
     scale: Array
 
 
@@ -85,8 +86,12 @@ class State(NamedTuple):
 
 def state_of(setup: Setup, around: Around, x: Float[Array, "atom 3"]) -> State:
     """Energies of a molecule."""
-    found = setup.energy.block(x, around.others, around.mask, around.scale)
-    return State(x, found.own / setup.thermal, found.environment / setup.thermal)
+    return State(x, setup.energy.own.energy(x) / setup.thermal, _environment(setup, around, x))
+
+
+def _environment(setup: Setup, around: Around, x) -> Array:
+    """In kT."""
+    return environment(setup.energy.pairs, setup.extent, x, around.near, around.scale) / setup.thermal
 
 
 def _accept(setup: Setup, around: Around, old: State, new: State, log_ratio, key) -> tuple[State, Array]:
@@ -123,8 +128,7 @@ def turned(setup: Setup, around: Around, state: State, size: Array, *, key) -> t
         axis = around.beads[1] - around.beads[0]
     x = rotate(state.x, around.beads[0], axis, angle)
     # The molecule's own energy is that of before.
-    environment = setup.energy.environment(x, around.others, around.mask, around.scale)
-    new = State(x, state.own, environment / setup.thermal)
+    new = State(x, state.own, _environment(setup, around, x))
     state, accepted = _accept(setup, around, state, new, 0.0, keys[4])
     return state, jnp.where(wide, jnp.nan, accepted)
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float
 
 from bayescg.data.neighbors import minimum_image, shortest_height
 
@@ -19,13 +19,13 @@ class Extent(eqx.Module):
     """How far atoms may be from the beads: a bound of the configurations that are sampled.
 
     Attributes:
-        owner: (atom,) the bead that an atom is near.
-        radius: (bead,) largest distance [nm] of such an atom.
+        owner: of each atom, the bead that it is near.
+        radius: of each bead, the largest distance [nm] of such an atom.
         far: the atom that is farthest from its bead.
     """
 
-    owner: Int[np.ndarray, " atom"]
-    radius: Float[np.ndarray, " bead"]
+    owner: tuple[int, ...] = eqx.field(static=True)
+    radius: tuple[float, ...] = eqx.field(static=True)
     far: int = eqx.field(static=True)
 
     @classmethod
@@ -42,12 +42,12 @@ class Extent(eqx.Module):
         radius = np.zeros(beads.shape[1])
         np.maximum.at(radius, owner, farthest)
         typical = apart.mean(axis=0)[np.arange(len(owner)), owner]
-        return cls(owner, _ROOM * radius, int(typical.argmax()))
+        return cls(tuple(owner.tolist()), tuple((_ROOM * radius).tolist()), int(typical.argmax()))
 
     def holds(self, positions: Float[Array, "atom 3"], beads: Float[Array, "bead 3"]) -> Bool[Array, ""]:
         """Whether all atoms are within the bound."""
-        away = positions - beads[self.owner]
-        return jnp.all(jnp.sum(away**2, axis=-1) <= jnp.asarray(self.radius[self.owner] ** 2, positions.dtype))
+        away, farthest = positions - beads[np.array(self.owner)], np.array(self.radius)[list(self.owner)]
+        return jnp.all(jnp.sum(away**2, axis=-1) <= jnp.asarray(farthest**2, positions.dtype))
 
 
 class Neighbors(NamedTuple):
@@ -86,7 +86,8 @@ def find_neighbors(
         extent: how far atoms are from their beads.
     """
     count, each = beads.shape[:2]
-    reach = cutoff + extent.radius[:, None] + extent.radius
+    radius = np.array(extent.radius)
+    reach = cutoff + radius[:, None] + radius
     near = np.zeros((count, count), bool)
     # In a skewed box, what is farther than half its height may have a nearer image than the one that rounding finds.
     skewed = box is not None and np.count_nonzero(box - np.diag(np.diag(box))) > 0

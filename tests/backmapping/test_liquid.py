@@ -17,6 +17,7 @@ from bayescg.backmapping.liquid import pooled_rhat
 from bayescg.backmapping.liquid_energy import split
 from bayescg.backmapping.liquid_moves import Around, Setup, proposed, state_of
 from bayescg.backmapping.liquid_neighbors import Extent
+from bayescg.backmapping.liquid_surroundings import environment, surroundings
 from tests.studies import methanol
 
 KT = 8.31446261815324e-3 * 300.0
@@ -180,9 +181,10 @@ def test_proposals_of_the_guide_alone_keep_the_density(conditional, triangles):
     x, length = _alone(1500)
     x = x.reshape(-1, 3, 3)
     with double_precision():
-        extent = Extent(np.zeros(3, int), np.full(1, 1.0), 0)
-        setup = Setup(conditional, split(triangles, 4), extent, float(WIDTH / np.sqrt(3)), (0, 1, 2), KT, True)
-        around = Around(np.zeros((1, 3)), np.zeros((1, 3, 3)), np.zeros(1, bool), 1.0)
+        extent = Extent((0, 0, 0), (1.0,), 0)
+        setup = Setup(conditional, split(triangles, 4), extent, 1, float(WIDTH / np.sqrt(3)), (0, 1, 2), KT, True)
+        nothing = surroundings(setup.energy.pairs, extent, np.zeros((1, 3)), jnp.zeros((1, 3, 3)), np.zeros(1, bool), 1)
+        around = Around(np.zeros((1, 3)), nothing, jnp.asarray(1.0))
 
         @jax.jit
         @jax.vmap
@@ -207,52 +209,87 @@ def test_energy_is_that_of_all_atoms(atoms, triangles):
     assert atoms["energy"].values[0, 0] == pytest.approx(energy, rel=1e-10)
 
 
-@pytest.fixture(scope="module")
-def methanols() -> tuple[ForceField, np.ndarray]:
+class Liquid(NamedTuple):
     """Twelve molecules of methanol as their study has them: switched Lennard-Jones, reaction field, exceptions."""
+
+    field: ForceField
+    positions: np.ndarray
+
+
+BEADS = (0, 0, 0, 0, 1, 1)
+"""Of each atom: CH3 and OH."""
+
+
+@pytest.fixture(scope="module", params=[1.85, 3.0])
+def methanols(request) -> Liquid:
+    """In a box where images have to be found for each pair, and in one where once for each bead is enough."""
     pytest.importorskip("openmm")
-    box = 1.85
     x = methanol.start(12, 1.2, seed=3) + 0.01 * np.random.default_rng(0).normal(size=(72, 3))
-    return translate(methanol.system(12, box)), x.reshape(12, 6, 3)
+    return Liquid(translate(methanol.system(12, request.param)), x.reshape(12, 6, 3))
+
+
+def around(liquid: Liquid, center, others, room: int = 66):
+    """What a molecule sees that has both beads at a center."""
+    parts, extent = split(liquid.field, 12), Extent(BEADS, (0.3, 0.3), 0)
+    return surroundings(parts.pairs, extent, jnp.tile(center, (2, 1)), others, np.ones(11, bool), room)
+
+
+def energy_of(liquid: Liquid, scale: float = 1.0):
+    """Energy of a molecule, itself and with others, from its positions and those of the others."""
+    parts, extent = split(liquid.field, 12), Extent(BEADS, (0.3, 0.3), 0)
+
+    def energy(x, others):
+        near = around(liquid, jax.lax.stop_gradient(x).mean(axis=0), others)
+        return parts.own.energy(x) + environment(parts.pairs, extent, x, near, jnp.asarray(scale))
+
+    return energy
 
 
 def test_energy_of_a_molecule_changes_as_that_of_all(methanols):
     field, x = methanols
     rng = np.random.default_rng(0)
     with double_precision():
-        parts, total = split(field, 12), jax.jit(field.energy)
-        block = jax.jit(lambda x, others: sum(parts.block(x, others, np.ones(11, bool))))
+        total, block = jax.jit(field.energy), jax.jit(energy_of(methanols))
         for k in (0, 5, 11):
             moved = x.copy()
-            moved[k] += 0.03 * rng.normal(size=(6, 3)) + rng.normal(size=3)
-            others = jnp.asarray(np.delete(x, k, axis=0))
-            change = block(jnp.asarray(moved[k]), others) - block(jnp.asarray(x[k]), others)
-            whole = total(jnp.asarray(moved.reshape(-1, 3))) - total(jnp.asarray(x.reshape(-1, 3)))
-            assert abs(float(change - whole)) < 1e-6 * max(1.0, abs(float(whole)))
+            moved[k] += 0.01 * rng.normal(size=(6, 3)) + rng.normal(size=3)
+            after, before = (float(block(jnp.asarray(y[k]), jnp.asarray(np.delete(y, k, axis=0)))) for y in (moved, x))
+            whole = float(total(jnp.asarray(moved.reshape(-1, 3))) - total(jnp.asarray(x.reshape(-1, 3))))
+            assert abs(after - before - whole) < 1e-6 * max(1.0, abs(whole))
 
 
 def test_forces_on_a_molecule_are_those_of_all(methanols):
     field, x = methanols
     with double_precision():
-        parts, whole = split(field, 12), jax.jit(jax.grad(field.energy))(jnp.asarray(x.reshape(-1, 3)))
         others = jnp.asarray(np.delete(x, 5, axis=0))
-        block = jax.jit(jax.grad(lambda x: sum(parts.block(x, others, np.ones(11, bool)))))(jnp.asarray(x[5]))
-        assert float(jnp.abs(block - whole.reshape(12, 6, 3)[5]).max()) < 1e-9 * float(jnp.abs(whole).max())
+        whole = jax.jit(jax.grad(field.energy))(jnp.asarray(x.reshape(-1, 3))).reshape(12, 6, 3)
+        own = jax.jit(jax.grad(energy_of(methanols)))(jnp.asarray(x[5]), others)
+        assert float(jnp.abs(own - whole[5]).max()) < 1e-9 * float(jnp.abs(whole).max())
         # Halfway along the path there is no energy of all to compare with: finite differences.
-        soft = jax.jit(lambda x: parts.environment(x, others, np.ones(11, bool), 0.05))
-        slope = jax.grad(soft)(jnp.asarray(x[5]))
+        soft = jax.jit(jax.value_and_grad(energy_of(methanols, scale=0.05)))
         step = np.zeros((6, 3))
         step[2, 1] = 1e-6
-        difference = (soft(jnp.asarray(x[5] + step)) - soft(jnp.asarray(x[5] - step))) / 2e-6
-        assert float(slope[2, 1]) == pytest.approx(float(difference), rel=1e-5)
+        high, low = (float(soft(jnp.asarray(x[5] + sign * step), others)[0]) for sign in (1, -1))
+        assert float(soft(jnp.asarray(x[5]), others)[1][2, 1]) == pytest.approx((high - low) / 2e-6, rel=1e-5)
+
+
+def test_atoms_without_room_are_noticed(methanols):
+    with double_precision():
+        x, others = methanols.positions[5], jnp.asarray(np.delete(methanols.positions, 5, axis=0))
+        near = around(methanols, x.mean(axis=0), others)
+        most = max(int(np.sum(np.any(part.terms[0].product != 0, axis=0))) for part in near.parts)
+        assert 12 < most <= 66
+        assert not near.overflow
+        assert around(methanols, x.mean(axis=0), others, room=most - 1).overflow
 
 
 def test_softened_energies_are_finite_where_atoms_meet(methanols):
-    field, x = methanols
+    x = jnp.asarray(methanols.positions[:1].repeat(12, axis=0))
     with double_precision():
-        parts = split(field, 12)
-        block = jax.jit(lambda x, others: parts.block(x, others, np.ones(1, bool), 0.01).environment)
-        assert abs(float(block(jnp.asarray(x[0]), jnp.asarray(x[:1])))) < 1e4
+        energy = float(jax.jit(energy_of(methanols, scale=0.01))(x[0], x[1:]))
+        alone = float(split(methanols.field, 12).own.energy(x[0]))
+        # Eleven molecules at the same place.
+        assert abs(energy - alone) < 11e4
 
 
 def test_chains_that_are_stuck_are_seen():

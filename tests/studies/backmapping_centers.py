@@ -1,8 +1,9 @@
 """Atoms of alanine dipeptide given the centers of mass of its three residues, against dynamics with springs.
 
 Springs of two stiffnesses k hold the centers; averages are linear in 1/k and are extrapolated to the stiff limit,
-(4 O(4 k) - O(k)) / 3. Walkers begin at frames of free dynamics whose centers lie nearest, so that basins the walkers do
-not leave are populated as there; errors are those between walkers.
+(4 O(4 k) - O(k)) / 3. Replicas at several temperatures are exchanged: plain dynamics did not leave the basin that it
+began in within 200 ps. Each ladder begins at a frame of free dynamics whose centers lie nearest; errors are those
+between ladders.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ RESIDUES = {"ACE": range(6), "ALA": range(6, 16), "NME": range(16, 22)}
 FRAMES, LEARNT = 2, 400
 STIFFNESS = (4e4, 1.6e5)
 """kJ/mol/nm^2: centers move by 8 and 4 pm."""
-WALKERS, SAMPLES, BURN, EVERY = 24, 800, 200, 250
+WALKERS, SAMPLES, BURN, EVERY = 8, 1000, 250, 100
+RUNGS = tuple(300.0 * 1.17**k for k in range(7))
 
 OBSERVABLES = {
     "cos phi": lambda x: np.cos(torsion(x, 4, 6, 8, 14)),
@@ -67,15 +69,20 @@ def starts(every: np.ndarray, matrix: np.ndarray, beads: np.ndarray) -> np.ndarr
 def referee(field, every: np.ndarray, matrix: np.ndarray, beads: np.ndarray) -> dict[str, tuple[np.ndarray, ...]]:
     """Means and errors, (frame, observable), at both stiffnesses and extrapolated."""
     start = np.concatenate([np.tile(starts(every, matrix, x), (2, 1, 1)) for x in beads])
+    rungs = len(RUNGS)
     run = walked(
         field,
-        start,
+        np.repeat(start, rungs, axis=0),
         bias=lambda x, site, k: 0.5 * k * jnp.sum((jnp.asarray(matrix, x.dtype) @ x - site) ** 2),
-        parameters=(np.repeat(beads, 2 * WALKERS, axis=0), np.tile(np.repeat(STIFFNESS, WALKERS), len(beads))),
+        parameters=(
+            np.repeat(beads, 2 * WALKERS * rungs, axis=0),
+            np.tile(np.repeat(STIFFNESS, WALKERS * rungs), len(beads)),
+        ),
         samples=SAMPLES,
         every=EVERY,
         burn=BURN,
         seed=5,
+        rungs=RUNGS,
     )
     with double_precision():
         energy = jax.jit(lambda x: jax.lax.map(field.energy, x, batch_size=128))

@@ -30,7 +30,7 @@ MIRRORED = [0, 1, 2, 3, 5, 4, 6, 8, 7, 10, 9, 12, 11, 13]
 
 WINDOWS = np.arange(0.28, 0.4001, 0.015)
 STIFFNESS = KT / 0.012**2
-REPEATS, WALKERS, SAMPLES, BURN, EVERY = 8, 2, 400, 100, 25
+REPEATS, WALKERS, SAMPLES, BURN, EVERY = 8, 2, 1600, 100, 100
 HALF_WIDTH = 0.003
 """Of the shell that the umbrella's density is taken from [nm]."""
 LEARNT = 500
@@ -116,7 +116,7 @@ def main() -> None:
     positions = np.zeros((len(WINDOWS), 2, 3))
     positions[:, 1, 0] = WINDOWS
     beads = xr.Dataset({"positions": (("frame", "bead", "xyz"), positions)}, attrs={"temperature": TEMPERATURE})
-    for method, options in {"imh": {"draws": 4000}, "smc": {"draws": 1024, "tempering": Tempering(256)}}.items():
+    for method, options in {"imh": {"draws": 20000}, "smc": {"draws": 1024, "tempering": Tempering(256)}}.items():
         begin = time.process_time()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -30,9 +30,9 @@ from bayescg.data.mapping import build
 from tests.studies import hexane
 from tests.studies.liquid_dynamics import TEMPERATURE, Liquid, reference
 
-PICOSECONDS, LEARN, FRAMES, SPACING, BLOCKS = 150.0, 40, 10, 20, 5
+PICOSECONDS, LEARN, FRAMES, SPACING, BLOCKS = 150.0, 40, 6, 32, 5
 DRAWS = 12
-ANNEALING = backmapping.Annealing(chains=4, rise=20, settle=40, between=10)
+ANNEALING = backmapping.Annealing(chains=4, rise=30, settle=80, between=10)
 EDGES = np.concatenate([[0.12, 0.16, 0.20, 0.24], np.arange(0.28, 0.91, 0.04)])
 SMALLEST = 0.12
 """Nearer than this no two atoms of different molecules are in the run."""

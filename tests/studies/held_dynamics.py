@@ -67,8 +67,12 @@ def walked(
     every: int,
     burn: int,
     seed: int,
+    rungs: Sequence[float] = (TEMPERATURE,),
 ) -> np.ndarray:
     """Positions of walkers, (sample, walker, atom, 3) [nm].
+
+    With several temperatures every so many walkers in a row are a ladder of replicas, whose neighbors are exchanged
+    between samples; the lowest one's are returned.
 
     Args:
         field: energy and masses.
@@ -80,7 +84,10 @@ def walked(
         every: steps between samples.
         burn: samples left out at the beginning.
         seed: of the noise.
+        rungs: temperatures [K], the first 300.
     """
+    count = len(rungs)
+    thermal = jnp.asarray(np.resize(np.array(rungs) / TEMPERATURE * KT, len(start)), jnp.float32)[:, None, None]
     mobile = np.ones(field.n_atoms)
     mobile[list(kept)] = 0.0
     inverse = jnp.asarray(mobile / np.asarray(field.masses), jnp.float32)[:, None]
@@ -98,19 +105,37 @@ def walked(
         def step(carry, key):
             x, v, f = carry
             x = x + 0.5 * TIMESTEP * (v := v + 0.5 * TIMESTEP * f * inverse)
-            v = damped * v + kick * jnp.sqrt(KT * inverse) * jax.random.normal(key, v.shape, v.dtype)
+            v = damped * v + kick * jnp.sqrt(thermal * inverse) * jax.random.normal(key, v.shape, v.dtype)
             x = x + 0.5 * TIMESTEP * v
             f = -slope(x, *parameters)
             return (x, v + 0.5 * TIMESTEP * f * inverse, f), None
 
         return jax.lax.scan(step, (x, v, -slope(x, *parameters)), jax.random.split(key, every))[0][:2]
 
-    x, found = jnp.asarray(start, jnp.float32), []
+    @jax.jit
+    def exchange(x, v, odd, key):
+        """Neighbors with an even or odd lower rung."""
+        beta, own = 1 / thermal[:, 0, 0], jax.vmap(energy)(x, *parameters)
+        number = jnp.arange(len(x))
+        lower = (number % count % 2 == odd) & (number % count < count - 1)
+        other = jnp.minimum(number + 1, len(x) - 1)
+        ratio = (beta - beta[other]) * (own - own[other])
+        taken = lower & (jnp.log(jax.random.uniform(key, (len(x),), minval=1e-30)) < ratio)
+        source = jnp.where(taken, other, jnp.where(jnp.roll(taken, 1), number - 1, number))
+        return x[source], v[source] * jnp.sqrt(thermal / thermal[source]), jnp.sum(taken) / jnp.sum(lower)
+
+    x, found, shares = jnp.asarray(start, jnp.float32), [], []
     v = jnp.zeros_like(x)
     for k in range(burn + samples):
-        x, v = run(x, v, jax.random.fold_in(jax.random.key(seed), k))
+        first, second = jax.random.split(jax.random.fold_in(jax.random.key(seed), k))
+        x, v = run(x, v, first)
+        if count > 1:
+            x, v, share = exchange(x, v, k % 2, second)
+            shares.append(float(share))
         if k >= burn:
-            found.append(np.asarray(x, float))
+            found.append(np.asarray(x[::count], float))
+    if shares:
+        print(f"{count} temperatures, {100 * np.mean(shares):.0f} % of exchanges accepted", flush=True)
     return np.array(found)
 
 
