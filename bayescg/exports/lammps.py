@@ -22,9 +22,9 @@ from bayescg.exports import curves
 from bayescg.exports.curves import Curve, terms_of
 from bayescg.exports.lammps_density import densities_of, write_densities
 from bayescg.exports.lammps_triplet_table import write_triplet_tables
-from bayescg.exports.lammps_uf3 import has_triplets, style_of, write_uf3
+from bayescg.exports.lammps_uf3 import STYLE, has_triplets, splines_of, write_uf3
 from bayescg.exports.lammps_units import ANGSTROM, KCAL, keyword, symbols_of
-from bayescg.potentials import LocalDensity, Potential, ThreeBody
+from bayescg.potentials import LocalDensity, Potential, Term, ThreeBody
 
 KINDS = ("pair", "bond", "angle", "dihedral")
 # LAMMPS stops when two beads come closer than a pair table begins: it begins where no bead ever gets.
@@ -39,10 +39,12 @@ class Tables:
         paths: kind (`pair`, `bond`, `angle`, `dihedral`, and `uf3`, `three`, `density` of many-body terms) -> file;
             kinds without a term are absent.
         points: kind -> number of entries of each table in that file.
+        splines: names of pair terms whose splines stand in the file `uf3`: their tables hold baselines only.
     """
 
     paths: dict[str, Path]
     points: dict[str, int]
+    splines: tuple[str, ...] = ()
 
 
 def unknown_terms(potential: Potential) -> list[str]:
@@ -55,8 +57,13 @@ def styles_of(potential: Potential) -> tuple[str, ...]:
     return ("uf3",) * has_triplets(potential) + ("local/density",) * bool(densities_of(potential))
 
 
+def stays(term: Term, splines: Sequence[str]) -> bool:
+    """Whether something of a pair term is left for a table if the splines of those named stand elsewhere."""
+    return term.baseline is not None or term.name not in splines
+
+
 def table_curves(
-    potential: Potential, kind: str, coefficients: Float[np.ndarray, " basis"], uf3: bool = False
+    potential: Potential, kind: str, coefficients: Float[np.ndarray, " basis"], splines: Sequence[str] = ()
 ) -> list[Curve]:
     """What stands in the table file of a kind.
 
@@ -64,11 +71,11 @@ def table_curves(
         potential: the potential.
         kind: `pair`, `bond`, `angle` or `dihedral`.
         coefficients: (basis,) [kJ/mol].
-        uf3: splines of pairs stand in another file: what is left are baselines.
+        splines: names of pair terms whose splines stand in another file: what is left of them are baselines.
     """
     listed = terms_of(potential, kind)
-    if uf3 and kind == "pair":
-        listed = [dataclasses.replace(term, learn=False) for term in listed if term.baseline is not None]
+    if kind == "pair":
+        listed = [dataclasses.replace(t, learn=False) if t.name in splines else t for t in listed if stays(t, splines)]
     return [Curve.of(potential, term, coefficients) for term in listed]
 
 
@@ -85,11 +92,13 @@ def interpolation(kind: str) -> curves.Interpolation:
     return curves.linear_in_square if kind == "pair" else curves.linear
 
 
-def table_points(potential: Potential, coefficients: Float[np.ndarray, " basis"], uf3: bool = False) -> dict[str, int]:
+def table_points(
+    potential: Potential, coefficients: Float[np.ndarray, " basis"], splines: Sequence[str] = ()
+) -> dict[str, int]:
     """Entries that the tables of each kind need (LAMMPS keeps one number for all tables of a style)."""
     found = {}
     for kind in KINDS:
-        listed = table_curves(potential, kind, coefficients, uf3)
+        listed = table_curves(potential, kind, coefficients, splines)
         if listed:
             found[kind] = max(
                 curves.needed_points(curve, lambda n, curve=curve: grid(curve, n), interpolation(kind))
@@ -156,10 +165,11 @@ def write_tables(
     coefficients = np.asarray(coefficients, float)
     types = tuple(bead_types or sorted(potential.bead_types))
     folder, uf3 = Path(directory), has_triplets(potential) and three_body_table is None
-    points = points or table_points(potential, coefficients, uf3)
+    splines = splines_of(potential, coefficients) if uf3 else ()
+    points = points or table_points(potential, coefficients, splines)
     paths = {}
     for kind, count in points.items():
-        text = "".join(table_text(curve, count) for curve in table_curves(potential, kind, coefficients, uf3))
+        text = "".join(table_text(curve, count) for curve in table_curves(potential, kind, coefficients, splines))
         paths[kind] = Path(directory) / f"{kind}.table"
         with atomic_path(paths[kind]) as temporary:
             temporary.write_text(f"# bayescg, units real (kcal/mol, Angstrom, degrees)\n\n{text}")
@@ -169,7 +179,7 @@ def write_tables(
         paths["three"] = write_triplet_tables(potential, coefficients, types, folder, three_body_table)
     if densities_of(potential):
         paths["density"] = write_densities(potential, coefficients, types, folder / "density.table")
-    return Tables(paths, points)
+    return Tables(paths, points, splines)
 
 
 def interaction_commands(
@@ -214,13 +224,12 @@ def interaction_commands(
 
 
 def _pair_commands(potential, tables, bead_types, file) -> list[str]:
-    splines = "uf3" in tables.paths
-    kept = [term for term in terms_of(potential, "pair") if not splines or term.baseline is not None]
+    kept = [term for term in terms_of(potential, "pair") if stays(term, tables.splines)]
     listed = {tuple(sorted(term.types)): term for term in kept}
     elements = " ".join(symbols_of(bead_types))
     # Styles for all atom types at once, on top of the tables.
     whole = {
-        "uf3": (style_of(potential), f"uf3 {{}} {elements}"),
+        "uf3": (STYLE, f"uf3 {{}} {elements}"),
         "three": ("threebody/table", f"threebody/table {{}} {elements}"),
         "density": ("local/density", "local/density {}"),
     }

@@ -57,7 +57,7 @@ def compare_tables(
     found = []
     types = tuple(bead_types or sorted(potential.bead_types))
     if "uf3" in tables.paths:
-        found += compare_uf3(potential, coefficients, types, tables.paths["uf3"])
+        found += compare_uf3(potential, coefficients, types, tables.paths["uf3"], tables.splines)
     if "density" in tables.paths:
         found += compare_densities(potential, coefficients, types, tables.paths["density"])
     for kind, path in tables.paths.items():
@@ -67,7 +67,7 @@ def compare_tables(
             sections = read_tables(path)
         except (OSError, ValueError, IndexError):
             sections = {}
-        for curve in table_curves(potential, kind, coefficients, "uf3" in tables.paths):
+        for curve in table_curves(potential, kind, coefficients, tables.splines):
             term = curve.term
             section = sections.get(keyword(term.name))
             error = np.inf

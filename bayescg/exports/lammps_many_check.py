@@ -41,9 +41,13 @@ def read_uf3(path: Path) -> dict[tuple[str, ...], tuple[list[np.ndarray], np.nda
 
 
 def compare_uf3(
-    potential: Potential, coefficients: Float[np.ndarray, " basis"], bead_types: Sequence[str], path: Path
+    potential: Potential,
+    coefficients: Float[np.ndarray, " basis"],
+    bead_types: Sequence[str],
+    path: Path,
+    splines: Sequence[str],
 ) -> list[Comparison]:
-    """Compare a UF3 file with the fit, every learnt pair term and every three-body term."""
+    """Compare a UF3 file with the fit: the pair terms named in `splines` and every three-body term."""
     try:
         blocks = read_uf3(path)
     except (OSError, ValueError, IndexError):
@@ -53,7 +57,7 @@ def compare_uf3(
     for term in potential.terms:
         own = coefficients[potential.slices[term.name]]
         names = tuple(symbol[bead] for bead in term.types)
-        if isinstance(term, Pair) and term.n_basis:
+        if isinstance(term, Pair) and term.name in splines:
             block = blocks.get(names) or blocks.get(names[::-1])
             found.append(Comparison(path, term.name, np.inf if block is None else _pair_error(term, own, *block)))
         elif isinstance(term, ThreeBody):

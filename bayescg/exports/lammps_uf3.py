@@ -9,6 +9,8 @@ and its manual does not say (LAMMPS of July 2025):
 - The first knot stands four times; behind the last one more interval keeps rounding at the cutoff harmless.
 - The third side must have at least as many knots as the others, or memory is overwritten.
 - All pairs and triplets of all atom types must be there: those without a term are written as zeros.
+- It holds 1023 characters of a list of numbers and waits forever for the rest: digits are dropped until the knots of an
+  axis, and the coefficients of a pair, take no more; a pair of which too little would be left stays a table.
 """
 
 from __future__ import annotations
@@ -23,8 +25,10 @@ from jaxtyping import Float
 from bayescg._runtime import atomic_path
 from bayescg.exports.lammps_units import ANGSTROM, KCAL, symbols_of
 from bayescg.exports.spline_tables import clamped, continued, triplet_table
-from bayescg.potentials import Pair, Potential, ThreeBody
+from bayescg.potentials import Pair, Potential, ThreeBody, UniformSpline
 
+_LENGTH = 1000  # characters
+_SLOPE = 1e-6  # kcal/mol/Angstrom: what rounding of coefficients may do to a force
 _NOWHERE = 1e-3  # Angstrom: the cutoff of what is not there
 
 
@@ -33,15 +37,26 @@ def has_triplets(potential: Potential) -> bool:
     return any(isinstance(term, ThreeBody) for term in potential.terms)
 
 
-def style_of(potential: Potential) -> str:
-    """The style with its argument: 2 for pairs only, 3 with triplets."""
-    return f"uf3 {3 if has_triplets(potential) else 2}"
+STYLE = "uf3 3"
+
+
+def splines_of(potential: Potential, coefficients: Float[np.ndarray, " basis"]) -> tuple[str, ...]:
+    """Names of the pair terms whose learnt splines can be written; others are tables as without `uf3`."""
+    found = []
+    for term in potential.terms:
+        if isinstance(term, Pair) and term.n_basis:
+            try:
+                _pair_block("", term, coefficients[potential.slices[term.name]], _reach(potential, *term.types))
+            except ValueError:
+                continue
+            found.append(term.name)
+    return tuple(found)
 
 
 def write_uf3(
     potential: Potential, coefficients: Float[np.ndarray, " basis"], bead_types: Sequence[str], path: Path
 ) -> Path:
-    """Write the learnt splines of all pair terms, without their baselines, and all three-body terms.
+    """Write the learnt splines of all pair terms that fit, without their baselines, and all three-body terms.
 
     Args:
         potential: the potential; terms of other kinds are left out.
@@ -51,35 +66,48 @@ def write_uf3(
 
     Returns:
         The path.
+
+    Raises:
+        ValueError: if a three-body term has more knots than LAMMPS can read.
     """
     types = list(zip(bead_types, symbols_of(bead_types), strict=True))
-    pairs = {tuple(sorted(term.types)): term for term in potential.terms if isinstance(term, Pair) and term.n_basis}
+    written = splines_of(potential, coefficients)
+    pairs = {tuple(sorted(t.types)): t for t in potential.terms if isinstance(t, Pair) and t.name in written}
     triplets = {(t.center, t.a, t.b): t for t in potential.terms if isinstance(t, ThreeBody)}
     blocks = []
     for (a, one), (b, two) in combinations_with_replacement(types, 2):
         found = pairs.get((min(a, b), max(a, b)))
         own = coefficients[potential.slices[found.name]] if found else None
-        blocks.append(_pair_block(f"{one} {two}", found, own, _reach(triplets.values(), a, b)))
-    if triplets:
-        for (center, first), ((a, one), (b, two)) in product(types, combinations_with_replacement(types, 2)):
-            term, names = triplets.get((center, min(a, b), max(a, b))), (one, two)
-            if term is not None and a > b:  # atom types are in any order, neighbors of a term by name
-                names = (two, one)
-            own = coefficients[potential.slices[term.name]] if term else None
-            blocks.append(_triplet_block(" ".join((first, *names)), term, own))
+        blocks.append(_pair_block(f"{one} {two}", found, own, _reach(potential, a, b)))
+    for (center, first), ((a, one), (b, two)) in product(types, combinations_with_replacement(types, 2)):
+        term, names = triplets.get((center, min(a, b), max(a, b))), (one, two)
+        if term is not None and a > b:  # atom types are in any order, neighbors of a term by name
+            names = (two, one)
+        own = coefficients[potential.slices[term.name]] if term else None
+        blocks.append(_triplet_block(" ".join((first, *names)), term, own))
     with atomic_path(path) as temporary:
         temporary.write_text("\n".join(blocks) + "\n")
     return path
 
 
-def _reach(triplets, a: str, b: str) -> float:
+def _reach(potential: Potential, a: str, b: str) -> float:
     """How far [nm] beads of two types are neighbors in a triplet."""
-    sides = {tuple(sorted((term.center, neighbor))): 0.0 for term in triplets for neighbor in (term.a, term.b)}
-    for term in triplets:
-        for neighbor in (term.a, term.b):
-            side = tuple(sorted((term.center, neighbor)))
-            sides[side] = max(sides[side], term.cutoff)
-    return sides.get((min(a, b), max(a, b)), 0.0)
+    triplets = [term for term in potential.terms if isinstance(term, ThreeBody)]
+    sides = [(term.cutoff, {term.center, neighbor}) for term in triplets for neighbor in (term.a, term.b)]
+    return max((cutoff for cutoff, beads in sides if beads == {a, b}), default=0.0)
+
+
+def _pair_knots(term: Pair, reach: float) -> Float[np.ndarray, " knot"]:
+    spline = term.spline
+    below, above = _beyond(spline, reach)
+    first = (spline.start - below * spline.spacing) / ANGSTROM
+    return _knots(first, spline.spacing / ANGSTROM, below + spline.intervals + above)
+
+
+def _beyond(spline: UniformSpline, reach: float) -> tuple[int, int]:
+    """Knot intervals from zero distance to the first knot, and from the last one to the reach of triplets."""
+    below = int(np.ceil(spline.start / spline.spacing - 1e-9))
+    return below, max(0, int(np.ceil((reach - spline.stop) / spline.spacing)))
 
 
 def _pair_block(names: str, term: Pair | None, own, reach: float) -> str:
@@ -88,25 +116,14 @@ def _pair_block(names: str, term: Pair | None, own, reach: float) -> str:
         knots, values = _knots(0.0, cutoff / 4, 4), np.zeros(8)
     else:
         spline = term.spline
-        below = int(np.ceil(spline.start / spline.spacing - 1e-9))
+        below, above = _beyond(spline, reach)
         raw = np.concatenate([own, np.zeros(spline.size - term.n_basis)])
-        # Zeros from the cutoff of the pair term to that of the triplets.
-        above = max(0, int(np.ceil((reach - spline.stop) / spline.spacing)))
-        raw = np.concatenate([clamped(continued(raw, below, 0)), np.zeros(above + 1)])
         cutoff = max(term.cutoff, reach) / ANGSTROM
-        first = (spline.start - below * spline.spacing) / ANGSTROM
-        knots, values = _knots(first, spline.spacing / ANGSTROM, len(raw) - 4), raw / (2 * KCAL)
-    return "\n".join(
-        [
-            _HEAD,
-            f"2B {names} 0 3 uk",
-            f"{cutoff!r} {len(knots)}",
-            _text(knots),
-            str(len(values)),
-            _text(values),
-            "#",
-        ]
-    )
+        knots = _pair_knots(term, reach)
+        values = np.concatenate([clamped(continued(raw, below, 0)), np.zeros(above + 1)]) / (2 * KCAL)
+    allowed = (knots[4] - knots[3]) * _SLOPE
+    head = [_HEAD, f"2B {names} 0 3 uk", f"{cutoff!r} {len(knots)}"]
+    return "\n".join([*head, _knots_line(knots), str(len(values)), _line(values, allowed), "#"])
 
 
 def _triplet_block(names: str, term: ThreeBody | None, own) -> str:
@@ -122,16 +139,16 @@ def _triplet_block(names: str, term: ThreeBody | None, own) -> str:
             _knots(spline.start / ANGSTROM, spline.spacing / ANGSTROM, count - 4)
             for spline, count in ((grid.side, sides), (grid.opposite, across))
         )
-    rows = [_text(row) for row in values.reshape(-1, values.shape[2])]
+    lines = [_knots_line(opposite), _knots_line(side)]
+    allowed = (side[4] - side[3]) * _SLOPE
+    rows = [_line(row, allowed) for row in values.reshape(-1, values.shape[2])]
     return "\n".join(
         [
             _HEAD,
             f"3B {names} 0 3 uk",
             # The file lists the third side first; LAMMPS insists on exactly twice the cutoff there.
             f"{2 * cutoff!r} {cutoff!r} {cutoff!r} {len(opposite)} {len(side)} {len(side)}",
-            _text(opposite),
-            _text(side),
-            _text(side),
+            *(lines[0], lines[1], lines[1]),
             " ".join(map(str, values.shape)),
             *rows,
             "#",
@@ -147,5 +164,28 @@ def _knots(first: float, spacing: float, intervals: int) -> Float[np.ndarray, " 
     return np.concatenate([np.full(3, first), first + spacing * np.arange(intervals + 5)])
 
 
-def _text(numbers: np.ndarray) -> str:
-    return " ".join(f"{number:.17g}" for number in numbers.tolist())
+def _knots_line(knots: np.ndarray) -> str:
+    return _line(knots, 1e-7 * (knots[4] - knots[3]))
+
+
+def _line(values: np.ndarray, allowed: float) -> str:
+    """Numbers in one line, rounded as little as makes it short enough for LAMMPS.
+
+    Raises:
+        ValueError: if they have to be rounded by more than is allowed.
+    """
+    for digits in range(15, -1, -1):
+        rounded = np.round(values, digits)
+        if np.abs(rounded - values).max() > allowed:
+            break
+        if len(text := " ".join(map(_short, rounded.tolist()))) <= _LENGTH:
+            return text
+    raise ValueError(
+        f"LAMMPS reads {_LENGTH} characters in a line of a uf3 file: {len(values)} knots or coefficients are too many; "
+        "refit with wider knot_spacing and opposite_spacing"
+    )
+
+
+def _short(number: float) -> str:
+    text = repr(number).removesuffix(".0")
+    return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text
