@@ -208,8 +208,8 @@ def test_lookup_tables_hold_our_triangles(lammps, tmp_path, monkeypatch):
     # A triangle that is an entry of the table, with the longer side first and then the shorter one.
     term = ThreeBody("A", "A", "A", **THREE)
     points = 7
-    step = (term.cutoff - term.start) / points
-    a, b, angle = term.start + 1.5 * step, term.start + 4.5 * step, np.radians(12.5 * 90 / points)
+    step = (term.cutoff - THREE["start"]) / points
+    a, b, angle = THREE["start"] + 1.5 * step, THREE["start"] + 4.5 * step, np.radians(12.5 * 90 / points)
     box = np.eye(3) * 3.0
     triangle = [[0.0, 0.0, 0.0], [b, 0.0, 0.0], [a * np.cos(angle), a * np.sin(angle), 0.0]]
     positions = np.array([*triangle, [1.5, 1.5, 1.5]]) + 0.7
