@@ -14,7 +14,7 @@ from bayescg.atomistic.nonbonded import COULOMB, AtomPairs, switched
 _SOFT = 0.5
 """Share of sigma^6 that is added to r^6 where the environment is switched off."""
 
-_CORES = 0.1
+_CORES = 0.5
 """Scale at which Lennard-Jones energies are full and Coulomb's begin."""
 
 
@@ -57,7 +57,7 @@ def pair_energy(
     """Energies [kJ/mol] from squared distances, within the cutoff.
 
     First the cores grow, softened as by Beutler et al. (1994, doi:10.1016/0009-2614(94)00397-1): r^6 + a (1 - c)
-    sigma^6 in the place of r^6, times c, which is 1 from the scale 0.1 on. Then Coulomb's energy is scaled up, slower
+    sigma^6 in the place of r^6, times c, which is 1 from the scale 0.5 on. Then Coulomb's energy is scaled up, slower
     and slower, which cools what orders molecules. Energies are exact for the scale 1.
 
     Args:
