@@ -5,6 +5,7 @@ from bayescg.data.bead_trajectory import read_beads
 from bayescg.data.dataset import from_arrays, load, save, topology_of, validate, with_forces
 from bayescg.data.mapping import Mapping
 from bayescg.data.neighbors import minimum_image, pairs, shortest_height
+from bayescg.data.orientation import shape_tensors, with_orientation, with_shapes
 from bayescg.data.reading import coarse_grain, stream
 from bayescg.data.topology import Topology, exclusions
 
@@ -20,9 +21,12 @@ __all__ = [
     "pairs",
     "read_beads",
     "save",
+    "shape_tensors",
     "shortest_height",
     "stream",
     "topology_of",
     "validate",
     "with_forces",
+    "with_orientation",
+    "with_shapes",
 ]

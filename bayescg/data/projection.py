@@ -23,7 +23,7 @@ class Projection:
         order = order[mapping.owner[order] >= 0]
         first = np.searchsorted(mapping.owner[order], np.arange(mapping.n_beads))
         self._root = order[first]
-        parent, levels = _spanning_forest(mapping, order)
+        parent, levels = spanning_forest(mapping, order)
         behind = mapping.weight.copy()
         for level in reversed(levels):
             np.add.at(behind, parent[level], behind[level])
@@ -56,7 +56,7 @@ class Projection:
         return self._sum @ atoms.astype(np.float64)
 
 
-def _spanning_forest(mapping: Mapping, order: NDArray[np.int64]) -> tuple[NDArray[np.int64], list[NDArray[np.int64]]]:
+def spanning_forest(mapping: Mapping, order: NDArray[np.int64]) -> tuple[NDArray[np.int64], list[NDArray[np.int64]]]:
     """Parent of each atom in the tree of its bead, and the atoms level by level (roots left out)."""
     owner = mapping.owner
     ends = np.concatenate([mapping.links, mapping.links[:, ::-1]])

@@ -31,12 +31,14 @@ class Frames(NamedTuple):
         boxes: (frame, 3, 3) [nm].
         forces: (frame, bead, 3) [kJ/mol/nm].
         slots: (frame,) row of each frame's block in the table of blocks.
+        shapes: (frame, bead, 3, 3) second moments of ellipsoidal beads [nm^2]; None where no term asks for them.
     """
 
     positions: Float[np.ndarray, "frame bead 3"]
     boxes: Float[np.ndarray, "frame 3 3"]
     forces: Float[np.ndarray, "frame bead 3"]
     slots: Int[np.ndarray, " frame"]
+    shapes: Float[np.ndarray, "frame bead 3 3"] | None = None
 
 
 class Plan(NamedTuple):
@@ -84,7 +86,8 @@ def make_batches(interactions: Interactions, frames: Frames, radius: float | Non
         pairs = lists.search(positions, boxes, np.count_nonzero(real))
         near = pairs.pop(SCORES, None)
         slots = np.where(real, frames.slots[taken], NOWHERE).astype(np.int32)
-        yield Batch(positions, boxes, frames.forces[taken].astype(float), slots, pairs, near)
+        shapes = None if frames.shapes is None else frames.shapes[taken]
+        yield Batch(positions, boxes, frames.forces[taken].astype(float), slots, pairs, near, shapes)
 
 
 def frames_at_once(bytes_a_frame: int) -> int:

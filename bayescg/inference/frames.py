@@ -34,6 +34,7 @@ class Batch(NamedTuple):
         pairs: for each pair term, (frame, pair, 2) beads; a row that names a bead twice is padding.
         neighbors: (frame, pair, 2) beads whose noise may correlate, each pair once, padded with bead numbers beyond
             the last; None without a pilot.
+        shapes: (frame, bead, 3, 3) second moments of ellipsoidal beads [nm^2]; None where no term asks for them.
     """
 
     positions: Float[Array, "frame bead 3"]
@@ -42,6 +43,7 @@ class Batch(NamedTuple):
     slots: Int[Array, " frame"]
     pairs: dict[str, Int[Array, "frame pair 2"]]
     neighbors: Int[Array, "frame pair 2"] | None
+    shapes: Float[Array, "frame bead 3 3"] | None = None
 
 
 class Shared(NamedTuple):
@@ -156,9 +158,9 @@ def _add(running: Running, added: Added, slots: Int[Array, " frame"]) -> Running
     )
 
 
-def _frame(potential: Potential, shared: Shared, positions, box, forces, _, pairs, neighbors):
+def _frame(potential: Potential, shared: Shared, positions, box, forces, _, pairs, neighbors, shapes):
     """Sums, score products and histograms of one frame."""
-    configuration = Configuration(positions, box, {**shared.bonded, **pairs})
+    configuration = Configuration(positions, box, {**shared.bonded, **pairs}, shapes)
     design = jnp.concatenate([potential.design_rows(configuration), potential.baseline_forces(configuration)], axis=1)
     gram, cross, square, components = [], [], [], []
     for chosen in shared.rows if shared.rows is not None else [None]:

@@ -29,7 +29,7 @@ from jaxtyping import Array, Float
 
 from bayescg import kernels
 from bayescg.inference.blocks import Sums
-from bayescg.kernels import GridPrior, TermPrior
+from bayescg.kernels import GridPrior, InducingPrior, TermPrior
 from bayescg.potentials import Potential
 
 
@@ -68,7 +68,7 @@ class Prior:
     """
 
     potential: Potential
-    terms: tuple[TermPrior | GridPrior, ...]
+    terms: tuple[TermPrior | GridPrior | InducingPrior, ...]
     kernels: Mapping[str, object]
     noise: tuple[float, ...]
     noise_names: tuple[str, ...]

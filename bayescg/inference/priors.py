@@ -13,8 +13,8 @@ from bayescg.data.units import BOLTZMANN
 from bayescg.inference import marginal, scores
 from bayescg.inference.marginal import Prior
 from bayescg.inference.statistics import ForceStatistics
-from bayescg.kernels import GridPrior, TermPrior, Wall
-from bayescg.potentials import LocalDensity, Term, ThreeBody
+from bayescg.kernels import GridPrior, InducingPrior, TermPrior, Wall
+from bayescg.potentials import LocalDensity, SmoothOverlap, Term, ThreeBody
 
 
 def build_prior(statistics: ForceStatistics, kernels: Mapping[str, object]) -> Prior:
@@ -55,10 +55,14 @@ def build_prior(statistics: ForceStatistics, kernels: Mapping[str, object]) -> P
     return prior(walls, tuple(np.maximum(residual, 1e-6 * np.asarray(noise)).tolist()))
 
 
-def _term_prior(statistics: ForceStatistics, term: Term, kT: float, wall: Wall | None) -> TermPrior | GridPrior:
+def _term_prior(
+    statistics: ForceStatistics, term: Term, kT: float, wall: Wall | None
+) -> TermPrior | GridPrior | InducingPrior:
     counts, sampled = statistics.counts[term.name], statistics.ranges[term.name]
     if isinstance(term, ThreeBody):
         return kernel_room.triangle_prior(term, counts, kT)
+    if isinstance(term, SmoothOverlap):
+        return kernel_room.overlap_prior(term, kT)
     if isinstance(term, LocalDensity):
         return kernel_room.density_prior(term, counts, sampled, kT)
     return kernel_room.term_prior(term, counts, sampled, kT=kT, wall=wall)

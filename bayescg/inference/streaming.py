@@ -17,6 +17,7 @@ from bayescg.inference.frames import NOWHERE, Shared, accumulate, empty
 from bayescg.inference.memory import require_memory
 from bayescg.inference.statistics import ForceStatistics, Pilot
 from bayescg.potentials import Interactions, Potential
+from bayescg.potentials.interactions import shapes_of
 
 
 def force_statistics(
@@ -93,7 +94,7 @@ def chunk_statistics(
         level += 1
     slots = np.searchsorted(blocks, numbers >> level).astype(np.int32)
     require_memory(potential, len(blocks), pilot is not None)
-    frames = Frames(positions, boxes, forces, slots)
+    frames = Frames(positions, boxes, forces, slots, shapes_of(potential, cg))
     with double_precision():
         running = empty(potential, len(blocks), len(types), pilot is not None)
         shared = Shared(interactions.bonded, everything, None if pilot is None else np.asarray(pilot.coefficients))

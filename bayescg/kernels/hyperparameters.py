@@ -16,6 +16,7 @@ from jaxtyping import Array, Float
 from numpyro.distributions import Distribution
 
 from bayescg.kernels.grids import GridPrior
+from bayescg.kernels.overlaps import InducingPrior
 from bayescg.kernels.shapes import TermPrior
 
 _JITTER = 1e-9
@@ -47,13 +48,18 @@ def by_name(name: str) -> gpjax.kernels.AbstractKernel:
     return known[name]
 
 
-def hyperpriors(kernel: gpjax.kernels.AbstractKernel, prior: TermPrior | GridPrior) -> dict[str, Distribution]:
+def hyperpriors(
+    kernel: gpjax.kernels.AbstractKernel, prior: TermPrior | GridPrior | InducingPrior
+) -> dict[str, Distribution]:
     """Weakly informative priors of a kernel's parameters, one entry a NumPyro site.
 
     Lengthscales and amplitudes (square roots of variances) are log-normal about the term's own scales: what the
     kernel object holds for them is ignored, so that `Matern52()` is the whole specification. Other parameters
-    (the `alpha` of RationalQuadratic, a period) are log-normal about the value they were given.
+    (the `alpha` of RationalQuadratic, a period) are log-normal about the value they were given. A term with inducing
+    points has a kernel of its own, of which the amplitude alone is learnt.
     """
+    if isinstance(prior, InducingPrior):
+        return {f"amplitude_{prior.name}": dist.LogNormal(jnp.log(prior.amplitude), 1.5)}
     sites: dict[str, Distribution] = {}
     for label, _, value in _parameters(kernel):
         if jnp.ndim(value) and isinstance(prior, GridPrior):
@@ -72,9 +78,11 @@ def hyperpriors(kernel: gpjax.kernels.AbstractKernel, prior: TermPrior | GridPri
 
 
 def factor(
-    kernel: gpjax.kernels.AbstractKernel, prior: TermPrior | GridPrior, values: Mapping[str, Array]
+    kernel: gpjax.kernels.AbstractKernel, prior: TermPrior | GridPrior | InducingPrior, values: Mapping[str, Array]
 ) -> Float[Array, "free free"]:
     """Cholesky factor of the free coefficients' prior covariance, edge conditions imposed (traced values work)."""
+    if isinstance(prior, InducingPrior):
+        return values[f"amplitude_{prior.name}"] * jnp.eye(prior.lift.shape[1])
     if isinstance(prior, GridPrior):
         return _grid_factor(kernel, prior, values)
     for label, where, _ in _parameters(kernel):

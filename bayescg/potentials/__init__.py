@@ -4,6 +4,7 @@ from bayescg.potentials.baselines import WCA, Baseline, Harmonic, LennardJones, 
 from bayescg.potentials.interactions import Interactions
 from bayescg.potentials.local_density import LocalDensity
 from bayescg.potentials.potential import Potential, fixed
+from bayescg.potentials.smooth_overlap import SmoothOverlap
 from bayescg.potentials.spline_term import Configuration
 from bayescg.potentials.splines import UniformSpline
 from bayescg.potentials.terms import Angle, Bond, Dihedral, Pair, Term
@@ -22,6 +23,7 @@ __all__ = [
     "LocalDensity",
     "Pair",
     "Potential",
+    "SmoothOverlap",
     "Spline",
     "Term",
     "ThreeBody",

@@ -15,13 +15,17 @@ from jaxtyping import Float, Int
 
 from bayescg._runtime import double_precision
 from bayescg.data import neighbors
+from bayescg.data.orientation import shape_tensors
 from bayescg.data.topology import exclusions
 from bayescg.potentials.local_density import LocalDensity
 from bayescg.potentials.potential import Potential
+from bayescg.potentials.smooth_overlap import SmoothOverlap
 from bayescg.potentials.spline_term import Configuration
 from bayescg.potentials.terms import Pair, Term
 
 _LISTS = {"bond": "bonds", "angle": "angles", "dihedral": "dihedrals"}
+_LOOKED_AT = 2000
+"""Neighborhoods among which inducing points are chosen, at most; every one costs as much as a step of the fit."""
 
 
 def bonded_tuples(term: Term, cg: xr.Dataset) -> Int[np.ndarray, "interaction body"]:
@@ -65,6 +69,38 @@ def highest_density(term: LocalDensity, potential: Potential, cg: xr.Dataset) ->
             "distances"
         )
     return highest
+
+
+def neighborhoods(term: SmoothOverlap, potential: Potential, cg: xr.Dataset) -> Float[np.ndarray, "row feature"]:
+    """Spectra of neighborhoods spread evenly over the frames of `cg`."""
+    alone = Potential(term, exclude_bonds=potential.exclude_bonds)
+    interactions = Interactions.of(alone, cg)
+    shapes = shapes_of(alone, cg)
+    frames = cg["positions"].values.reshape(-1, interactions.n_beads, 3)
+    boxes = np.broadcast_to(cg["box"].values, (len(frames), 3, 3))
+    centers = np.flatnonzero(np.asarray(cg["bead_type"].values) == term.center)
+    wanted = min(len(frames), max(4, math.ceil(_LOOKED_AT / len(centers))))
+    kept = max(1, math.ceil(len(centers) * wanted / _LOOKED_AT))
+    found, sizes = [], {}
+    with double_precision():
+        measure = jax.jit(term.spectra)
+        for k, frame in enumerate(np.linspace(0, len(frames) - 1, wanted).astype(int)):
+            x, box = frames[frame].astype(float), boxes[frame].astype(float)
+            of = interactions.configuration(x, box, sizes=sizes)
+            of = of if shapes is None else of._replace(shapes=shapes[frame])
+            found.append(np.asarray(measure(of))[centers[k % kept :: kept]])
+    return np.concatenate(found)
+
+
+def shapes_of(potential: Potential, cg: xr.Dataset) -> Float[np.ndarray, "frame bead 3 3"] | None:
+    """Second moments of ellipsoidal beads in every frame [nm^2]; None if no term asks for them.
+
+    Raises:
+        ValueError: if a term asks for them and the data have no orientations.
+    """
+    if not any(isinstance(term, SmoothOverlap) and term.ellipsoids for term in potential.terms):
+        return None
+    return shape_tensors(cg).reshape(-1, cg.sizes["bead"], 3, 3)
 
 
 def sampled_range(term: Term, tuples: Int[np.ndarray, "interaction body"], cg: xr.Dataset) -> tuple[float, float]:

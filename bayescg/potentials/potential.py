@@ -15,6 +15,7 @@ from jaxtyping import Array, Float
 
 from bayescg.potentials import baselines
 from bayescg.potentials.local_density import LocalDensity
+from bayescg.potentials.smooth_overlap import SmoothOverlap
 from bayescg.potentials.spline_term import Configuration, SplineTerm
 from bayescg.potentials.terms import Angle, Bond, Dihedral, Pair, Term
 from bayescg.potentials.three_body import ThreeBody
@@ -29,6 +30,7 @@ _CLASSES = {
         Dihedral,
         LocalDensity,
         ThreeBody,
+        SmoothOverlap,
         baselines.WCA,
         baselines.LennardJones,
         baselines.Harmonic,
@@ -45,7 +47,7 @@ class Potential:
     U(R) = U_baseline(R) + A(R) . w, with w the coefficients of all terms one after another.
 
     Args:
-        *terms: `Pair`, `Bond`, `Angle`, `Dihedral`, `ThreeBody`, `LocalDensity`.
+        *terms: `Pair`, `Bond`, `Angle`, `Dihedral`, `ThreeBody`, `LocalDensity`, `SmoothOverlap`.
         exclude_bonds: beads at most this many bonds apart (0 to 3) have no pair interaction; the same in the fit, in
             simulations, in g(r) and in exports.
 
@@ -116,12 +118,12 @@ class Potential:
         raise ValueError(f"no term named {name!r}; this potential has {[t.name for t in self.terms]}")
 
     def with_ranges(self, cg: xr.Dataset) -> Potential:
-        """Fill in the grids of bonds and local densities that were left open, from what `cg` has of them.
+        """Fill in what terms leave open, from what `cg` has: grids of bonds and local densities, inducing points.
 
         Statistics of several trajectories can only be added if they used the same grids: call this once, then use
         the result for all of them.
         """
-        from bayescg.potentials.interactions import bonded_tuples, highest_density, sampled_range
+        from bayescg.potentials.interactions import bonded_tuples, highest_density, neighborhoods, sampled_range
 
         terms = []
         for term in self.terms:
@@ -129,6 +131,8 @@ class Potential:
                 terms.append(term.with_range(*sampled_range(term, bonded_tuples(term, cg), cg)))
             elif isinstance(term, LocalDensity) and term.stop is None:
                 terms.append(term.with_range(highest_density(term, self, cg)))
+            elif isinstance(term, SmoothOverlap) and isinstance(term.inducing, int):
+                terms.append(term.with_inducing(neighborhoods(term, self, cg)))
             else:
                 terms.append(term)
         return Potential(*terms, exclude_bonds=self.exclude_bonds)
@@ -269,6 +273,8 @@ def _filled(term: Term, other: Term) -> Term:
         return dataclasses.replace(term, start=start, stop=other.stop if term.stop is None else term.stop)
     if isinstance(term, LocalDensity) and isinstance(other, LocalDensity):
         return dataclasses.replace(term, stop=other.stop if term.stop is None else term.stop)
+    if isinstance(term, SmoothOverlap) and isinstance(other, SmoothOverlap) and isinstance(term.inducing, int):
+        return dataclasses.replace(term, inducing=other.inducing)
     return term
 
 

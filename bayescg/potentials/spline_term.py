@@ -26,17 +26,19 @@ class Configuration(NamedTuple):
         box: (3, 3) lattice vectors as rows [nm].
         tuples: for each term's name the beads of each interaction (interaction, body). A row that names the same bead
             twice is padding and counts for nothing.
+        shapes: (bead, 3, 3) second moments of ellipsoidal beads [nm^2]; None where no term asks for them.
     """
 
     positions: Float[Array, "bead 3"]
     box: Float[Array, "3 3"]
     tuples: dict[str, Int[Array, "interaction body"]]
+    shapes: Float[Array, "bead 3 3"] | None = None
 
 
 class SplineTerm(abc.ABC):
     """A potential expanded in cubic B-splines; of one scalar descriptor, but for terms that replace what acts on it.
 
-    Concrete: Pair, Bond, Angle, Dihedral, LocalDensity, ThreeBody.
+    Concrete: Pair, Bond, Angle, Dihedral, LocalDensity, ThreeBody, SmoothOverlap.
     """
 
     body: ClassVar[int]

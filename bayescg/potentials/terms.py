@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from bayescg.potentials import geometry
 from bayescg.potentials.baselines import Baseline, value_and_slope
 from bayescg.potentials.local_density import LocalDensity
+from bayescg.potentials.smooth_overlap import SmoothOverlap
 from bayescg.potentials.spline_term import SplineTerm, real_tuples
 from bayescg.potentials.splines import UniformSpline
 from bayescg.potentials.three_body import ThreeBody
@@ -268,4 +269,4 @@ def _count(start: float, stop: float, spacing: float) -> int:
     return math.ceil((stop - start) / spacing - 1e-9)
 
 
-Term = Pair | Bond | Angle | Dihedral | ThreeBody | LocalDensity
+Term = Pair | Bond | Angle | Dihedral | ThreeBody | LocalDensity | SmoothOverlap
