@@ -178,11 +178,12 @@ class SmoothOverlap(SplineTerm):
         """Torques on ellipsoidal beads about their positions [kJ/mol]; zero for round ones."""
         if not self.ellipsoids:
             return jnp.zeros_like(configuration.positions)
+        before = self._shapes(configuration)
 
         def turned(angles):
             # To first order the tensor turns by its commutator with the cross product.
-            change = jnp.cross(angles[:, :, None], configuration.shapes, axis=1)
-            shapes = configuration.shapes + change + jnp.swapaxes(change, 1, 2)
+            change = jnp.cross(angles[:, :, None], before, axis=1)
+            shapes = before + change + jnp.swapaxes(change, 1, 2)
             return self.energy(configuration._replace(shapes=shapes), coefficients)
 
         return -jax.grad(turned)(jnp.zeros_like(configuration.positions))
@@ -233,12 +234,15 @@ class SmoothOverlap(SplineTerm):
     def _covariance(self, configuration: Configuration, beads=slice(None)):
         if not self.ellipsoids:
             return float(self.width) ** 2
+        return self.width**2 * jnp.eye(3) + self._shapes(configuration)[beads]
+
+    def _shapes(self, configuration: Configuration):
         if configuration.shapes is None:
             raise ValueError(
                 f"{self.name} needs the orientation of its beads: call bayescg.data.with_orientation(cg, universe, "
                 "mapping), or choose ellipsoids=False"
             )
-        return self.width**2 * jnp.eye(3) + configuration.shapes[beads]
+        return configuration.shapes
 
     def _vectors(self, configuration: Configuration):
         """Nearest images of the vectors from centers to neighbors, and their lengths; padding is far."""
