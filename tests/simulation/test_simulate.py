@@ -117,7 +117,7 @@ def test_an_interrupt_with_nothing_finished_goes_on(posterior, frame, monkeypatc
 
 
 def test_auto_takes_lammps_or_says_jax(posterior, frame, monkeypatch):
-    monkeypatch.setattr(lammps, "why_not", lambda: "it is a test")
+    monkeypatch.setattr(lammps, "why_not", lambda styles=(): "it is a test")
     assert _simulate(posterior, frame, engine="auto").attrs["engine"] == "jax"
     with pytest.raises(ValueError, match=r"it is a test.*bayescg\[lammps\]"):
         _simulate(posterior, frame, engine="lammps")
