@@ -108,7 +108,7 @@ def _compiled(warmup: int):
             step_size=0.5,
             inverse_mass_matrix=covariance,
             dense_mass=True,
-            target_accept_prob=0.95,
+            target_accept_prob=0.99,
             model_args=(problem,),
             rng_key=key,
         )

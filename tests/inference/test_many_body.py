@@ -55,7 +55,7 @@ def fitted(potential, cg):
     )
 
 
-def test_a_planted_three_body_potential_is_recovered():
+def test_a_planted_three_body_potential_is_recovered(tmp_path):
     cg = frames(24)
     potential = Potential(PAIR, THREE)
     r = np.linspace(0.2, 0.5, 40)
@@ -83,7 +83,7 @@ def test_a_planted_three_body_potential_is_recovered():
     with pytest.raises(ValueError, match="depends on three distances"):
         bcg.posterior.curves(potential, THREE.name, mean, np.array([0.3]))
     with pytest.raises(ValueError, match="three_A-A-A"):
-        bcg.export(posterior, "nowhere", format="gromacs")
+        bcg.export(posterior, tmp_path, format="gromacs")
 
 
 def test_the_linear_part_of_a_local_density_is_left_to_pairs():
