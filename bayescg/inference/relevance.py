@@ -33,18 +33,12 @@ class Selection(NamedTuple):
     """What the evidence keeps.
 
     Attributes:
-        kept: (candidate,) whether.
-        scales: (candidate,) s at the maximum of the evidence, 0 for those left out.
-        gains: (candidate,) log evidence with the candidate over that without it, others adapted.
-        effective: (candidate,) number of well determined coefficients.
         log_evidence: of the kept ones, less that of no candidate at all.
+        scales: (candidate,) s at the maximum of the evidence, 0 for those left out.
     """
 
-    kept: Bool[np.ndarray, " candidate"]
-    scales: Float[np.ndarray, " candidate"]
-    gains: Float[np.ndarray, " candidate"]
-    effective: Float[np.ndarray, " candidate"]
     log_evidence: float
+    scales: Float[np.ndarray, " candidate"]
 
 
 def select(problem: Problem) -> Selection:
@@ -56,24 +50,30 @@ def select(problem: Problem) -> Selection:
     count = problem.candidates
     value, scales = maximize(problem, np.ones(count, bool), np.ones(count))
     while np.any(scales > 0):
-        quick = _loss_at_fixed_scales(problem, scales)
+        quick = losses_at_fixed_scales(problem, scales)
         if quick.min() >= STRONG:
             break
         # The others' adapting only lessens the loss: this one goes for sure.
         scales[np.argmin(quick)] = 0.0
         value, scales = maximize(problem, scales > 0, scales)
-    losses, gains = np.full(count, np.inf), np.full(count, -np.inf)
     for _ in range(4 * count):
         losses, less = _changes(problem, value, scales, adding=False)
         if losses.min() < STRONG:
             value, scales = less[int(np.argmin(losses))]
             continue
-        gains, more = _changes(problem, value, scales, adding=True)
-        if gains.max() < STRONG:
+        added, more = _changes(problem, value, scales, adding=True)
+        if added.max() < STRONG:
             break
-        value, scales = more[int(np.argmax(gains))]
-    kept = scales > 0
-    return Selection(kept, scales, np.where(kept, losses, gains), effective(problem, scales), value)
+        value, scales = more[int(np.argmax(added))]
+    return Selection(value, scales)
+
+
+def gains(problem: Problem, selection: Selection) -> Float[np.ndarray, " candidate"]:
+    """Log evidence with each candidate over that without it, the others' scales adapted."""
+    value, scales = selection
+    losses, _ = _changes(problem, value, scales, adding=False)
+    added, _ = _changes(problem, value, scales, adding=True)
+    return np.where(scales > 0, losses, added)
 
 
 def maximize(
@@ -131,7 +131,7 @@ def _inverse(problem: Problem, scales) -> Float[np.ndarray, "column column"]:
     return np.linalg.inv(np.eye(len(d)) + d[:, None] * problem.gram * d)
 
 
-def _loss_at_fixed_scales(problem: Problem, scales) -> Float[np.ndarray, " candidate"]:
+def losses_at_fixed_scales(problem: Problem, scales) -> Float[np.ndarray, " candidate"]:
     """Log evidence lost without each candidate that is on, the others' scales as they are; inf for those off.
 
     Without group g, B is a Schur complement: with S = B^-1 the loss is 1/2 v^'S_gg^-1 v^ + 1/2 log|S_gg|.

@@ -14,7 +14,7 @@ from scipy.linalg import cho_solve, cholesky, solve_triangular
 
 from bayescg import posterior as posterior_room
 from bayescg._runtime import double_precision
-from bayescg.inference import diagnostics, horseshoe, library, predictive, relevance
+from bayescg.inference import diagnostics, horseshoe, library, predictive, relevance, supports
 from bayescg.inference import sampling as sampler
 from bayescg.inference.fit import Sampling, kernels_by_name
 from bayescg.inference.library import Library, Problem
@@ -36,9 +36,11 @@ def sparse_match(
 ) -> tuple[xr.DataTree, list[str]]:
     """Sparse fit; arguments and result as of `force_match`, and what there is to warn of.
 
-    The group `relevance` of the result has, for every `candidate`, with method "rvm": `kept`; `log_evidence_gain`, of
-    the fit with the candidate over that without it, all other scales adapted; `scale` s, the root of the candidate's
-    signal-to-noise ratio at the maximum of the evidence; `effective` number of coefficients. With method "horseshoe":
+    The group `relevance` of the result has, for every `candidate`, with method "rvm": `kept` in the most probable
+    choice; `inclusion`, the probability of all choices that keep it; `log_evidence_gain`, of the fit with the
+    candidate over that without it, all other scales adapted; `scale` s, the root of its signal-to-noise ratio at the
+    maximum of the evidence; `effective` number of coefficients. Draws are of all choices in Occam's window
+    (`bayescg.inference.supports`), so that bands contain the doubt about what to keep. With method "horseshoe":
     `probability`, P(1 - kappa > 1/2) that the data rather than the prior set the candidate; quantiles of 1 - kappa and
     of the scale. With both: `coefficient` and `coefficient_sd` of shapes, and
     `force_share`, the variance of the candidate's own forces over that of all forces (shares need not add up).
@@ -51,12 +53,15 @@ def sparse_match(
     with double_precision():
         found = library.build(statistics, kernels_by_name(whole), shapes, calibration)
         problem = library.problem(found, statistics, calibration)
-        fitted = _evidence(problem, sampling) if method == "rvm" else _sampled(problem, sampling, sample_key, notes)
-        scales, groups, values, attrs = fitted
+        fit = _evidence if method == "rvm" else _sampled
+        scales, groups, values, attrs = fit(problem, sampling, sample_key, notes)
         coefficients, amounts = _draw(found, problem, scales, draw_key)
-        groups["relevance"] = _described(groups["relevance"], found, problem, amounts, method)
-        center = np.exp(np.mean(np.log(np.maximum(scales, 1e-300)), axis=(0, 1)))
-        center[center < 1e-200] = 0.0
+        described = groups["relevance"]
+        if method == "rvm":
+            center = described["scale"].values
+        else:
+            center = np.exp(np.mean(np.log(np.maximum(scales, 1e-300)), axis=(0, 1)))
+        groups["relevance"] = _described(described, found, problem, amounts, method)
         scores = predictive.block_scores(_linear(found, problem, center), statistics)
     attrs.update(_quality(scores, noise_ceiling), **problem.report)
     if scores is not None:
@@ -79,19 +84,31 @@ def sparse_match(
     return tree, notes
 
 
-def _evidence(problem: Problem, sampling: Sampling):
-    selection = relevance.select(problem)
+def _evidence(problem: Problem, sampling: Sampling, key: Array, notes: list[str]):
+    choices = supports.explore(problem, relevance.select(problem))
+    if not choices.complete:
+        notes.append(
+            f"more than {len(choices.probabilities)} choices of candidates are about as probable as the best one: "
+            "the data do not choose"
+        )
+    best = choices.best
     described = xr.Dataset(
         {
-            "kept": ("candidate", selection.kept),
-            "log_evidence_gain": ("candidate", selection.gains),
-            "scale": ("candidate", selection.scales),
-            "effective": ("candidate", selection.effective),
+            "kept": ("candidate", best.scales > 0),
+            "inclusion": ("candidate", supports.inclusion(choices)),
+            "log_evidence_gain": ("candidate", relevance.gains(problem, best)),
+            "scale": ("candidate", best.scales),
+            "effective": ("candidate", relevance.effective(problem, best.scales)),
         },
-        attrs={"threshold": relevance.STRONG, "log_evidence": selection.log_evidence},
+        attrs={
+            "threshold": relevance.STRONG,
+            "log_evidence": best.log_evidence,
+            "choices": len(choices.probabilities),
+            "probability": float(choices.probabilities[0]),
+        },
     )
-    draws = sampling.chains * sampling.draws
-    return np.tile(selection.scales, (1, draws, 1)), {"relevance": described}, {}, {}
+    scales = supports.draw(choices, sampling.chains * sampling.draws, key=key)
+    return scales[None], {"relevance": described}, {}, {}
 
 
 def _sampled(problem: Problem, sampling: Sampling, key: Array, notes: list[str]):
@@ -121,9 +138,11 @@ def _draw(found: Library, problem: Problem, scales: Float[np.ndarray, "chain dra
     width = len(problem.cross) + (0 if problem.root is None else problem.root.shape[1])
     noise = np.asarray(jax.random.normal(key, (len(flat), width)))
     whitened = np.empty((len(flat), len(problem.cross)))
-    constant = np.all(flat == flat[0])
-    for k, (s, e) in enumerate(zip(flat, noise, strict=True)):
-        if k == 0 or not constant:
+    # Equal scales, one factor: by far the most draws are of a few choices.
+    order = np.lexsort(flat.T)
+    for before, k in zip([None, *order[:-1]], order, strict=True):
+        s, e = flat[k], noise[k]
+        if before is None or not np.array_equal(s, flat[before]):
             d = s[problem.group]
             lower = cholesky(np.eye(len(d)) + d[:, None] * problem.gram * d, lower=True)
             mean = cho_solve((lower, True), d * problem.cross)

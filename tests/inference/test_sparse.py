@@ -6,7 +6,7 @@ import pytest
 
 import bayescg as bcg
 from bayescg._runtime import double_precision
-from bayescg.inference import Sampling, horseshoe, relevance
+from bayescg.inference import Sampling, horseshoe, relevance, supports
 from bayescg.inference import sampling as sampler
 from bayescg.inference.library import Problem
 from bayescg.posterior import load, save
@@ -79,8 +79,8 @@ def test_chance_is_not_kept():
         cross = np.sqrt(1000) * rng.normal(size=size)
         cross[:strong] += 1000 * 0.25  # z of 8
         found = relevance.select(problem(gram, cross))
-        wanted += found.kept[:strong].sum()
-        kept += found.kept[strong:].sum()
+        wanted += np.sum(found.scales[:strong] > 0)
+        kept += np.sum(found.scales[strong:] > 0)
     assert wanted == 20 * strong
     # log Z rises by 3 at |z| = 3.2: 0.15 % of 340, not a third.
     assert kept <= 4
@@ -89,7 +89,35 @@ def test_chance_is_not_kept():
 def test_correlated_twin_does_not_hide_the_truth():
     gram = 1000 * np.array([[1.0, 0.89, 0.1], [0.89, 1.0, 0.1], [0.1, 0.1, 1.0]])
     found = relevance.select(problem(gram, gram @ [0.0, 0.3, 0.0]))
-    assert found.kept.tolist() == [False, True, False]
+    assert (found.scales > 0).tolist() == [False, True, False]
+
+
+def test_choices_are_those_of_all_subsets():
+    # Five candidates, some alike, none beyond doubt: every subset that is probable enough is found, and weighed right.
+    rng = np.random.default_rng(3)
+    design = rng.normal(size=(400, 5))
+    design[:, 1] += 1.5 * design[:, 0]
+    forces = design @ [0.0, 0.15, 0.2, 0.0, 0.13] + rng.normal(size=400)
+    given = problem(design.T @ design, design.T @ forces, components=400.0)
+    scores, found = [], []
+    for number in range(32):
+        on = np.array([number >> k & 1 for k in range(5)], bool)
+        value, scales = relevance.maximize(given, on, np.ones(5))
+        if np.all(scales[on] > 0.01 / 20):  # else a smaller subset is the same choice: 0.01 of one standard error
+            scores.append(value - 3 * on.sum())
+            found.append(on)
+    weights = np.exp(np.array(scores) - max(scores))
+    weights[weights < 0.01] = 0.0
+    choices = supports.explore(given, relevance.select(given))
+    assert choices.complete
+    assert len(choices.probabilities) == np.sum(weights > 0) > 5
+    np.testing.assert_allclose(supports.inclusion(choices), weights @ np.array(found) / weights.sum(), rtol=1e-3)
+    drawn = supports.draw(choices, 500, key=jax.random.key(0))
+    np.testing.assert_allclose(
+        np.mean(drawn > 0, axis=0), supports.inclusion(choices), atol=len(choices.probabilities) / 500
+    )
+    for row in drawn[:20]:
+        assert any(np.array_equal(row, scales) for scales in choices.scales)
 
 
 @pytest.fixture(scope="module")
@@ -109,8 +137,15 @@ def test_planted_shapes_are_found(planted):
     gains = relevance_found["log_evidence_gain"].values
     assert np.all(gains[kept] >= 3)
     assert np.all(gains[~kept] < 3)
-    # Shapes of one term that are left out leave exactly nothing.
-    assert np.all(posterior["posterior"]["candidate_coefficient"].values[..., ~kept] == 0)
+    # Shapes that are left out leave exactly nothing; draws keep one as often as it is probable.
+    used = posterior["posterior"]["candidate_coefficient"].values != 0
+    inclusion = relevance_found["inclusion"].values
+    np.testing.assert_allclose(
+        used.mean(axis=(0, 1)), inclusion, atol=relevance_found.attrs["choices"] / used[..., 0].size
+    )
+    assert np.all(inclusion[strong] > 0.99)
+    assert np.all(inclusion[~kept] < 0.5)
+    assert np.mean(inclusion[truth == 0]) < 0.15
     assert 0.2 < posterior.attrs["held_out_r2"] < 0.4
 
 
@@ -165,8 +200,10 @@ def test_whole_terms_are_left_out():
     found = posterior["relevance"].to_dataset()
     assert found["kept"].values.tolist() == [False, True, False]
     assert posterior.attrs["calibration"] == "godambe"
-    for name in ("A-A", "B-B"):
-        assert np.all(posterior["posterior"][f"u_{name}"].values == 0)
+    for name, inclusion in zip(("A-A", "B-B"), found["inclusion"].values[[0, 2]], strict=True):
+        gone = np.all(posterior["posterior"][f"u_{name}"].values == 0, axis=-1)
+        assert np.mean(gone) == pytest.approx(1 - inclusion, abs=0.02)
+        assert inclusion < 0.2
     r = posterior["posterior"]["x_A-B"].values
     inside = (r > 0.33) & (r < 0.8)
     drawn = posterior["posterior"]["f_A-B"].values[0][:, inside]
