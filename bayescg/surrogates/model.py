@@ -24,10 +24,12 @@ class PhysicsGuidedGP:
     **Which of the two explains the data?** Physics and discrepancy can be exchanged for each other wherever the law is
     flexible (Kennedy & O'Hagan, doi:10.1111/1467-9868.00294; Brynjarsdottir & O'Hagan,
     doi:10.1088/0266-5611/30/11/114007), and no amount of data decides it. Here the prior does: the discrepancy's
-    amplitude has a half-normal prior with its mode at zero (in the spirit of penalized complexity, Simpson et al.,
-    doi:10.1214/16-STS576), so that the law alone is the base model and departures from it must pay. Its scale is half
-    of the data's spread: a law that needs the whole spread to be corrected (two standard deviations) explains nothing.
-    A quarter was too little in simulations: extrapolated 95 % bands of the traction law covered 0.90 then.
+    amplitude has the exponential prior of penalized complexity (Simpson et al., doi:10.1214/16-STS576), so that the law
+    alone is the base model and departures from it must pay. Its mean is a quarter of the data's spread: a law that
+    needs more than three quarters of the spread to be corrected (5 % of the prior) explains next to nothing. In
+    simulations a mean of 0.15 was too little (extrapolated 95 % bands of the traction law covered 0.89); a half-normal
+    prior of scale 0.5 was too much (those of the nucleation law covered 1.00), as it does not let a discrepancy go that
+    the data do not show.
 
     The alternative, a discrepancy orthogonal to the law's derivatives (Plumlee, doi:10.1080/01621459.2016.1211016),
     makes the parameters unique by defining them as the best fit over the *sampled* range. That is the wrong
@@ -91,7 +93,7 @@ def hyperpriors(model: PhysicsGuidedGP, data: Data) -> dict[str, Distribution]:
                 )
             sites[label] = dist.LogNormal(np.log(0.3 * data.span).reshape(shape), 0.7 * ones)
         elif label.startswith("amplitude") and model.mean.priors:
-            sites[label] = dist.HalfNormal(0.5 * spread * ones)
+            sites[label] = dist.Exponential(ones / (0.25 * spread))
         elif label.startswith("amplitude"):
             size = float(np.sqrt(np.mean(data.y**2)))
             sites[label] = dist.LogNormal(np.log(size) * ones, 0.7 * ones)

@@ -10,7 +10,7 @@ STUDIES = (
     *("gaussian_chain", "backmapping_alanine", "surrogates"),
     *("backmapping_frozen", "backmapping_free_energy", "backmapping_distance"),
     *("backmapping_round_trip", "backmapping_centers", "backmapping_liquid"),
-    *("stillinger_weber", "planted_library", "gay_berne", "uf3_drift"),
+    *("stillinger_weber", "planted_library", "water_angles", "gay_berne", "uf3_drift"),
 )
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
 Each replicate draws the law's parameters from their priors, a smooth discrepancy that is *not* a draw of the model's
 own prior (a Gaussian process with another kernel, amplitude and lengthscale drawn from ranges, see `discrepancy`), and
 noise. It is fitted on the easy part of the inputs and judged on the rest. What is simulated was fixed before the first
-run; the scale of the amplitude's prior (half the data's spread, where a quarter covered too little) was then chosen
-on 40 other replicates of the traction law, with seeds [1000 + replicate, 19].
+run; the amplitude's prior (exponential or half-normal, and its scale) was then chosen on 60 and 40 other replicates of
+the two laws, with seeds [1000 + replicate, 19].
 """
 
 from __future__ import annotations
