@@ -9,7 +9,7 @@ import bayescg as bcg
 from bayescg._runtime import double_precision
 from bayescg.inference import memory
 from bayescg.inference.priors import build_prior
-from bayescg.potentials import Interactions, LocalDensity, Pair, Potential, ThreeBody
+from bayescg.potentials import Interactions, LocalDensity, Pair, Potential, SmoothOverlap, ThreeBody
 from tests.compilation import quick
 
 # Sixteen blocks of one frame know little: scores of leaving one out say so.
@@ -38,7 +38,7 @@ def frames(count: int):
 def forces_of(potential, cg, w):
     interactions, sizes = Interactions.of(potential, cg), {}
     with double_precision():
-        evaluate = jax.jit(potential.forces)
+        evaluate = jax.jit(potential.forces if np.ndim(w) == 1 else jax.vmap(potential.forces, (None, 0)))
         at = [interactions.configuration(x, BOX, sizes=sizes) for x in cg.positions.values.astype(float)]
         return np.stack([np.asarray(evaluate(each, jnp.asarray(w))) for each in at])
 
@@ -119,6 +119,42 @@ def test_a_planted_local_density_potential_is_recovered():
     error = forces_of(potential, cg, bcg.posterior.mean_coefficients(posterior)) - exact
     assert np.sqrt(np.mean(error**2)) < 0.01 * np.sqrt(np.mean(exact**2))
     assert f"u_{density.name}" in posterior["posterior"]
+
+
+def test_a_planted_kernel_on_neighborhoods_is_recovered(tmp_path):
+    cg = frames(24)
+    term = SmoothOverlap("A", ("A",), 0.5, degree=2, power=2, inducing=10)
+    potential = Potential(term).with_ranges(cg)
+    rng = np.random.default_rng(2)
+    w = np.linalg.solve(np.linalg.cholesky(potential.terms[0].gram).T, rng.normal(size=10))
+    exact = forces_of(potential, cg, w)
+    noisy = exact + rng.normal(scale=exact.std(), size=exact.shape)
+    cg = cg.assign(forces=(("frame", "bead", "xyz"), noisy))
+    learnt, held = cg.isel(frame=slice(0, 16)), slice(16, None)
+    pilot = bcg.fit_pilot(potential, learnt)
+    posterior = bcg.force_match(
+        potential,
+        bcg.force_statistics(potential, learnt, pilot=pilot),
+        sampling=bcg.Sampling(chains=2, warmup=200, draws=400),
+        key=jax.random.key(0),
+    )
+    assert posterior.attrs["calibration"] == "godambe"
+    draws = posterior["posterior"]["coefficients"].values.reshape(-1, potential.n_basis)
+    unseen = cg.isel(frame=held)
+    # Forces are linear in coefficients.
+    unit = np.moveaxis(forces_of(potential, unseen, np.eye(10)), 1, -1)
+    error = unit @ draws.mean(axis=0) - exact[held]
+    # Noise of the size of the forces, 3072 of them, ten coefficients: sqrt(10 / 3072) of it remains.
+    assert np.sqrt(np.mean(error**2)) < 0.1 * exact.std()
+    spread = np.std(unit @ draws.T, axis=-1)
+    assert 0.6 < np.sqrt(np.mean(error**2) / np.mean(spread**2)) < 1.5
+    brief = bcg.Langevin(equilibration=0.0, interval=0.02)
+    ensemble = bcg.simulate(posterior, cg.isel(frame=-1), time=0.04, dynamics=brief, key=jax.random.key(1))
+    assert ensemble.attrs["engine"] == "jax"
+    assert np.all(np.isfinite(ensemble.positions))
+    for target in ("gromacs", "lammps", "openmm"):
+        with pytest.raises(ValueError, match="overlap_A-A"):
+            bcg.export(posterior, tmp_path, format=target, initial=cg.isel(frame=-1))
 
 
 def test_refused_data(monkeypatch):

@@ -194,7 +194,7 @@ def compare_triplets(picoseconds: float, edge: int = 8, steps: int = 400) -> Non
             print(f"  {picoseconds:g} ps NVE, 5 fs, {style}: drift {slope:+.1e} kT/ns/bead, rms {rms:.1e}", flush=True)
 
 
-def main(picoseconds: float = 100.0, seeds: int = 3, triplet_picoseconds: float = 20.0) -> None:
+def main(picoseconds: float = 100.0, seeds: int = 8, triplet_picoseconds: float = 20.0) -> None:
     """Drift of a pair potential; speed, error and drift with triplets."""
     compare_drift(picoseconds, seeds)
     compare_triplets(triplet_picoseconds)
