@@ -36,8 +36,16 @@ def convergence(
     return numbers, warnings
 
 
+FEWEST_DRAWS = 25
+"""For a leave-one-out score: of fewer, importance weights have no tail to judge them by."""
+
+
 def predictive_score(log_likelihood: xr.Dataset, values, notes: list[str]) -> dict[str, float]:
     """Leave-one-block-out elpd by PSIS, with a plain warning where its weights fail."""
+    draws = log_likelihood.sizes["chain"] * log_likelihood.sizes["draw"]
+    if draws < FEWEST_DRAWS:
+        notes.append(f"{draws} draws are too few for a leave-one-out score, which takes {FEWEST_DRAWS}: elpd is nan")
+        return {"elpd": float("nan"), "elpd_se": float("nan"), "pareto_k_max": float("nan")}
     posterior = xr.Dataset({n: (("chain", "draw"), v) for n, v in values.items() if v.ndim == 2})
     tree = xr.DataTree.from_dict({"posterior": posterior, "log_likelihood": log_likelihood})
     with warnings.catch_warnings():

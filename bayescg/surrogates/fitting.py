@@ -26,6 +26,9 @@ FORMAT = 1
 _FAR = 1e3
 """Typical curves of the prior and the data may differ in size by this factor before units are suspected."""
 
+_FEWEST_DRAWS = 25
+"""Of fewer, importance weights have no tail to judge them by."""
+
 
 def fit(
     model: PhysicsGuidedGP,
@@ -171,10 +174,7 @@ def _tree(model: PhysicsGuidedGP, data: Data, sampled: sampling.Sampled, prior, 
         ),
     }
     tree = xr.DataTree.from_dict(groups)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # said below, in plain words
-        loo = arviz_stats.loo(tree, pointwise=True, var_name="y")
-    attrs.update(elpd=float(loo.elpd), elpd_se=float(loo.se), pareto_k_max=float(np.max(loo.pareto_k)))
+    attrs.update(_leave_one_out_score(tree, notes))
     for note in notes:
         warnings.warn(note, stacklevel=3)
     # Of few points one often decides: that is about the score, not about the fit, and no reason to raise an alarm.
@@ -186,6 +186,17 @@ def _tree(model: PhysicsGuidedGP, data: Data, sampled: sampling.Sampled, prior, 
     tree.attrs.update(attrs)
     tree["posterior"].attrs.update(attrs)
     return tree
+
+
+def _leave_one_out_score(tree: xr.DataTree, notes: list[str]) -> dict[str, float]:
+    drawn = tree["log_likelihood"].sizes["chain"] * tree["log_likelihood"].sizes["draw"]
+    if drawn < _FEWEST_DRAWS:
+        notes.append(f"{drawn} draws are too few for a leave-one-out score, which takes {_FEWEST_DRAWS}: elpd is nan")
+        return {"elpd": float("nan"), "elpd_se": float("nan"), "pareto_k_max": float("nan")}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the caller says it in plain words
+        loo = arviz_stats.loo(tree, pointwise=True, var_name="y")
+    return {"elpd": float(loo.elpd), "elpd_se": float(loo.se), "pareto_k_max": float(np.max(loo.pareto_k))}
 
 
 def _unit(units: Mapping[str, str], name: str, inputs: list[str]) -> dict[str, str]:

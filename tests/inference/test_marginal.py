@@ -5,12 +5,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import xarray as xr
 from scipy.stats import multivariate_normal
 
 import bayescg as bcg
 from bayescg import kernels as kernel_room
 from bayescg._runtime import double_precision
-from bayescg.inference import marginal, scores
+from bayescg.inference import diagnostics, marginal, scores
 from bayescg.inference.force_matching import force_match
 from bayescg.inference.sampling import density
 from bayescg.inference.streaming import force_statistics
@@ -208,6 +209,17 @@ def test_vector_lengthscales_are_learnt(problem):
         key=jax.random.key(0),
     )
     assert tree["posterior"]["lengthscale_A-B"].shape == (1, 50, 1)
+
+
+def test_few_draws_have_no_leave_one_out_score():
+    rng = np.random.default_rng(0)
+    values = {"noise": rng.normal(size=(2, 40))}
+    everything = xr.Dataset({"forces": (("chain", "draw", "block"), rng.normal(size=(2, 40, 8)))})
+    notes = []
+    assert np.isfinite(diagnostics.predictive_score(everything, values, notes)["elpd"])
+    few = diagnostics.predictive_score(everything.isel(draw=slice(0, 12)), {"noise": values["noise"][:, :12]}, notes)
+    assert np.isnan(few["elpd"])
+    assert "24 draws are too few" in notes[-1]
 
 
 def test_unknown_choices_are_refused(problem):

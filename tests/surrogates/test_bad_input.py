@@ -1,5 +1,7 @@
 """Data, priors and inputs that cannot be used: refused by name, with a remedy."""
 
+import warnings
+
 import gpjax
 import jax
 import jax.numpy as jnp
@@ -108,6 +110,11 @@ def test_models():
         fit(zero(), (X, Y), key=KEY)
     with pytest.raises(ValueError, match="at least 1"):
         fit(PhysicsGuidedGP(zero()), (X, Y), chains=0, key=KEY)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of five draws there is more to say
+        few = fit(PhysicsGuidedGP(zero()), (X, Y), chains=1, warmup=10, draws=5, key=KEY)
+    assert "5 draws are too few for a leave-one-out score" in few.attrs["warnings"]
+    assert np.isnan(few.attrs["elpd"])
     two = (np.stack([X, X**2], 1), Y)
     with pytest.raises(ValueError, match=r"lengthscale=jnp\.ones"):
         fit(PhysicsGuidedGP(zero(), gpjax.kernels.RBF() + gpjax.kernels.Matern52()), two, key=KEY)
