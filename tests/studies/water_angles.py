@@ -8,11 +8,11 @@ half of the atomistic run against the other half.
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 
 import jax
+import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 
@@ -28,7 +28,7 @@ PAIR = bcg.Pair("W", "W", cutoff=0.9)
 THREE = ThreeBody("W", "W", "W", cutoff=0.4, start=0.2)
 DENSITY = LocalDensity("W", "W", inner=0.3, outer=0.4)
 DYNAMICS = Langevin(timestep=0.004, friction=2.0, equilibration=20.0, interval=0.4)
-CURVES = Path(__file__).with_name("water_angles.npz")
+FIGURE = Path(__file__).parents[2] / "docs" / "assets" / "water_angles.png"
 
 
 def structure(ensemble: xr.Dataset, blocks: int) -> dict[str, xr.DataArray]:
@@ -71,8 +71,29 @@ def models(cg: xr.Dataset) -> dict[str, xr.DataTree]:
     return fits
 
 
+def draw(x: dict[str, np.ndarray], curves: dict[str, dict[str, np.ndarray]]) -> None:
+    """Curves (draw, x) of all models as bands of two standard deviations beside the atomistic ones."""
+    figure, axes = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
+    for axis, name, label in zip(axes, x, ("r (nm)", "angle of neighbors within 0.35 nm (degrees)"), strict=True):
+        at = np.degrees(x[name]) if name == "angle" else x[name]
+        axis.plot(at, curves[name]["atomistic"], color="black", label="atomistic")
+        for model, found in curves[name].items():
+            if model == "atomistic":
+                continue
+            (line,) = axis.plot(at, found.mean(axis=0), lw=1.2, label=model)
+            half = 2 * found.std(axis=0, ddof=1)
+            axis.fill_between(
+                at, found.mean(axis=0) - half, found.mean(axis=0) + half, color=line.get_color(), alpha=0.3
+            )
+        axis.set(xlabel=label, ylabel={"g": "g(r)", "angle": "p (1/rad)"}[name])
+    axes[0].set_xlim(0.23, 0.9)
+    axes[1].set_xlim(40, 180)
+    axes[0].legend()
+    figure.savefig(FIGURE, dpi=110)
+
+
 def main() -> None:
-    """The table; curves go to a file beside this one."""
+    """The table, and the figure of the documentation."""
     if not (SHARED / "data" / "spce" / "cg_long.npz").exists():
         print("cg_long.npz is not there: skipped")
         return
@@ -80,7 +101,7 @@ def main() -> None:
     exact = structure(data, 20)
     x = {"g": exact["g"]["r"].values, "angle": exact["angle"]["theta"].values}
     mean = {name: array.mean("block").values for name, array in exact.items()}
-    curves = {f"{name} x": x[name] for name in x} | {f"{name} atomistic": mean[name] for name in x}
+    curves: dict[str, dict[str, np.ndarray]] = {name: {"atomistic": mean[name]} for name in x}
     stride = data.sizes["frame"] // FRAMES
     cg = data.isel(frame=slice(None, None, stride))
     for label, posterior in models(cg).items():
@@ -100,7 +121,7 @@ def main() -> None:
             found = distance(own, mean[name], x[name])
             line += f" | {name} {found.mean():.4f} +- {found.std(ddof=1) / np.sqrt(len(found)):.4f} (draws' sd"
             line += f" {found.std(ddof=1):.4f})"
-            curves[f"{name} {label}"] = own
+            curves[name][label] = own
         print(f"{line} | {time.perf_counter() - begin:.0f} s, {int(ensemble.failed.sum())} failed", flush=True)
     line = f"{'atomistic, halves':22s}"
     for name, array in exact.items():
@@ -108,7 +129,7 @@ def main() -> None:
         # Half against half has twice the variance of either; the table's runs are against the whole.
         line += f" | {name} {distance(halves[0], halves[1], x[name]):.4f}"
     print(line)
-    np.savez_compressed(sys.argv[-1] if sys.argv[-1].endswith(".npz") else CURVES, **curves)
+    draw(x, curves)
 
 
 if __name__ == "__main__":
