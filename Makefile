@@ -30,7 +30,7 @@ demo: $(RUN)  ## the main job on bundled SPC/E water: fit, simulate, g(r) with e
 	$(BIN)/bayescg demo --output demo
 
 test: $(DEV)  ## all tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0 --durations 20
 
 lint: $(DEV)  ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from bayescg.potentials import LocalDensity as LocalDensity
     from bayescg.potentials import Pair as Pair
     from bayescg.potentials import Potential as Potential
+    from bayescg.potentials import SmoothOverlap as SmoothOverlap
     from bayescg.potentials import ThreeBody as ThreeBody
     from bayescg.potentials import fixed as fixed
     from bayescg.potentials import table as table
@@ -67,7 +68,7 @@ _HOME = {
     "data": ("Mapping", "coarse_grain", "datasets", "from_arrays", "load", "stream"),
     "potentials": (
         *("WCA", "Angle", "Bond", "Dihedral", "Harmonic", "LennardJones", "LocalDensity", "Pair", "Potential"),
-        *("ThreeBody", "fixed", "table"),
+        *("SmoothOverlap", "ThreeBody", "fixed", "table"),
     ),
     "inference": (
         *("ForceStatistics", "Pilot", "Refinement", "Sampling", "boltzmann_inversion", "compare", "coverage"),

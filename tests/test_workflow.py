@@ -318,6 +318,42 @@ potential:
     ]
 
 
+def test_many_body_terms_and_what_is_looked_at_by_default(tmp_path):
+    (tmp_path / "cg.nc").touch()
+    path = tmp_path / "config.yaml"
+    text = """
+input: {dataset: cg.nc, temperature: 300}
+potential:
+  terms:
+    - {pair: [A, B], cutoff: 0.9}
+    - {three_body: [A, B, B], cutoff: 0.4, start: 0.2, opposite_spacing: 0.08, kernel: RBF}
+    - {local_density: [B, A], inner: 0.3, outer: 0.4}
+"""
+    path.write_text(text)
+    config = workflow.load(path)
+    assert config.potential == bcg.Potential(
+        bcg.Pair("A", "B", cutoff=0.9),
+        bcg.ThreeBody("A", "B", "B", cutoff=0.4, start=0.2, opposite_spacing=0.08),
+        bcg.LocalDensity("B", "A", inner=0.3, outer=0.4),
+    )
+    assert config.inference.kernels == {"three_A-B-B": "RBF"}
+    assert [(each.kind, each.beads, dict(each.options)) for each in config.observables] == [
+        ("rdf", ("A", "B"), {"cutoff": 0.9}),
+        ("angle_distribution", ("B", "A", "B"), {"cutoff": 0.4}),
+        ("coordination_number", ("B", "A"), {"cutoff": 0.4}),
+    ]
+    for old, new, message in (
+        ("inner: 0.3, ", "", "`inner` is missing"),
+        ("opposite_spacing: 0.08", "oposite_spacing: 0.08", "did you mean 'opposite_spacing'"),
+        ("cutoff: 0.4, start", "cutoff: 1.4, start", "three_A-B-B"),
+        ("three_body: [A, B, B]", "three_body: [A, B]", "3 bead types were expected"),
+        ("outer: 0.4", "outer: 0.4, baseline: {wca: {sigma: 0.3, epsilon: 1}}", "unknown key 'baseline'"),
+    ):
+        path.write_text(text.replace(old, new))
+        with pytest.raises(ValueError, match=message):
+            workflow.load(path)
+
+
 @pytest.mark.parametrize("name", ["example", "demo", "demo_fast"])
 def test_bundled_configurations_are_valid(tmp_path, name):
     for file in ("topol.tpr", "traj.trr"):
@@ -329,9 +365,13 @@ def test_bundled_configurations_are_valid(tmp_path, name):
 
 
 def test_every_setting_is_in_the_example():
-    from bayescg.workflow import config
+    from bayescg.workflow import config, items
 
     text = workflow.example()
+    for kind, found in items._TERMS.items():
+        assert f" {kind}:" in text, f"{kind} is not explained"
+        for name in found.options:
+            assert name in text, f"{name} of {kind} is not explained"
     for cls in (config.Input, config.MappingChoice, config.Inference, config.Simulation, config.Exports):
         for field in dataclasses.fields(cls):
             assert f" {field.name}:" in text, f"{cls.__name__}.{field.name} is not explained"

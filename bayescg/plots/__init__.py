@@ -10,6 +10,7 @@ from bayescg.plots.inference import hyperparameters, pairs, prior_posterior, tra
 from bayescg.plots.observables import observable, rdf
 from bayescg.plots.potentials import potential
 from bayescg.plots.surrogates import surrogate
+from bayescg.plots.three_body import three_body
 
 __all__ = [
     "coverage",
@@ -24,5 +25,6 @@ __all__ = [
     "ranks",
     "rdf",
     "surrogate",
+    "three_body",
     "trace",
 ]

@@ -47,6 +47,8 @@ def potential(
     """
     model = posteriors.potential_of(posterior)
     names = [model.term(term).name] if term is not None else [t.name for t in model.terms if t.has_curve]
+    if not names or not model.term(names[0]).has_curve:
+        raise ValueError("three-body terms have no curve: see plots.three_body")
     references = {names[0]: reference} if isinstance(reference, xr.Dataset) else dict(reference or {})
     unknown = set(references) - set(names)
     if unknown:
@@ -87,7 +89,7 @@ def _draw_term(row, posterior: xr.DataTree, name: str, reference: xr.Dataset | N
         axes.set_xlabel(look.label(f"${symbol}$", term.unit))
         axes.set_ylabel(look.label(quantity, unit))
         if kind == "energy":
-            kinds = "" if term.kind == "pair" else f"{term.kind} "
+            kinds = {"pair": "", "density": "local density "}.get(term.kind, f"{term.kind} ")
             axes.set_title(f"{kinds}{name.removeprefix(term.kind + '_')}")
         if explain and kind == "force":
             look.legend(axes, quantiles, x)

@@ -16,6 +16,8 @@ from bayescg.potentials import Term
 from bayescg.report import page
 from bayescg.report.results import Results
 
+_KINDS = {"three": "three-body", "density": "local density", "overlap": "smooth overlap"}
+
 
 def data(results: Results) -> str:
     """Where the forces come from."""
@@ -58,7 +60,9 @@ def potential(results: Results, pictures: dict[str, bytes]) -> str:
     rows = []
     for term in model.terms:
         low, high = ranges.get(term.name, (float("nan"), float("nan")))
-        rows.append([term.name, term.kind, f"{term.spline.start:g} – {term.spline.stop:g} {term.unit}"])
+        rows.append(
+            [term.name, _KINDS.get(term.kind, term.kind), f"{term.spline.start:g} – {term.spline.stop:g} {term.unit}"]
+        )
         rows[-1] += [_sampled(term, low, high), term.n_basis, type(term.baseline).__name__ if term.baseline else "none"]
     found = page.table(("term", "kind", "knots", "sampled", "coefficients", "baseline"), rows)
     if model.exclude_bonds:
@@ -67,7 +71,13 @@ def potential(results: Results, pictures: dict[str, bytes]) -> str:
         "Energy and force of each term: posterior mean, 50 % and 90 % bands, and single draws. Gray: never sampled, "
         "there the prior speaks; below the sampled distances every draw is repulsive."
     )
-    return (page.image(pictures["potential"], caption) if "potential" in pictures else "") + found
+    captions = {
+        "potential": caption,
+        "three_body": "Three-body energy of two neighbors at equal distances from their center, against the angle "
+        "between them: posterior mean with 90 % bands at three distances, and the mean at all. Where neighbors would "
+        "be closer than any two beads were, nothing is shown.",
+    }
+    return "".join(page.image(pictures[name], words) for name, words in captions.items() if name in pictures) + found
 
 
 def _sampled(term: Term, low: float, high: float) -> str:

@@ -6,11 +6,34 @@ from dataclasses import dataclass
 from typing import Any
 
 from bayescg import potentials
-from bayescg.potentials import Potential
+from bayescg.potentials import Potential, Term
 from bayescg.workflow.tables import Table, integer, number, text, texts
 from bayescg.workflow.tables import table as as_table
 
-_TERMS = {"pair": 2, "bond": 2, "angle": 3, "dihedral": 4}
+
+@dataclass(frozen=True)
+class _TermKind:
+    """What a configuration says of a kind of term: its class, bead types, settings, and those that must be there."""
+
+    cls: type[Term]
+    width: int
+    options: tuple[str, ...]
+    required: tuple[str, ...] = ()
+    baseline: bool = True
+
+
+_TERMS = {
+    "pair": _TermKind(potentials.Pair, 2, ("cutoff", "start", "knot_spacing"), ("cutoff",)),
+    "bond": _TermKind(potentials.Bond, 2, ("group", "start", "stop", "knot_spacing")),
+    "angle": _TermKind(potentials.Angle, 3, ("group", "knot_spacing")),
+    "dihedral": _TermKind(potentials.Dihedral, 4, ("group", "knot_spacing")),
+    "three_body": _TermKind(
+        potentials.ThreeBody, 3, ("cutoff", "start", "knot_spacing", "opposite_spacing"), ("cutoff",), baseline=False
+    ),
+    "local_density": _TermKind(
+        potentials.LocalDensity, 2, ("inner", "outer", "stop", "knot_spacing"), ("inner", "outer"), baseline=False
+    ),
+}
 OBSERVABLES = {
     "rdf": (2, {"cutoff": number, "bins": integer}),
     "coordination_number": (2, {"cutoff": number}),
@@ -77,6 +100,10 @@ def read_observables(top: Table, potential: Potential) -> tuple[Observable, ...]
 def _default_observable(term) -> Observable:
     if term.kind == "pair":
         return Observable("rdf", term.types, (("cutoff", float(term.cutoff)),))
+    if term.kind == "three":
+        return Observable("angle_distribution", (term.a, term.center, term.b), (("cutoff", float(term.cutoff)),))
+    if term.kind == "density":
+        return Observable("coordination_number", term.types, (("cutoff", float(term.outer)),))
     kind = {"bond": "bond_distribution", "angle": "bonded_angle_distribution", "dihedral": "dihedral_distribution"}
     group = (("group", term.group),) if term.group is not None else ()
     return Observable(kind[term.kind], term.types, group)
@@ -103,23 +130,16 @@ def read_terms(table: Table) -> tuple[Potential, dict[str, str]]:
         raise ValueError(f"{table.place()}: `terms` is missing, as in `terms: [{{pair: [W, W], cutoff: 0.9}}]`")
     terms, kernels = [], {}
     for item in _items(table, "terms"):
-        kind, width = _kind(item, _TERMS)
-        options = {"group": text, "start": number, "stop": number, "knot_spacing": number}
-        allowed = {
-            "pair": ("cutoff", "start", "knot_spacing"),
-            "bond": ("group", "start", "stop", "knot_spacing"),
-            "angle": ("group", "knot_spacing"),
-            "dihedral": ("group", "knot_spacing"),
-        }[kind]
-        item.check((kind, *allowed, "kernel", "baseline"))
-        beads = item.take(kind, lambda value, width=width: _beads(value, width))
-        given = {name: item.take(name, {"cutoff": number, **options}[name]) for name in allowed if name in item}
-        if kind == "pair":
-            item.take("cutoff", number)
+        key, kind = _kind(item, _TERMS)
+        item.check((key, *kind.options, "kernel", *(("baseline",) if kind.baseline else ())))
+        beads = item.take(key, lambda value, width=kind.width: _beads(value, width))
+        for name in kind.required:
+            item.take(name, number)
+        given = {name: item.take(name, text if name == "group" else number) for name in kind.options if name in item}
         if "baseline" in item:
             given["baseline"] = item.take("baseline", _baseline)
         try:
-            term = getattr(potentials, kind.capitalize())(*beads, **given)
+            term = kind.cls(*beads, **given)
         except ValueError as error:
             raise ValueError(f"{item.place()}: {error}") from None
         terms.append(term)
@@ -135,7 +155,18 @@ def _kind(item: Table, known: Any) -> tuple[str, Any]:
     """Which kind of thing an item of a list is, by the key that names it."""
     found = [name for name in known if name in item]
     if not found and item:
-        item.check([*known, "group", "start", "stop", "knot_spacing", "kernel", "baseline", "cutoff", "bins", "blocks"])
+        settings = (
+            "group",
+            "start",
+            "stop",
+            "knot_spacing",
+            "opposite_spacing",
+            "inner",
+            "outer",
+            "kernel",
+            "baseline",
+        )
+        item.check([*known, *settings, "cutoff", "bins", "blocks"])
     if len(found) != 1:
         example = next(iter(known))
         raise ValueError(f"{item.place()}: one of {', '.join(known)} must name the item, as in `- {example}: ...`")
