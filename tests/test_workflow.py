@@ -352,6 +352,9 @@ potential:
         path.write_text(text.replace(old, new))
         with pytest.raises(ValueError, match=message):
             workflow.load(path)
+    path.write_text(text + "exports: {formats: [gromacs]}\n")
+    with pytest.raises(ValueError, match="one distance or angle only, not for three_A-B-B, density_B-A"):
+        workflow.run(workflow.load(path))
 
 
 @pytest.mark.parametrize("name", ["example", "demo", "demo_fast"])
