@@ -183,6 +183,30 @@ def draw_coefficients(posterior: xr.DataTree, draws: int | None, *, key: Array) 
     return Draws(values.reshape(chains * length, size)[chosen], chosen // length, chosen % length)
 
 
+def only_choice(posterior: xr.DataTree, choice: int = 0) -> xr.DataTree:
+    """The draws of one choice of candidates from a fit with method "rvm": a sparse potential.
+
+    Args:
+        posterior: from `force_match(..., method="rvm")`.
+        choice: its number; 0 is the most probable one, the others are listed in the group `choices`.
+
+    Returns:
+        The posterior with those draws alone. Its bands take the choice for certain and are too narrow where it is not.
+
+    Raises:
+        ValueError: if the fit was no choice, or no draw is of that one.
+    """
+    if "choice" not in posterior["posterior"]:
+        raise ValueError('only a fit with method="rvm" chooses among candidates')
+    (chosen,) = posterior["posterior"]["choice"].values  # one chain
+    rows = np.flatnonzero(chosen == choice)
+    if not len(rows):
+        raise ValueError(f"no draw is of choice {choice}; there are draws of {np.unique(chosen).tolist()}")
+    tree = posterior.copy()
+    tree["posterior"] = posterior["posterior"].to_dataset().isel(draw=rows).assign_coords(draw=np.arange(len(rows)))
+    return tree
+
+
 def curve_grid(
     potential: Potential, name: str, sampled: tuple[float, float] | None, points: int = _GRID_POINTS
 ) -> Float[np.ndarray, " x"]:

@@ -37,13 +37,21 @@ def sparse_match(
     """Sparse fit; arguments and result as of `force_match`, and what there is to warn of.
 
     The group `relevance` of the result has, for every `candidate`, with method "rvm": `kept` in the most probable
-    choice; `inclusion`, the probability of all choices that keep it; `log_evidence_gain`, of the fit with the
-    candidate over that without it, all other scales adapted; `scale` s, the root of its signal-to-noise ratio at the
-    maximum of the evidence; `effective` number of coefficients. Draws are of all choices in Occam's window
-    (`bayescg.inference.supports`), so that bands contain the doubt about what to keep. With method "horseshoe":
-    `probability`, P(1 - kappa > 1/2) that the data rather than the prior set the candidate; quantiles of 1 - kappa and
-    of the scale. With both: `coefficient` and `coefficient_sd` of shapes, and
-    `force_share`, the variance of the candidate's own forces over that of all forces (shares need not add up).
+    choice; `inclusion`, the approximate probability of all choices that keep it; `log_evidence_gain`, of the fit with
+    the candidate over that without it, all other scales adapted; `scale` s, the root of its signal-to-noise ratio at
+    the maximum of the evidence; `effective` number of coefficients. The group `choices` has, for every `choice` in
+    Occam's window (`bayescg.inference.supports`), the most probable first: `probability`, `log_evidence` over that of
+    no candidate, and `keeps` (choice, candidate). Draws are of all of them, so that bands contain the doubt about what
+    to keep; `choice` (chain, draw) in the group `posterior` says which, and `bayescg.posterior.only_choice` leaves
+    those of one, where all that it leaves out is exactly zero.
+
+    With method "horseshoe": `probability`, P(1 - kappa > 1/2) that the data rather than the prior set the candidate;
+    quantiles of 1 - kappa and of the scale. With both: `coefficient` and `coefficient_sd` of shapes over all draws,
+    and `force_share`, the variance of the candidate's own forces over that of all forces (shares need not add up).
+
+    `scale`, `effective`, `force_share`, the held-out scores and R^2 are those of the most probable choice with "rvm",
+    of the geometric means of the sampled scales with "horseshoe". Attributes with "rvm": `threshold` of `relevance`,
+    the log evidence that a candidate must add; `complete` of `choices`, 0 if there were too many to be followed.
     """
     if calibration != "none" and statistics.pilot is None:
         statistics.score_covariance(np.ones(len(statistics.noise_classes)))  # says what is missing
@@ -62,6 +70,8 @@ def sparse_match(
         else:
             center = np.exp(np.mean(np.log(np.maximum(scales, 1e-300)), axis=(0, 1)))
         groups["relevance"] = _described(described, found, problem, amounts, method)
+        if "choices" in groups:
+            groups["choices"] = groups["choices"].assign_coords(candidate=list(found.names))
         scores = predictive.block_scores(_linear(found, problem, center), statistics)
     attrs.update(_quality(scores, noise_ceiling), **problem.report)
     if scores is not None:
@@ -88,8 +98,9 @@ def _evidence(problem: Problem, sampling: Sampling, key: Array, notes: list[str]
     choices = supports.explore(problem, relevance.select(problem))
     if not choices.complete:
         notes.append(
-            f"more than {len(choices.probabilities)} choices of candidates are about as probable as the best one: "
-            "the data do not choose"
+            f"the data do not choose: {len(choices.probabilities)} choices of candidates, and more that were not "
+            f"looked for, are within a factor of {np.exp(supports.WINDOW):.0f} of the most probable one, which has "
+            f"{choices.probabilities[0]:.2f} of them; inclusion and bands rest on those found"
         )
     best = choices.best
     described = xr.Dataset(
@@ -100,15 +111,19 @@ def _evidence(problem: Problem, sampling: Sampling, key: Array, notes: list[str]
             "scale": ("candidate", best.scales),
             "effective": ("candidate", relevance.effective(problem, best.scales)),
         },
-        attrs={
-            "threshold": relevance.STRONG,
-            "log_evidence": best.log_evidence,
-            "choices": len(choices.probabilities),
-            "probability": float(choices.probabilities[0]),
-        },
+        attrs={"threshold": relevance.STRONG},
     )
-    scales = supports.draw(choices, sampling.chains * sampling.draws, key=key)
-    return scales[None], {"relevance": described}, {}, {}
+    table = xr.Dataset(
+        {
+            "probability": ("choice", choices.probabilities),
+            "log_evidence": ("choice", choices.log_evidences),
+            "keeps": (("choice", "candidate"), choices.scales > 0),
+        },
+        {"choice": np.arange(len(choices.probabilities))},
+        {"complete": int(choices.complete)},
+    )
+    drawn = supports.draw(choices, sampling.chains * sampling.draws, key=key)[None]
+    return choices.scales[drawn], {"relevance": described, "choices": table}, {"choice": drawn}, {}
 
 
 def _sampled(problem: Problem, sampling: Sampling, key: Array, notes: list[str]):

@@ -9,7 +9,7 @@ from bayescg._runtime import double_precision
 from bayescg.inference import Sampling, horseshoe, relevance, supports
 from bayescg.inference import sampling as sampler
 from bayescg.inference.library import Problem
-from bayescg.posterior import load, save
+from bayescg.posterior import load, only_choice, save
 from tests.inference import systems
 from tests.studies import planted_library
 
@@ -92,32 +92,109 @@ def test_correlated_twin_does_not_hide_the_truth():
     assert (found.scales > 0).tolist() == [False, True, False]
 
 
+def exact_choices(given):
+    """Log evidence of every choice that keeps all of its candidates, each scale at its closed-form best in turn.
+
+    Tipping & Faul (2003): given the others, s^2 = max(q^2 - S, 0) / S^2 is the maximum.
+    """
+    found = {}
+    for number in range(2 ** len(given.cross)):
+        s2 = {k: 0.01 for k in range(len(given.cross)) if number >> k & 1}
+        for _ in range(2000):
+            before = dict(s2)
+            for k in s2:
+                rest = [j for j in s2 if j != k and s2[j] > 0]
+                inner = np.linalg.inv(np.diag([1 / s2[j] for j in rest]) + given.gram[np.ix_(rest, rest)])
+                shared = given.gram[k, rest] @ inner
+                freedom = given.gram[k, k] - shared @ given.gram[rest, k]
+                s2[k] = max((given.cross[k] - shared @ given.cross[rest]) ** 2 - freedom, 0.0) / freedom**2
+            if all(abs(before[k] - s2[k]) <= 1e-8 * s2[k] for k in s2):
+                break
+        on = [k for k in s2 if s2[k] > 0]
+        d = np.sqrt([s2[k] for k in on])
+        b = np.eye(len(on)) + d[:, None] * given.gram[np.ix_(on, on)] * d
+        x = d * given.cross[on]
+        found[frozenset(on)] = 0.5 * x @ np.linalg.solve(b, x) - 0.5 * np.linalg.slogdet(b)[1]
+    # What a smaller choice has to a hundredth is no choice of its own.
+    return {s: v for s, v in found.items() if not any(v - found.get(s - {k}, -np.inf) < 0.01 for k in s)}
+
+
+def least_squares(design, forces):
+    return problem(design.T @ design, design.T @ forces, components=float(len(forces)))
+
+
 def test_choices_are_those_of_all_subsets():
     # Five candidates, some alike, none beyond doubt: every subset that is probable enough is found, and weighed right.
     rng = np.random.default_rng(3)
     design = rng.normal(size=(400, 5))
     design[:, 1] += 1.5 * design[:, 0]
-    forces = design @ [0.0, 0.15, 0.2, 0.0, 0.13] + rng.normal(size=400)
-    given = problem(design.T @ design, design.T @ forces, components=400.0)
-    scores, found = [], []
-    for number in range(32):
-        on = np.array([number >> k & 1 for k in range(5)], bool)
-        value, scales = relevance.maximize(given, on, np.ones(5))
-        if np.all(scales[on] > 0.01 / 20):  # else a smaller subset is the same choice: 0.01 of one standard error
-            scores.append(value - 3 * on.sum())
-            found.append(on)
-    weights = np.exp(np.array(scores) - max(scores))
-    weights[weights < 0.01] = 0.0
+    given = least_squares(design, design @ [0.0, 0.15, 0.2, 0.0, 0.13] + rng.normal(size=400))
+    exact = {s: v - 3 * len(s) for s, v in exact_choices(given).items()}
+    best = max(exact.values())
+    exact = {s: np.exp(v - best) for s, v in exact.items() if v > best - np.log(100)}
     choices = supports.explore(given, relevance.select(given))
     assert choices.complete
-    assert len(choices.probabilities) == np.sum(weights > 0) > 5
-    np.testing.assert_allclose(supports.inclusion(choices), weights @ np.array(found) / weights.sum(), rtol=1e-3)
+    found = {
+        frozenset(np.flatnonzero(s).tolist()): p for s, p in zip(choices.scales, choices.probabilities, strict=True)
+    }
+    assert set(found) == set(exact)
+    assert len(found) > 5
+    for support, probability in found.items():
+        assert probability == pytest.approx(exact[support] / sum(exact.values()), rel=1e-3)
+    inclusion = supports.inclusion(choices)
+    assert inclusion[2] == pytest.approx(sum(p for s, p in found.items() if 2 in s))
     drawn = supports.draw(choices, 500, key=jax.random.key(0))
-    np.testing.assert_allclose(
-        np.mean(drawn > 0, axis=0), supports.inclusion(choices), atol=len(choices.probabilities) / 500
-    )
-    for row in drawn[:20]:
-        assert any(np.array_equal(row, scales) for scales in choices.scales)
+    np.testing.assert_allclose(np.bincount(drawn) / 500, choices.probabilities, atol=1 / 500)
+
+
+@pytest.mark.parametrize("seed", [9, 11, 18])
+def test_a_candidate_that_another_makes_superfluous_goes(seed):
+    # The third is nearly the sum of the first two: exchanged for one of them it makes the other superfluous too.
+    rng = np.random.default_rng(seed)
+    design = rng.normal(size=(300, 4))
+    design[:, 2] = (design[:, 0] + design[:, 1]) / np.sqrt(2) + 0.25 * design[:, 2]
+    given = least_squares(design, 0.3 * design[:, 0] + 0.3 * design[:, 1] + rng.normal(size=300))
+    exact = {s: v - 3 * len(s) for s, v in exact_choices(given).items()}
+    on = np.array([True, True, False, False])
+    first = relevance.Selection(*relevance.maximize(given, on, np.ones(4)))
+    choices = supports.explore(given, first)
+    best = max(exact, key=lambda s: exact[s])
+    assert frozenset(np.flatnonzero(choices.best.scales).tolist()) == best
+    assert choices.best.log_evidence - 3 * len(best) == pytest.approx(exact[best], abs=1e-4)
+
+
+def test_too_many_choices_are_told():
+    rng = np.random.default_rng(0)
+    given = problem(1000 * np.eye(30), np.sqrt(1000) * rng.normal(size=30))
+    everything = supports.explore(given, relevance.select(given))
+    part = supports.explore(given, relevance.select(given), most=1)
+    assert everything.complete
+    assert not part.complete
+    assert len(part.probabilities) < len(everything.probabilities)
+    assert not np.any(everything.best.scales)  # nothing but chance: nothing is kept
+    assert supports.inclusion(everything).max() < 0.5
+
+
+def test_gains_at_fixed_scales_are_those_of_a_dense_gaussian():
+    rng = np.random.default_rng(1)
+    group = np.array([0, 0, 1, 2, 2, 2])
+    design = rng.normal(size=(60, 6))
+    forces = design[:, 0] + 0.4 * design[:, 3] + rng.normal(size=60)
+    given = problem(design.T @ design, design.T @ forces, group)
+
+    def exact(s):
+        covariance = np.eye(60) + (design * np.asarray(s)[group] ** 2) @ design.T
+        return -0.5 * np.linalg.slogdet(covariance)[1] - 0.5 * forces @ np.linalg.solve(covariance, forces)
+
+    for scales in ([0.7, 0.0, 0.0], [0.0, 0.0, 0.0], [0.7, 0.3, 0.0]):
+        gains, own = relevance.gains_at_fixed_scales(given, np.array(scales))
+        for k in range(3):
+            if scales[k]:
+                assert np.isnan(gains[k])
+                continue
+            values = [exact([*scales[:k], s, *scales[k + 1 :]]) - exact(scales) for s in np.geomspace(1e-4, 1e2, 400)]
+            assert gains[k] == pytest.approx(max(values), abs=0.03)
+            assert exact([*scales[:k], own[k], *scales[k + 1 :]]) - exact(scales) == pytest.approx(gains[k], abs=1e-8)
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +202,7 @@ def planted():
     return planted_library.planted(0, 40)
 
 
-def test_planted_shapes_are_found(planted):
+def test_planted_shapes_are_found(planted, tmp_path):
     data, shapes, truth = planted
     posterior = planted_library.fit(data, shapes, "rvm", "none", 0)
     kept, z, _ = planted_library.scored(posterior, truth, planted_library.chosen_library(40)[2])
@@ -140,9 +217,16 @@ def test_planted_shapes_are_found(planted):
     # Shapes that are left out leave exactly nothing; draws keep one as often as it is probable.
     used = posterior["posterior"]["candidate_coefficient"].values != 0
     inclusion = relevance_found["inclusion"].values
-    np.testing.assert_allclose(
-        used.mean(axis=(0, 1)), inclusion, atol=relevance_found.attrs["choices"] / used[..., 0].size
-    )
+    table = posterior["choices"].to_dataset()
+    np.testing.assert_array_equal(used[0], table["keeps"].values[posterior["posterior"]["choice"].values[0]])
+    np.testing.assert_allclose(used.mean(axis=(0, 1)), inclusion, atol=table.sizes["choice"] / used[..., 0].size)
+    np.testing.assert_allclose(table["probability"].values @ table["keeps"].values, inclusion)
+    np.testing.assert_array_equal(table["keeps"].values[0], kept)
+    sparse = only_choice(load(save(posterior, tmp_path / "sparse.nc")))
+    assert 0 < sparse["posterior"].sizes["draw"] < posterior["posterior"].sizes["draw"]
+    np.testing.assert_array_equal(np.any(sparse["posterior"]["candidate_coefficient"].values, axis=(0, 1)), kept)
+    with pytest.raises(ValueError, match="no draw is of choice 1000"):
+        only_choice(posterior, 1000)
     assert np.all(inclusion[strong] > 0.99)
     assert np.all(inclusion[~kept] < 0.5)
     assert np.mean(inclusion[truth == 0]) < 0.15
@@ -158,6 +242,8 @@ def test_horseshoe_is_sure_of_what_is_strong(planted, tmp_path):
     strong = np.abs(truth) > 8
     assert np.all(probability[strong] > 0.99)
     assert np.max(probability[truth == 0]) < np.min(probability[strong])
+    with pytest.raises(ValueError, match='method="rvm" chooses'):
+        only_choice(posterior)
     kappa = posterior["posterior"]["kappa"]
     assert kappa.dims == ("chain", "draw", "candidate")
     np.testing.assert_allclose((kappa < 0.5).mean(("chain", "draw")), probability)
