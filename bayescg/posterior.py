@@ -198,12 +198,13 @@ def only_choice(posterior: xr.DataTree, choice: int = 0) -> xr.DataTree:
     """
     if "choice" not in posterior["posterior"]:
         raise ValueError('only a fit with method="rvm" chooses among candidates')
-    (chosen,) = posterior["posterior"]["choice"].values  # one chain
+    draws = posterior["posterior"].to_dataset()
+    (chosen,) = draws["choice"].values  # one chain
     rows = np.flatnonzero(chosen == choice)
     if not len(rows):
         raise ValueError(f"no draw is of choice {choice}; there are draws of {np.unique(chosen).tolist()}")
     tree = posterior.copy()
-    tree["posterior"] = posterior["posterior"].to_dataset().isel(draw=rows).assign_coords(draw=np.arange(len(rows)))
+    tree["posterior"] = draws.isel(draw=rows).assign_coords(draw=np.arange(len(rows)))
     return tree
 
 

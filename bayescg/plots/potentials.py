@@ -42,13 +42,14 @@ def potential(
         The figure: on the left energies, on the right forces.
 
     Raises:
-        ValueError: if there is no such term, it depends on three distances, or the reference holds neither energy nor
-            force.
+        ValueError: if there is no such term, it is no function of one distance or angle, or the reference holds
+            neither energy nor force.
     """
     model = posteriors.potential_of(posterior)
     names = [model.term(term).name] if term is not None else [t.name for t in model.terms if t.has_curve]
     if not names or not model.term(names[0]).has_curve:
-        raise ValueError("three-body terms have no curve: see plots.three_body")
+        which = names[0] if names else ", ".join(t.name for t in model.terms)
+        raise ValueError(f"no curve of one distance or angle: {which}; plots.three_body draws three-body terms")
     references = {names[0]: reference} if isinstance(reference, xr.Dataset) else dict(reference or {})
     unknown = set(references) - set(names)
     if unknown:

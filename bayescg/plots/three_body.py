@@ -24,8 +24,9 @@ _MOST_DRAWS = 400
 def three_body(posterior: xr.DataTree, term: str | None = None) -> Figure:
     """Energy of two neighbors at equal distances r from their center, against the angle between them.
 
-    Left at three distances, mean and 90 % band; right the mean at all of them. Angles at which the two neighbors would
-    be closer to each other than any two beads were are left out.
+    Left at three distances, mean and 90 % band; right the mean at all of them. Distances begin at the shortest one of a
+    neighbor and its center that was sampled. Angles at which the two neighbors would be closer to each other than their
+    pair term ever sampled (without one: than neighbors were to the center) are left out.
 
     Args:
         posterior: from `force_match` or `posterior.from_coefficients`.
@@ -47,24 +48,29 @@ def three_body(posterior: xr.DataTree, term: str | None = None) -> Figure:
     with look.style():
         figure, axes = look.new_figure(len(chosen), 2, width=2 * look.COLUMN, height=2.8 * len(chosen))
         for (left, right), each in zip(axes, chosen, strict=True):
-            low = posteriors.ranges_of(posterior).get(each.name, (each.spline.start, each.cutoff))[0]
-            lengths = np.linspace(low, each.cutoff, _LENGTHS + 2)[1:-1]
-            angles, color = np.linspace(0, np.pi, _ANGLES), iter(look.CHAINS)
-            for r in lengths:
-                values = _energies(posterior, each, np.full(_ANGLES, r), angles)
-                reached = 2 * r * np.sin(angles / 2) >= low
-                at, hue = np.degrees(angles[reached]), next(color)
+            low, closest = _sampled(posterior, each)
+            lengths, angles = np.linspace(low, each.cutoff, _LENGTHS + 2)[1:-1], np.linspace(0, np.pi, _ANGLES)
+            r, theta = np.meshgrid(lengths, angles, indexing="ij")
+            for length, reached, values, mean, hue in zip(
+                lengths,
+                _opposite(r, theta) >= closest,
+                np.moveaxis(_energies(posterior, each, r, theta), 1, 0),
+                _energies(posterior, each, r, theta, mean=True)[0],
+                look.CHAINS,
+                strict=False,
+            ):
+                at = np.degrees(angles[reached])
                 if len(values) > 1:
                     band = np.quantile(values[:, reached], [0.05, 0.95], axis=0)
                     left.fill_between(at, *band, color=hue, alpha=0.25, lw=0)
-                left.plot(at, values.mean(axis=0)[reached], color=hue, label=f"r = {r:.3g} nm")
+                left.plot(at, mean[reached], color=hue, label=f"r = {length:.3g} nm")
             left.axhline(0, color="0.6", lw=0.7, zorder=1)
             left.legend()
             left.set_title(each.name.removeprefix("three_"))
             left.set(xlim=(0, 180), xticks=_TICKS, xlabel="angle (°)", ylabel=look.label("$u(r, r, θ)$", "kJ/mol"))
             r, theta = np.meshgrid(np.linspace(low, each.cutoff, 61), angles, indexing="ij")
-            mean = _energies(posterior, each, r.ravel(), theta.ravel(), mean=True)[0].reshape(r.shape)
-            mean = np.where(2 * r * np.sin(theta / 2) >= low, mean, np.nan)
+            mean = _energies(posterior, each, r, theta, mean=True)[0]
+            mean = np.where(_opposite(r, theta) >= closest, mean, np.nan)
             most = max(float(np.nanquantile(np.abs(mean), 0.99)), 0.1 * kT)
             shown = right.pcolormesh(
                 np.degrees(theta), r, mean, cmap="RdBu_r", vmin=-most, vmax=most, shading="gouraud", rasterized=True
@@ -75,13 +81,31 @@ def three_body(posterior: xr.DataTree, term: str | None = None) -> Figure:
     return figure
 
 
+def _opposite(r: np.ndarray, theta: np.ndarray) -> np.ndarray:
+    """Distance of the two neighbors from each other."""
+    return 2 * r * np.sin(theta / 2)
+
+
+def _sampled(posterior: xr.DataTree, term: ThreeBody) -> tuple[float, float]:
+    """Shortest distances that were seen: of a neighbor and its center, and of the two neighbors."""
+    ranges = posteriors.ranges_of(posterior)
+    own = ranges.get(term.name, (term.spline.start, term.cutoff))[0]
+    pairs = [
+        ranges[each.name][0]
+        for each in posteriors.potential_of(posterior).terms
+        if each.kind == "pair" and sorted(each.types) == sorted((term.a, term.b)) and each.name in ranges
+    ]
+    return own, min(pairs, default=own)
+
+
 def _energies(
     posterior: xr.DataTree, term: ThreeBody, r: np.ndarray, theta: np.ndarray, *, mean: bool = False
-) -> Float[np.ndarray, "draw point"]:
-    """Of triangles with two sides r and the angle theta between them, for draws or their mean."""
+) -> Float[np.ndarray, "..."]:
+    """(draw, *shape of r): triangles with two sides r and the angle theta between them, for draws or their mean."""
     own = posteriors.potential_of(posterior).slices[term.name]
     draws = posterior["posterior"]["coefficients"].stack(sample=("chain", "draw")).transpose("sample", ...).values
     draws = draws.mean(axis=0)[None] if mean else draws[:: -(-len(draws) // _MOST_DRAWS)]
-    sides = np.stack([r, r, 2 * r * np.sin(theta / 2)], axis=-1)
+    sides = np.stack([r, r, _opposite(r, theta)], axis=-1).reshape(-1, 3)
     with double_precision():
-        return np.asarray(jax.jit(jax.vmap(lambda w: term.surface(w, sides)[0]))(draws[:, own]))
+        values = jax.jit(jax.vmap(lambda w, at: term.surface(w, at)[0], (0, None)))(draws[:, own], sides)
+    return np.asarray(values).reshape(len(draws), *r.shape)

@@ -74,8 +74,8 @@ def potential(results: Results, pictures: dict[str, bytes]) -> str:
     captions = {
         "potential": caption,
         "three_body": "Three-body energy of two neighbors at equal distances from their center, against the angle "
-        "between them: posterior mean with 90 % bands at three distances, and the mean at all. Where neighbors would "
-        "be closer than any two beads were, nothing is shown.",
+        "between them: posterior mean with 90 % bands at three distances, and the mean at all. Where the two neighbors "
+        "would be closer to each other than was sampled, nothing is shown.",
     }
     return "".join(page.image(pictures[name], words) for name, words in captions.items() if name in pictures) + found
 
