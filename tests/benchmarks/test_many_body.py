@@ -21,19 +21,21 @@ def water(shared, frames):
     return bcg.from_arrays(part["positions"], part["box"], ["W"] * 510, temperature=300.0, forces=part["forces"])
 
 
+@pytest.mark.parametrize("calibrated", [False, True])
 @pytest.mark.parametrize("grid", GRIDS)
-def test_three_body_statistics(benchmark, shared, capsys, grid):
+def test_three_body_statistics(benchmark, shared, capsys, grid, calibrated):
     """Wall milliseconds a frame on all cores: longer passes less shorter ones, which take compilation off."""
     side, opposite = GRIDS[grid]
     potential = bcg.Potential(ThreeBody("W", "W", "W", cutoff=0.4, knot_spacing=side, opposite_spacing=opposite))
     cg, (few, many) = water(shared, 120), (20, 120)
-    bcg.force_statistics(potential, cg.isel(frame=slice(0, few)))
+    pilot = bcg.fit_pilot(potential, cg) if calibrated else None
+    bcg.force_statistics(potential, cg.isel(frame=slice(0, few)), pilot=pilot)
     seconds = []
 
     def both():
         for frames in (few, many):
             begin = time.perf_counter()
-            bcg.force_statistics(potential, cg.isel(frame=slice(0, frames)))
+            bcg.force_statistics(potential, cg.isel(frame=slice(0, frames)), pilot=pilot)
             seconds.append(time.perf_counter() - begin)
 
     benchmark.pedantic(both, rounds=3, iterations=1)
@@ -43,7 +45,8 @@ def test_three_body_statistics(benchmark, shared, capsys, grid):
     benchmark.extra_info |= {"ms_per_frame": 1e3 * ours, "product_ms": 1e3 * limit, "coefficients": potential.n_basis}
     with capsys.disabled():
         print(
-            f"\nthree-body statistics, 510 waters, 0.4 nm, {potential.n_basis} coefficients, {cpu_count()} cores: "
+            f"\nthree-body statistics, 510 waters, 0.4 nm, {potential.n_basis} coefficients, "
+            f"{'with' if calibrated else 'without'} a pilot, {cpu_count()} cores: "
             f"{1e3 * ours:.1f} ms a frame; the product of the rows alone (BLAS) {1e3 * limit:.1f} ms"
         )
 
