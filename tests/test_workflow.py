@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 import shutil
 
 import numpy as np
@@ -372,9 +373,11 @@ def test_every_setting_is_in_the_example():
 
     text = workflow.example()
     for kind, found in items._TERMS.items():
-        assert f" {kind}:" in text, f"{kind} is not explained"
+        # The item and the comments below it, up to the next one.
+        own = re.search(rf"^ +(# )?- {kind}:.*\n( +(# )? *\w+:.*\n)*", text, re.MULTILINE)
+        assert own, f"{kind} is not explained"
         for name in found.options:
-            assert name in text, f"{name} of {kind} is not explained"
+            assert re.search(rf"\b{name}\b", own[0]), f"{name} of {kind} is not explained"
     for cls in (config.Input, config.MappingChoice, config.Inference, config.Simulation, config.Exports):
         for field in dataclasses.fields(cls):
             assert f" {field.name}:" in text, f"{cls.__name__}.{field.name} is not explained"

@@ -89,7 +89,7 @@ def headline(results: Results) -> dict[str, str]:
     if results.posterior is not None:
         attrs = results.posterior["posterior"].attrs
         if "held_out_r2" in attrs:
-            rows["held-out force R²"] = f"{attrs['held_out_r2']:.3f} ± {attrs['held_out_r2_se']:.3f}"
+            rows["held-out force R²"] = sections.with_error(attrs["held_out_r2"], attrs["held_out_r2_se"], 3)
             ceiling = attrs.get("noise_ceiling_r2", "unknown")
             rows["noise ceiling of R²"] = ceiling if isinstance(ceiling, str) else f"{float(ceiling):.3f}"
         if "rhat_max" in attrs:

@@ -93,12 +93,13 @@ def fit(results: Results, pictures: dict[str, bytes]) -> str:
     ceiling = attrs.get("noise_ceiling_r2", "unknown")
     known = not isinstance(ceiling, str)
     rows: dict[str, object] = {
-        "held-out R² of the forces": f"{attrs['held_out_r2']:.4f} ± {attrs['held_out_r2_se']:.4f}",
+        "held-out R² of the forces": with_error(attrs["held_out_r2"], attrs["held_out_r2_se"], 4),
         "noise ceiling of R²": f"{float(ceiling):.4f}" if known else "unknown",
     }
     if "elpd" in attrs:
-        rows["elpd, leaving out one time block"] = f"{attrs['elpd']:.1f} ± {attrs['elpd_se']:.1f}"
-        rows["largest Pareto k"] = f"{attrs['pareto_k_max']:.2f} (reliable below 0.7)"
+        rows["elpd, leaving out one time block"] = with_error(attrs["elpd"], attrs["elpd_se"], 1)
+        if math.isfinite(attrs["pareto_k_max"]):
+            rows["largest Pareto k"] = f"{attrs['pareto_k_max']:.2f} (reliable below 0.7)"
     if "log_evidence" in attrs:
         rows["log evidence"] = f"{attrs['log_evidence']:.1f}"
     if "score_variance" in attrs:
@@ -111,6 +112,11 @@ def fit(results: Results, pictures: dict[str, bytes]) -> str:
         + ("" if known else "the noise ceiling needs replicate forces at fixed beads, so R² is a lower bound of it.")
     )
     return page.pairs(rows) + page.paragraph(words, soft=True) + sampler(tree) + hyperparameters(tree, pictures)
+
+
+def with_error(value: float, error: float, digits: int) -> str:
+    """A score with its standard error; a plain word where it is nan."""
+    return f"{value:.{digits}f} ± {error:.{digits}f}" if math.isfinite(value) else "unknown"
 
 
 def sampler(tree: xr.DataTree) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,26 +15,38 @@ from bayescg.workflow.tables import table as as_table
 
 @dataclass(frozen=True)
 class _TermKind:
-    """What a configuration says of a kind of term: its class, bead types, settings, and those that must be there."""
+    """What a configuration says of a kind of term: its class, how many bead types, and its settings (the fields)."""
 
     cls: type[Term]
     width: int
-    options: tuple[str, ...]
-    required: tuple[str, ...] = ()
-    baseline: bool = True
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Settings, numbers but for `group`."""
+        return tuple(field.name for field in self._fields if field.name not in ("baseline", "learn"))
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """Settings without a default."""
+        return tuple(field.name for field in self._fields if field.default is dataclasses.MISSING)
+
+    @property
+    def baseline(self) -> bool:
+        """Whether a baseline may lie below the term."""
+        return any(field.name == "baseline" for field in self._fields)
+
+    @property
+    def _fields(self):
+        return dataclasses.fields(self.cls)[self.width :]  # pyright: ignore[reportArgumentType]
 
 
 _TERMS = {
-    "pair": _TermKind(potentials.Pair, 2, ("cutoff", "start", "knot_spacing"), ("cutoff",)),
-    "bond": _TermKind(potentials.Bond, 2, ("group", "start", "stop", "knot_spacing")),
-    "angle": _TermKind(potentials.Angle, 3, ("group", "knot_spacing")),
-    "dihedral": _TermKind(potentials.Dihedral, 4, ("group", "knot_spacing")),
-    "three_body": _TermKind(
-        potentials.ThreeBody, 3, ("cutoff", "start", "knot_spacing", "opposite_spacing"), ("cutoff",), baseline=False
-    ),
-    "local_density": _TermKind(
-        potentials.LocalDensity, 2, ("inner", "outer", "stop", "knot_spacing"), ("inner", "outer"), baseline=False
-    ),
+    "pair": _TermKind(potentials.Pair, 2),
+    "bond": _TermKind(potentials.Bond, 2),
+    "angle": _TermKind(potentials.Angle, 3),
+    "dihedral": _TermKind(potentials.Dihedral, 4),
+    "three_body": _TermKind(potentials.ThreeBody, 3),
+    "local_density": _TermKind(potentials.LocalDensity, 2),
 }
 OBSERVABLES = {
     "rdf": (2, {"cutoff": number, "bins": integer}),
@@ -81,9 +95,9 @@ def read_observables(top: Table, potential: Potential) -> tuple[Observable, ...]
     """
     if "observables" not in top:
         return tuple(_default_observable(term) for term in potential.terms)
-    found = []
+    found, settings = [], [*(name for _, options in OBSERVABLES.values() for name in options), "blocks"]
     for item in _items(top, "observables"):
-        kind, (width, options) = _kind(item, OBSERVABLES)
+        kind, (width, options) = _kind(item, OBSERVABLES, settings)
         item.check((kind, *options, "blocks"))
         beads = item.take(kind, lambda value, width=width: _beads(value, width))
         if kind in _NEED_CUTOFF:
@@ -129,8 +143,9 @@ def read_terms(table: Table) -> tuple[Potential, dict[str, str]]:
     if "terms" not in table:
         raise ValueError(f"{table.place()}: `terms` is missing, as in `terms: [{{pair: [W, W], cutoff: 0.9}}]`")
     terms, kernels = [], {}
+    settings = [*(name for kind in _TERMS.values() for name in kind.options), "kernel", "baseline"]
     for item in _items(table, "terms"):
-        key, kind = _kind(item, _TERMS)
+        key, kind = _kind(item, _TERMS, settings)
         item.check((key, *kind.options, "kernel", *(("baseline",) if kind.baseline else ())))
         beads = item.take(key, lambda value, width=kind.width: _beads(value, width))
         for name in kind.required:
@@ -151,22 +166,11 @@ def read_terms(table: Table) -> tuple[Potential, dict[str, str]]:
         raise ValueError(f"{table.place()}: {error}") from None
 
 
-def _kind(item: Table, known: Any) -> tuple[str, Any]:
+def _kind(item: Table, known: Mapping[str, Any], settings: Iterable[str]) -> tuple[str, Any]:
     """Which kind of thing an item of a list is, by the key that names it."""
     found = [name for name in known if name in item]
     if not found and item:
-        settings = (
-            "group",
-            "start",
-            "stop",
-            "knot_spacing",
-            "opposite_spacing",
-            "inner",
-            "outer",
-            "kernel",
-            "baseline",
-        )
-        item.check([*known, *settings, "cutoff", "bins", "blocks"])
+        item.check([*known, *dict.fromkeys(settings)])
     if len(found) != 1:
         example = next(iter(known))
         raise ValueError(f"{item.place()}: one of {', '.join(known)} must name the item, as in `- {example}: ...`")
