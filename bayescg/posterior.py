@@ -191,20 +191,30 @@ def only_choice(posterior: xr.DataTree, choice: int = 0) -> xr.DataTree:
         choice: its number; 0 is the most probable one, the others are listed in the group `choices`.
 
     Returns:
-        The posterior with those draws alone. Its bands take the choice for certain and are too narrow where it is not.
+        The posterior with those draws alone and the attribute `choice`, without the group `relevance`, which describes
+        all draws, and for other choices than the first without scores, which are of that one. Its bands take the choice
+        for certain and are too narrow where it is not.
 
     Raises:
         ValueError: if the fit was no choice, or no draw is of that one.
     """
-    if "choice" not in posterior["posterior"]:
-        raise ValueError('only a fit with method="rvm" chooses among candidates')
+    potential_of(posterior)
     draws = posterior["posterior"].to_dataset()
+    if "choice" not in draws:
+        raise ValueError('only a fit with method="rvm" chooses among candidates')
     (chosen,) = draws["choice"].values  # one chain
     rows = np.flatnonzero(chosen == choice)
     if not len(rows):
-        raise ValueError(f"no draw is of choice {choice}; there are draws of {np.unique(chosen).tolist()}")
-    tree = posterior.copy()
-    tree["posterior"] = draws.isel(draw=rows).assign_coords(draw=np.arange(len(rows)))
+        known = posterior["choices"].sizes["choice"]
+        why = "more draws would hold some" if 0 <= choice < known else f"there are {known}, from 0 on"
+        raise ValueError(f"no draw is of choice {choice}: {why}")
+    gone = ["relevance", *(("predictive",) if choice else ())]
+    tree = posterior.drop_nodes(gone, errors="ignore")
+    draws = draws.isel(draw=rows).assign_coords(draw=np.arange(len(rows)))
+    for part in (tree, draws):
+        known = {k: v for k, v in part.attrs.items() if not choice or not k.startswith("held_out_r2")}
+        part.attrs = known | {"choice": choice}
+    tree["posterior"] = draws
     return tree
 
 

@@ -41,7 +41,10 @@ FEWEST_DRAWS = 25
 
 
 def predictive_score(log_likelihood: xr.Dataset, values, notes: list[str]) -> dict[str, float]:
-    """Leave-one-block-out elpd by PSIS, with a plain warning where its weights fail."""
+    """Leave-one-block-out elpd by PSIS, with a plain warning where its weights fail.
+
+    The standard error is that of blocks which differ in size (the coordinate `components`).
+    """
     draws = log_likelihood.sizes["chain"] * log_likelihood.sizes["draw"]
     if draws < FEWEST_DRAWS:
         notes.append(f"{draws} draws are too few for a leave-one-out score, which takes {FEWEST_DRAWS}: elpd is nan")
@@ -54,4 +57,7 @@ def predictive_score(log_likelihood: xr.Dataset, values, notes: list[str]) -> di
     worst = float(np.max(loo.pareto_k))
     if worst > 0.7:
         notes.append(f"Pareto k of a time block is {worst:.2f} (should be below 0.7): elpd rests on few draws")
-    return {"elpd": float(loo.elpd), "elpd_se": float(loo.se), "pareto_k_max": worst}
+    share = log_likelihood["components"].values / log_likelihood["components"].values.sum()
+    scatter = loo.elpd_i.values - float(loo.elpd) * share
+    error = float(np.sqrt(np.sum(scatter**2) * len(share) / (len(share) - 1)))
+    return {"elpd": float(loo.elpd), "elpd_se": error, "pareto_k_max": worst}

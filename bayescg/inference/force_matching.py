@@ -190,7 +190,12 @@ def _groups(fitted: Fit, statistics, blocks, total: Sums, *, key: Array):
         pointwise = scores.block_log_likelihood(prior, blocks, total, flat).reshape(chains, len(chosen), -1)
         groups["log_likelihood"] = xr.Dataset(
             {"forces": (("chain", "draw", "block"), pointwise)},
-            {"block": np.arange(len(blocks)), "chain": np.arange(chains), "draw": chosen},
+            {
+                "block": np.arange(len(blocks)),
+                "chain": np.arange(chains),
+                "draw": chosen,
+                "components": ("block", [float(np.sum(block.components)) for block in blocks]),
+            },
             {
                 "kind": "predictive: log p(block | other blocks, hyperparameters) under independent Gaussian noise, "
                 "coefficients integrated out"

@@ -178,9 +178,14 @@ def held_out_r2(scores: xr.Dataset) -> tuple[float, float]:
 
 
 def standard_error(values: Float[np.ndarray, " block"], scores: xr.Dataset) -> float:
-    """Standard error of a sum over blocks, with the correlation of successive ones where it is positive."""
+    """Standard error of a sum over blocks, with the correlation of successive ones where it is positive.
+
+    Blocks differ in size (frames that were left out leave gaps, and the last one is cut off): a block scatters about
+    its share of the sum by force components, not about the mean of all blocks.
+    """
     count = len(values)
-    z = values - values.mean()
+    share = scores["components"].values / scores["components"].values.sum()
+    z = values - values.sum() * share
     plain = total = float(z @ z)
     source, number = scores["source"].values, scores["number"].values
     reach = int(count ** (1 / 3))

@@ -29,6 +29,8 @@ _BOUND = 12.0
 """Of |log s|: e^-12 of the noise is nothing, e^12 more than any force."""
 
 _GRID = np.linspace(-_BOUND, _BOUND, 97)
+_ANYTHING = 1e-6
+"""Log evidence: less is nothing but rounding."""
 
 
 class Selection(NamedTuple):
@@ -156,21 +158,24 @@ def gains_at_fixed_scales(problem: Problem, scales) -> tuple[Float[np.ndarray, "
     of log s as fine as it need be to choose where to search.
 
     Returns:
-        Gains (candidate,), nan for those on; and the scales that have them.
+        Gains (candidate,), nan for those on; and the scales that have them, to search from. Of a candidate that gains
+        nothing by itself, three standard errors: the others' adapting may change that.
     """
     d = np.asarray(scales, float)[problem.group]
     on = d > 0
     lower = cholesky(np.eye(int(on.sum())) + d[on, None] * problem.gram[np.ix_(on, on)] * d[on], lower=True)
     shared = solve_triangular(lower, d[on, None] * problem.gram[on], lower=True)
     left = problem.cross - shared.T @ solve_triangular(lower, d[on] * problem.cross[on], lower=True)
-    gains, best = np.full(len(scales), np.nan), np.zeros(len(scales))
+    gains, best = np.full(len(scales), np.nan), np.full(len(scales), 3 / np.sqrt(problem.components))
     squares = np.exp(2 * _GRID)[:, None]
     for k in np.flatnonzero(np.asarray(scales) == 0):
         own = problem.group == k
         values, vectors = np.linalg.eigh(problem.gram[np.ix_(own, own)] - shared[:, own].T @ shared[:, own])
         freedom = 1 + squares * np.maximum(values, 0.0)
         log = 0.5 * np.sum(squares * (vectors.T @ left[own]) ** 2 / freedom - np.log(freedom), axis=1)
-        gains[k], best[k] = log.max(), np.exp(_GRID[np.argmax(log)])
+        gains[k] = log.max()
+        if gains[k] > _ANYTHING:
+            best[k] = np.exp(_GRID[np.argmax(log)])
     return gains, best
 
 
@@ -182,9 +187,11 @@ def _changes(problem: Problem, value: float, scales, *, adding: bool):
         evidence and the scales after the change.
     """
     differences, after = np.full(len(scales), -np.inf if adding else np.inf), {}
+    # The evidence of a group may have two maxima in its scale, one at zero: the search begins at the better one.
+    own = gains_at_fixed_scales(problem, scales)[1] if adding else scales
     for k in np.flatnonzero((scales > 0) != adding):
         on, start = scales > 0, scales.copy()
-        on[k], start[k] = adding, 3 / np.sqrt(problem.components)
+        on[k], start[k] = adding, own[k]
         after[k] = maximize(problem, on, start)
         differences[k] = max(after[k][0] - value, 0.0) if adding else value - after[k][0]
     return differences, after

@@ -103,6 +103,8 @@ def _evidence(problem: Problem, sampling: Sampling, key: Array, notes: list[str]
             f"{choices.probabilities[0]:.2f} of them; inclusion and bands rest on those found"
         )
     best = choices.best
+    if not np.any(best.scales > 0):
+        notes.append("no candidate adds enough to the evidence: in the most probable choice all forces are zero")
     described = xr.Dataset(
         {
             "kept": ("candidate", best.scales > 0),

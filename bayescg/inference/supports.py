@@ -51,7 +51,8 @@ class Choices(NamedTuple):
         probabilities: (choice,) falling; they sum to one. Approximate, see above.
         scales: (choice, candidate) at the maximum of the evidence of each, 0 for what it leaves out.
         log_evidences: (choice,) there, less that of no candidate at all.
-        complete: False if more choices in the window were found than could be looked at for neighbors.
+        complete: False if more choices in the window were found than could be looked at for neighbors. True does not
+            exclude one that is no neighbor of any other, such as two candidates in the place of one.
     """
 
     probabilities: Float[np.ndarray, " choice"]
@@ -67,6 +68,9 @@ class Choices(NamedTuple):
 
 def explore(problem: Problem, start: Selection, *, most: int = _MOST) -> Choices:
     """All choices in the window about the best one that can be reached from a first one.
+
+    A neighbor that falls short of the window by more than `_ADAPTED`, all other scales as they are, is not looked at:
+    on 12 planted libraries of 18 candidates, and one of 32, that left out no choice.
 
     Args:
         problem: the library's least squares.

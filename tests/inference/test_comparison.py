@@ -61,7 +61,9 @@ def test_standard_error_counts_memory():
     noise = rng.normal(size=(400, 65))
     kept = 0.5 ** np.arange(20)
     remembered = np.stack([np.convolve(row, kept)[1:65] for row in noise])
-    blocks = xr.Dataset(coords={"source": ("block", ["a"] * 64), "number": ("block", np.arange(64))})
+    blocks = xr.Dataset(
+        {"components": ("block", np.ones(64))}, {"source": ("block", ["a"] * 64), "number": ("block", np.arange(64))}
+    )
     independent = np.mean([predictive.standard_error(row[:64], blocks) for row in noise])
     found = np.mean([predictive.standard_error(row, blocks) for row in remembered])
     assert independent == pytest.approx(8.0, rel=0.1)
@@ -69,6 +71,18 @@ def test_standard_error_counts_memory():
     assert 0.7 * true < found < 1.05 * true
     plain = np.mean(np.std(remembered, axis=1)) * 8
     assert plain < 0.65 * true
+
+
+def test_standard_error_knows_that_blocks_differ_in_size():
+    size = np.tile([1.0, 3.0, 4.0, 2.0], 16)
+    blocks = xr.Dataset(
+        {"components": ("block", size)}, {"source": ("block", ["a"] * 64), "number": ("block", np.arange(64))}
+    )
+    assert predictive.standard_error(-1000.0 * size, blocks) == pytest.approx(0.0, abs=1e-6)
+    rng = np.random.default_rng(0)
+    scatter = rng.normal(size=(400, 64)) * np.sqrt(size)
+    found = np.mean([predictive.standard_error(row - 1000 * size, blocks) for row in scatter])
+    assert found == pytest.approx(np.std(scatter.sum(axis=1)), rel=0.1)
 
 
 PAIR = bcg.Potential(bcg.Pair("A", "A", systems.CUTOFF))

@@ -214,9 +214,15 @@ def test_vector_lengthscales_are_learnt(problem):
 def test_few_draws_have_no_leave_one_out_score():
     rng = np.random.default_rng(0)
     values = {"noise": rng.normal(size=(2, 40))}
-    everything = xr.Dataset({"forces": (("chain", "draw", "block"), rng.normal(size=(2, 40, 8)))})
+    size = np.array([1.0, 2.0, 3.0, 1.0, 2.0, 3.0, 1.0, 2.0])
+    everything = xr.Dataset(
+        {"forces": (("chain", "draw", "block"), -100 * size + 0.1 * rng.normal(size=(2, 40, 8)))},
+        {"components": ("block", size)},
+    )
     notes = []
-    assert np.isfinite(diagnostics.predictive_score(everything, values, notes)["elpd"])
+    score = diagnostics.predictive_score(everything, values, notes)
+    assert score["elpd"] == pytest.approx(-1500, abs=1)
+    assert score["elpd_se"] < 1  # every component has the same density: blocks differ in size only
     few = diagnostics.predictive_score(everything.isel(draw=slice(0, 12)), {"noise": values["noise"][:, :12]}, notes)
     assert np.isnan(few["elpd"])
     assert "24 draws are too few" in notes[-1]

@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from scipy import optimize
 
 import bayescg as bcg
 from bayescg._runtime import double_precision
@@ -147,6 +148,42 @@ def test_choices_are_those_of_all_subsets():
     np.testing.assert_allclose(np.bincount(drawn) / 500, choices.probabilities, atol=1 / 500)
 
 
+def test_choices_among_groups_are_those_of_all_subsets():
+    rng = np.random.default_rng(7)
+    group = np.repeat(np.arange(4), [1, 3, 2, 2])
+    design = rng.normal(size=(80, 8))
+    design[:, 6:] += 1.2 * design[:, 4:6]
+    forces = design @ [0.4, 0.0, 0.0, 0.0, 0.3, -0.3, 0.1, 0.0] + rng.normal(size=80)
+    given = problem(design.T @ design, design.T @ forces, group, components=80.0)
+
+    def minus_log(log_scales, on):
+        covariance = np.eye(80)
+        for s, k in zip(np.exp(log_scales), on, strict=True):
+            covariance += s**2 * design[:, group == k] @ design[:, group == k].T
+        fit = 0.5 * forces @ np.linalg.solve(covariance, forces) - 0.5 * forces @ forces
+        return 0.5 * np.linalg.slogdet(covariance)[1] + fit
+
+    exact = {frozenset(): 0.0}
+    for number in range(1, 16):
+        on = [k for k in range(4) if number >> k & 1]
+        starts = (np.full(len(on), s) for s in (-2.0, 0.0))
+        exact[frozenset(on)] = max(
+            -optimize.minimize(minus_log, first, (on,), "Nelder-Mead", options={"xatol": 1e-6, "fatol": 1e-9}).fun
+            for first in starts
+        )
+    exact = {s: v for s, v in exact.items() if not any(v - exact[s - {k}] < 0.01 for k in s)}
+    scores = {s: v - 3 * len(s) for s, v in exact.items()}
+    best = max(scores.values())
+    choices = supports.explore(given, relevance.select(given))
+    found = {
+        frozenset(np.flatnonzero(s).tolist()): v for s, v in zip(choices.scales, choices.log_evidences, strict=True)
+    }
+    assert set(found) == {s for s, v in scores.items() if v > best - np.log(100)}
+    assert len(found) > 2
+    for support, value in found.items():
+        assert value == pytest.approx(exact[support], abs=1e-4)
+
+
 @pytest.mark.parametrize("seed", [9, 11, 18])
 def test_a_candidate_that_another_makes_superfluous_goes(seed):
     # The third is nearly the sum of the first two: exchanged for one of them it makes the other superfluous too.
@@ -173,6 +210,16 @@ def test_too_many_choices_are_told():
     assert len(part.probabilities) < len(everything.probabilities)
     assert not np.any(everything.best.scales)  # nothing but chance: nothing is kept
     assert supports.inclusion(everything).max() < 0.5
+
+
+def test_a_group_with_two_maxima_has_the_larger_gain():
+    # Small scales only cost what the first column cannot explain; the second one is worth it at a large scale.
+    given = problem(np.diag([1000.0, 1.0]), [0.0, np.sqrt(19.0)], [0, 0])
+    log = np.linspace(-12, 12, 4001)
+    s2 = np.exp(2 * log)
+    exact = np.max(0.5 * s2 * 19 / (1 + s2) - 0.5 * np.log1p(1000 * s2) - 0.5 * np.log1p(s2))
+    assert exact > 2.5
+    assert relevance.gains(given, relevance.Selection(0.0, np.zeros(1)))[0] == pytest.approx(exact, abs=1e-4)
 
 
 def test_gains_at_fixed_scales_are_those_of_a_dense_gaussian():
@@ -225,7 +272,16 @@ def test_planted_shapes_are_found(planted, tmp_path):
     sparse = only_choice(load(save(posterior, tmp_path / "sparse.nc")))
     assert 0 < sparse["posterior"].sizes["draw"] < posterior["posterior"].sizes["draw"]
     np.testing.assert_array_equal(np.any(sparse["posterior"]["candidate_coefficient"].values, axis=(0, 1)), kept)
-    with pytest.raises(ValueError, match="no draw is of choice 1000"):
+    assert sparse.attrs["choice"] == 0
+    assert sparse.attrs["held_out_r2"] == posterior.attrs["held_out_r2"]
+    assert "relevance" not in sparse.children
+    other = only_choice(posterior, 1)
+    used = np.any(other["posterior"]["candidate_coefficient"].values, axis=(0, 1))
+    np.testing.assert_array_equal(used, table["keeps"].values[1])
+    assert "held_out_r2" not in {**other.attrs, **other["posterior"].attrs}
+    assert "predictive" not in other.children
+    assert "held_out_r2" in posterior.attrs
+    with pytest.raises(ValueError, match=r"no draw is of choice 1000: there are \d+, from 0 on"):
         only_choice(posterior, 1000)
     assert np.all(inclusion[strong] > 0.99)
     assert np.all(inclusion[~kept] < 0.5)
@@ -295,6 +351,18 @@ def test_whole_terms_are_left_out():
     drawn = posterior["posterior"]["f_A-B"].values[0][:, inside]
     z = (drawn.mean(axis=0) - systems.true_force(systems.LJ, r[inside])) / drawn.std(axis=0)
     assert np.sqrt(np.mean(z**2)) < 1.5
+
+
+def test_forces_that_are_noise_keep_nothing():
+    data, shapes, _ = planted_library.planted(0, 40)
+    noise = np.random.default_rng(5).normal(0, 50, data["forces"].shape)
+    with pytest.warns(UserWarning, match="no candidate adds enough"):
+        posterior = planted_library.fit(data.assign(forces=(data["forces"].dims, noise)), shapes, "rvm", "none", 0)
+    assert not np.any(posterior["relevance"]["kept"])
+    sparse = only_choice(posterior)
+    assert not np.any(sparse["posterior"]["coefficients"])
+    assert sparse["posterior"].sizes["draw"] > 100
+    assert abs(posterior.attrs["held_out_r2"]) < 0.01
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The figure of three-body terms shows their energies, and nothing where no triangle was."""
+"""The figure of three-body terms shows their energies, and nothing where neighbors were never so close."""
 
 import numpy as np
 import pytest

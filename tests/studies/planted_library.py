@@ -17,6 +17,7 @@ import bayescg as bcg
 from bayescg._runtime import double_precision
 from bayescg.inference import Sampling, library
 from bayescg.inference.comparison import compare
+from bayescg.posterior import only_choice
 from bayescg.potentials import Interactions
 from tests.inference import systems
 
@@ -115,10 +116,11 @@ def fit(data, shapes, method: str, calibration: str, seed: int):
     )
 
 
-def scored(posterior, truth, units) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def scored(posterior, truth, units, *, only_best: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Which candidates are kept; z of planted coefficients (nan: left out); whether their 90 % interval is right."""
     relevance = posterior["relevance"]
     kept = relevance["kept"].values if "kept" in relevance else relevance["probability"].values > 0.5
+    posterior = only_choice(posterior) if only_best else posterior
     draws = posterior["posterior"]["candidate_coefficient"].values.reshape(-1, len(truth))[:, truth != 0]
     exact = (truth / units)[truth != 0]
     spread = draws.std(axis=0)
@@ -143,7 +145,7 @@ def run(method: str, frames: int, seeds: range, calibration: str = "none") -> No
     """Exact support, z and coverage over seeds."""
     length = chosen_library(frames)[2]
     exact, missed, extra, zs, inside, probabilities = 0, 0, 0, [], [], {True: [], False: []}
-    known = []
+    known, alone, doubtful = [], [], []
     for seed in seeds:
         data, shapes, truth = planted(seed, frames)
         posterior = fit(data, shapes, method, calibration, seed)
@@ -154,6 +156,10 @@ def run(method: str, frames: int, seeds: range, calibration: str = "none") -> No
         zs.append(z)
         inside.append(held)
         known.append(told(data, shapes, truth))
+        if method == "rvm":
+            alone.append(scored(posterior, truth, length, only_best=True)[1])
+            wrong = kept != (truth != 0)
+            doubtful += posterior["relevance"]["inclusion"].values[wrong].round(2).tolist()
         if method == "horseshoe":
             for is_true in (True, False):
                 probabilities[is_true].append(posterior["relevance"]["probability"].values[(truth != 0) == is_true])
@@ -165,6 +171,12 @@ def run(method: str, frames: int, seeds: range, calibration: str = "none") -> No
         f"90 % {np.mean(np.concatenate(inside)):.3f} of {z.size}",
         flush=True,
     )
+    if method == "rvm":
+        best_z = np.concatenate(alone)
+        print(
+            f"  draws of the best choice alone: rms z {np.sqrt(np.nanmean(best_z**2)):.2f} of "
+            f"{np.sum(~np.isnan(best_z))}; inclusion of what is kept or left out wrongly: {doubtful}"
+        )
     told_z = np.concatenate(known)
     print(
         f"  least squares on the same data, told which ones: rms z {np.sqrt(np.mean(told_z**2)):.2f}, coverage "
