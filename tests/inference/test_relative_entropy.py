@@ -57,7 +57,7 @@ def test_a_known_bond_comes_back_within_its_error_bars(fitted):
 def test_the_error_bars_are_as_wide_as_the_scatter_of_fits():
     """Six data sets: rms z of all of them together.
 
-    Whether one of so few frames warns depends on the rounding of a chaotic simulation; its error bars count all the same.
+    Whether one of so few frames warns depends on the rounding of a chaotic simulation; its error bars count.
     """
     x = np.linspace(0.32, 0.40, 9)
     settings = dataclasses.replace(QUICK, time=5.0, longest=40.0)
