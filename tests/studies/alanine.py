@@ -11,6 +11,7 @@ import numpy as np
 from bayescg.atomistic import alanine_dipeptide
 from bayescg.generative import discover, sample, state_information
 from tests.studies.alanine_reference import BOXES, RESULT, box_of
+from tests.studies.wanted import wanted
 
 BUDGET, DRAWS, BINS = 4_000_000, 1_000_000, 24
 PHI, PSI = "torsion 4-6-8-14", "torsion 16-14-8-6"
@@ -51,6 +52,9 @@ def main(seeds=(0, 1)) -> None:
             f"(floor of these draws {floor:.4f})",
             flush=True,
         )
+        wanted("evaluations", spent, high=5e6)
+        wanted("effective samples", tree.attrs["effective_samples"], low=5000)
+        wanted("total variation", _variation(found, truth), high=0.15)
         _boxes(box_of(phi, psi), weights, ladders)
         _information(model, samples["coordinates"].values, phi, psi, weights)
 
@@ -78,6 +82,7 @@ def _boxes(box: np.ndarray, weights: np.ndarray, ladders: np.ndarray) -> None:
             f"by {np.log(mean / max(share, 1e-300)):+.3f} kT (error {error:.3f}, reference {scatter / mean:.3f})",
             flush=True,
         )
+        wanted(f"free energy of {name}, kT off", float(np.log(mean / max(share, 1e-300))), -0.5, 0.5)
 
 
 def _information(model, coordinates: np.ndarray, phi: np.ndarray, psi: np.ndarray, weights: np.ndarray) -> None:
@@ -92,6 +97,7 @@ def _information(model, coordinates: np.ndarray, phi: np.ndarray, psi: np.ndarra
         f"{entropy:.3f} nats; of each latent about x: {np.round(json.loads(model.report)['information'], 2)}",
         flush=True,
     )
+    wanted("information of z about the basins, nats", known, low=0.6)
 
 
 if __name__ == "__main__":

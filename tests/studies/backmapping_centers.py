@@ -24,6 +24,7 @@ from bayescg.data.mapping import build
 from tests.studies.backmapping_alanine import frames, universe, walkers
 from tests.studies.backmapping_frozen import averages
 from tests.studies.held_dynamics import angle, between_walkers, distance, torsion, walked
+from tests.studies.wanted import wanted
 
 RESIDUES = {"ACE": range(6), "ALA": range(6, 16), "NME": range(16, 22)}
 FRAMES, LEARNT = 2, 400
@@ -127,6 +128,9 @@ def main() -> None:
         for name, (other, deviation) in reference.items():
             z = (mean - other) / np.hypot(error, deviation)
             print(f"against {name}: max |z| {np.abs(z).max():.2f}, rms z {np.sqrt(np.mean(z**2)):.2f}")
+            if name == "extrapolated":
+                wanted("max |z|", np.abs(z).max(), high=4)
+                wanted("rms z", np.sqrt(np.mean(z**2)), 0.8, 1.25)
         for frame in range(FRAMES):
             print(f"frame {frame}")
             for k, name in enumerate(NAMES):

@@ -21,6 +21,7 @@ from bayescg.backmapping import Tempering, fit_conditional, potential_of_mean_fo
 from tests.atomistic.molecules import grow
 from tests.backmapping import planted
 from tests.studies.held_dynamics import KT, TEMPERATURE, distance, walked
+from tests.studies.wanted import wanted
 
 ELEMENTS = list("CCCC" + 10 * "H")
 BONDS = [(0, 1), (1, 2), (2, 3), *((0, k) for k in (4, 5, 6)), *((1, k) for k in (7, 8))]
@@ -132,6 +133,8 @@ def main() -> None:
                 f"{np.hypot(own[k], own[middle]):.3f} kT, umbrellas {free[k]:.3f} +- {error[k]:.3f}, sd {sd:.3f}, z "
                 f"{z[-1]:+.2f}"
             )
+            wanted(f"{method}: z", z[-1], -3, 3)
+            wanted(f"{method}: sd, kT", sd, high=0.1)
         ess = data["ess"].values
         print(
             f"{method}: max |z| {np.abs(z).max():.2f}; effective samples {ess.min():.0f}-{ess.max():.0f}, reliable "

@@ -21,6 +21,7 @@ from bayescg.atomistic import alanine_dipeptide
 from bayescg.backmapping import Tempering, fit_conditional, potential_of_mean_force, sample
 from tests.studies.backmapping_alanine import KEPT, frames, mapping, universe
 from tests.studies.held_dynamics import KT, averaged, torsion, walked
+from tests.studies.wanted import wanted
 
 PHI = np.radians(np.arange(-150.0, -59.0, 15.0))
 LEARNT = 500
@@ -113,6 +114,8 @@ def main() -> None:
                 f"{np.hypot(own[k], own[middle]):.3f} kT, dynamics {free[k] - free[middle]:.3f} +- "
                 f"{error[middle, k]:.3f}, sd {sd:.3f}, z {z[-1]:+.2f}"
             )
+            wanted(f"{method}: z", z[-1], -3, 3)
+            wanted(f"{method}: sd, kT", sd, high=0.1)
         print(f"{method}: max |z| {np.abs(z).max():.2f}, {time.process_time() - begin:.0f} s", flush=True)
 
 

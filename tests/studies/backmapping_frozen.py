@@ -19,6 +19,7 @@ from bayescg.atomistic import alanine_dipeptide
 from bayescg.backmapping import Tempering, fit_conditional, sample
 from tests.studies.backmapping_alanine import KEPT, frames, mapping, universe
 from tests.studies.held_dynamics import angle, averaged, distance, frozen, torsion
+from tests.studies.wanted import wanted
 
 FRAMES, LEARNT = 10, 500
 TIME, BURN, EVERY = 40.0, 3.0, 40
@@ -100,6 +101,8 @@ def main() -> None:
             flush=True,
         )
         if method != "gp":
+            wanted(f"{method}: max |z|", np.abs(z).max(), high=4)
+            wanted(f"{method}: rms z", np.sqrt(np.mean(z**2)), 0.8, 1.25)
             print("      ln Z", " ".join(f"{v:.3f}" for v in data["log_z"].values), flush=True)
 
 

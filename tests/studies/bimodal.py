@@ -13,6 +13,7 @@ import numpy as np
 
 from bayescg.atomistic import bimodal
 from bayescg.generative import Training, check_modes, discover, sample
+from tests.studies.wanted import wanted
 
 LOG_Z, RIGHT, BARRIER = 12.06493, 0.008346, 0.16746
 BUDGET, DRAWS = 3_300_000, 200_000
@@ -61,6 +62,11 @@ def main(seeds=range(5)) -> None:
             f"{weighted:.3f}  {log_z:+.4f}  {spent}  {seconds:.0f}",
             flush=True,
         )
+        wanted("KL(q||p)", reverse_forward[0], high=0.02)
+        wanted("KL(p||q)", reverse_forward[1], high=0.02)
+        wanted("mass of the right well over the exact one", reverse_forward[2] / RIGHT, 0.8, 1.2)
+        wanted("log Z error", log_z, -0.02, 0.02)
+        wanted("evaluations", spent, high=3.5e6)
     lost = discover(
         target,
         latent_dim=1,
@@ -78,6 +84,7 @@ def main(seeds=range(5)) -> None:
         f"{RIGHT}; {len(found.weights)} particles that do not know it: {100 * found.missed:.2f} % of their weight has "
         f"log p/q > 3, flagged: {found.flagged}"
     )
+    wanted("weight that the model which lost a well misses", found.missed, low=0.002)
 
 
 if __name__ == "__main__":

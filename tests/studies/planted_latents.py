@@ -17,6 +17,7 @@ from scipy.stats import norm, qmc
 from bayescg.atomistic import LogDensity
 from bayescg.generative import Training, discover
 from bayescg.generative.information import RELEVANT
+from tests.studies.wanted import wanted
 
 DIMENSION, NOISE, OFFERED, POINTS = 6, 0.3, 5, 1024
 
@@ -69,6 +70,8 @@ def count(name: str, plant, seeds) -> None:
             found = np.array(json.loads(model.report)["information"])
             left = int(np.sum(found > RELEVANT))
             print(f"{latents} planted, seed {seed}: {left} left, information {np.round(found, 2)}", flush=True)
+            if name == "wells":
+                wanted(f"latents left of {latents}", left, latents, latents)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from bayescg.inference.comparison import compare
 from bayescg.posterior import only_choice
 from bayescg.potentials import Interactions
 from tests.inference import systems
+from tests.studies.wanted import wanted
 
 SHARES = np.geomspace(0.005, 0.32, 5)
 """Variances of planted forces over that of the noise."""
@@ -172,6 +173,7 @@ def run(method: str, frames: int, seeds: range, calibration: str = "none") -> No
         flush=True,
     )
     if method == "rvm":
+        wanted("share of exact supports", exact / len(seeds), low=0.9)
         best_z = np.concatenate(alone)
         print(
             f"  draws of the best choice alone: rms z {np.sqrt(np.nanmean(best_z**2)):.2f} of "

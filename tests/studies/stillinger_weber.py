@@ -16,6 +16,7 @@ from bayescg._runtime import double_precision
 from bayescg.inference.comparison import compare
 from bayescg.potentials import Interactions, ThreeBody
 from bayescg.simulation.lammps_worker import load_lammps
+from tests.studies.wanted import wanted
 
 BEADS, FRAMES, HELD_OUT = 512, 50, 10
 BOX = 2.4845  # nm: 0.0334 molecules per cubic Angstrom
@@ -95,6 +96,8 @@ def main(replicates: int = 20) -> None:
         error = np.sqrt(np.mean((predicted(posterior, held)[0] - truth) ** 2)) / rms
         print(f"{name}: {potential.n_basis} coefficients, held-out error {100 * error:.2f} % of the rms force", end=" ")
         print(f"{rms:.1f} kJ/mol/nm, {time.perf_counter() - begin:.0f} s", flush=True)
+        if potential is both:
+            wanted("held-out error over the rms force", error, high=0.02)
     inside = []
     for replicate in range(replicates):
         rng = np.random.default_rng(replicate)
@@ -106,7 +109,9 @@ def main(replicates: int = 20) -> None:
             alone = fit(bcg.Potential(PAIR), noisy, replicate)
             table = compare({"pair": alone, "pair + three-body": posterior}).loc["pair"]
             print(f"the pair potential's elpd is worse by {table.elpd_diff:.0f} +- {table.dse:.0f}", flush=True)
+            wanted("that in standard errors", table.elpd_diff / table.dse, low=10)
         print(f"replicate {replicate}: coverage {inside[-1]:.3f}, so far {np.mean(inside):.3f}", flush=True)
+    wanted("90 % bands hold, pooled", np.mean(inside), 0.85, 0.95)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ import numpyro.distributions as dist
 
 from bayescg.surrogates import PhysicsGuidedGP, constant, fit, nucleation_time, predict, traction_separation, zero
 from bayescg.surrogates.means import nucleation_curve, traction_curve
+from tests.studies.wanted import wanted
 
 REPLICATES = 200
 CURVE = Path(__file__).with_name("argon_traction.csv")
@@ -124,11 +125,13 @@ def simulated(name: str, form, replicates: int) -> None:
                 rows.setdefault(method, []).append(row)
     print(f"{name}: {replicates} replicates, {time.perf_counter() - begin:.0f} s")
     print("RMSE inside, outside | covered by 95 %: latent in, out, new data in, out | sd in, out | R-hat, divergences")
-    physics = np.array([row[1] for row in rows["physics mean"]])
+    physics, outside = np.array([row[1] for row in rows["physics mean"]]), {}
     for method, found in rows.items():
         table = np.array(found)
         rmse = np.sqrt(np.mean(table[:, :2] ** 2, axis=0))
+        outside[method] = rmse[1]
         line = f"{method:16s} {rmse[0]:8.3f} {rmse[1]:11.3f}"
+        covered = []
         if table.shape[1] > 2:
             covered, error = table[:, 2:6].mean(axis=0), table[:, 2:6].std(axis=0, ddof=1) / np.sqrt(len(table))
             line += " | " + "  ".join(f"{c:.3f}+-{e:.3f}" for c, e in zip(covered, error, strict=True))
@@ -137,6 +140,11 @@ def simulated(name: str, form, replicates: int) -> None:
         if method != "physics mean":
             line += f"  (physics better outside in {np.mean(physics < table[:, 1]):.2f})"
         print(line, flush=True)
+        if method == "physics mean":
+            for what, share in zip(("curve", "curve beyond", "new data", "new data beyond"), covered, strict=True):
+                wanted(f"95 % bands of {what} hold", share, 0.90, 0.98)
+    wanted("RMSE beyond: zero mean over law", outside["zero mean"] / outside["physics mean"], low=1)
+    wanted("RMSE beyond: moving average over zero mean", outside["moving average"] / outside["zero mean"], low=1)
 
 
 def crystal(limit: float) -> None:

@@ -21,6 +21,7 @@ from bayescg import observables
 from bayescg.inference.comparison import compare
 from bayescg.potentials import LocalDensity, ThreeBody
 from bayescg.simulation.dynamics import Langevin
+from tests.studies.wanted import wanted
 from tests.studies.water_coverage import SHARED, water
 
 FRAMES, DRAWS, TIME = 200, 6, 80.0
@@ -130,6 +131,10 @@ def main() -> None:
         found = distance(blocks, rest, x[name])
         line += f" | {name} {found.mean():.4f} +- {found.std(ddof=1) / np.sqrt(len(found)):.4f}"
     print(line)
+    pair, three = (
+        distance(curves["angle"][name], mean["angle"], x["angle"]).mean() for name in list(curves["angle"])[1:3]
+    )
+    wanted("angles: three-body's integrated difference over the pair's", three / pair, high=1)
     draw(x, curves)
 
 
