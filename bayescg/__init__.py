@@ -17,7 +17,7 @@ Names are imported when first used, so that `import bayescg` and `bayescg --help
 import importlib
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+from bayescg._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from bayescg import atomistic as atomistic
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from bayescg.inference import Pilot as Pilot
     from bayescg.inference import Refinement as Refinement
     from bayescg.inference import Sampling as Sampling
-    from bayescg.inference import boltzmann_inversion as boltzmann_inversion
     from bayescg.inference import compare as compare
     from bayescg.inference import coverage as coverage
     from bayescg.inference import distributed_statistics as distributed_statistics
@@ -47,6 +46,7 @@ if TYPE_CHECKING:
     from bayescg.inference import force_statistics as force_statistics
     from bayescg.inference import noise_ceiling as noise_ceiling
     from bayescg.inference import relative_entropy as relative_entropy
+    from bayescg.inference.statistics import boltzmann_inversion as boltzmann_inversion
     from bayescg.observables import propagate as propagate
     from bayescg.potentials import WCA as WCA
     from bayescg.potentials import Angle as Angle

@@ -1,10 +1,10 @@
 """Atoms from beads: placement of atoms with exact statistics."""
 
-from bayescg.backmapping.conditional import fit_conditional
-from bayescg.backmapping.fibre import Fibre
-from bayescg.backmapping.frames import Tempering
-from bayescg.backmapping.guide import Conditional, GaussianConditional, GaussianGuide, Guide
-from bayescg.backmapping.liquid import Annealing
+from bayescg.backmapping.conditional.gaussian_process import fit_conditional
+from bayescg.backmapping.guides.fibre import Fibre
+from bayescg.backmapping.guides.guide import Conditional, GaussianConditional, GaussianGuide, Guide
+from bayescg.backmapping.liquid.liquid import Annealing
+from bayescg.backmapping.molecule.frame import Tempering
 from bayescg.backmapping.results import Corrected, correct_ensemble, mapping_entropy, potential_of_mean_force
 from bayescg.backmapping.sampling import sample
 from bayescg.backmapping.writing import write_atoms

@@ -11,12 +11,12 @@ import jax
 import numpy as np
 import xarray as xr
 
-import bayescg
 from bayescg._runtime import double_precision, progress
-from bayescg.backmapping.ensembles import Energy, bead_positions, reduced_energy
-from bayescg.backmapping.frames import Result, Tempering, sample_frame
-from bayescg.backmapping.guide import Conditional
-from bayescg.backmapping.liquid import RHAT, Annealing, Liquid, LiquidResult, is_liquid, liquid_beads
+from bayescg._version import __version__
+from bayescg.backmapping.guides.configurations import Energy, bead_positions, reduced_energy
+from bayescg.backmapping.guides.guide import Conditional
+from bayescg.backmapping.liquid.liquid import RHAT, Annealing, Liquid, LiquidResult, is_liquid, liquid_beads
+from bayescg.backmapping.molecule.frame import Result, Tempering, sample_frame
 
 Method = Literal["smc", "nuts", "imh", "gp", "blocks"]
 _METHODS = ("smc", "nuts", "imh", "gp", "blocks")
@@ -158,7 +158,7 @@ def _dataset(
             "exact": int(exact),
             "interrupted": int(done.interrupted),
             "floor": floor,
-            "bayescg_version": bayescg.__version__,
+            "bayescg_version": __version__,
         },
     )
     if "box" in ensemble and ensemble["box"].dims == ("frame", "vector", "xyz"):

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from bayescg.data.writing import write_positions
+from bayescg.data.trajectories.writing import write_positions
 
 
 def write_atoms(

@@ -38,7 +38,7 @@ class Last(StrEnum):
 
 def _version(asked: bool) -> None:
     if asked:
-        from bayescg import __version__
+        from bayescg._version import __version__
 
         typer.echo(f"bayescg {__version__}")
         raise typer.Exit

@@ -220,10 +220,10 @@ def export(
 
 
 def _statistics(path: Path):
-    from bayescg import ForceStatistics
+    from bayescg.inference.statistics import files as statistics_files
 
     try:
-        return ForceStatistics.load(path)
+        return statistics_files.load(path)
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} holds no force statistics: {str(error).splitlines()[0]:.200}") from error
 

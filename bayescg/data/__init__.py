@@ -1,13 +1,13 @@
 """Trajectories in, one dataset layout out; the one room where units change."""
 
 from bayescg.data import datasets
-from bayescg.data.bead_trajectory import read_beads
 from bayescg.data.dataset import from_arrays, load, save, topology_of, validate, with_forces
-from bayescg.data.mapping import Mapping
+from bayescg.data.mapping.mapping import Mapping
+from bayescg.data.mapping.topology import Topology, exclusions
 from bayescg.data.neighbors import minimum_image, pairs, shortest_height
 from bayescg.data.orientation import shape_tensors, with_orientation, with_shapes
-from bayescg.data.reading import coarse_grain, stream
-from bayescg.data.topology import Topology, exclusions
+from bayescg.data.trajectories.bead_trajectory import read_beads
+from bayescg.data.trajectories.reading import coarse_grain, stream
 
 __all__ = [
     "Mapping",

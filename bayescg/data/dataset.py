@@ -10,11 +10,11 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-import bayescg
 from bayescg._runtime import write_netcdf
+from bayescg._version import __version__
+from bayescg.data.mapping.topology import Topology
 from bayescg.data.neighbors import shortest_height
 from bayescg.data.plausibility import check_force_magnitude
-from bayescg.data.topology import Topology
 
 UNITS = "nm ps kJ/mol Da K e"
 _VECTOR = ("frame", "bead", "xyz")
@@ -143,7 +143,7 @@ def assemble(
     for name in ("bond", "angle", "dihedral"):
         data[f"{name}s"] = ((name, f"{name}_bead"), getattr(topology, f"{name}s"))
         coords[f"{name}_group"] = (name, getattr(topology, f"{name}_groups"))
-    return xr.Dataset(data, coords, {"units": UNITS, "bayescg_version": bayescg.__version__, **attrs})
+    return xr.Dataset(data, coords, {"units": UNITS, "bayescg_version": __version__, **attrs})
 
 
 def topology_of(dataset: xr.Dataset) -> Topology:

@@ -19,10 +19,10 @@ from scipy import sparse
 
 from bayescg._runtime import progress
 from bayescg.data.dataset import validate
-from bayescg.data.force_map import masses_of
-from bayescg.data.mapping import Mapping
+from bayescg.data.mapping.force_map import masses_of
+from bayescg.data.mapping.mapping import Mapping
+from bayescg.data.mapping.projection import spanning_forest
 from bayescg.data.neighbors import minimum_image
-from bayescg.data.projection import spanning_forest
 
 _THIN = 1e-3
 """The middle of a bead's rms extents relative to the longest, below which its atoms lie on a line; coordinates of

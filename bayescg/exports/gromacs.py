@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Float
 
 from bayescg._runtime import atomic_path
-from bayescg.exports import curves
-from bayescg.exports.curves import Comparison, Curve, terms_of
+from bayescg.exports.tables import curves
+from bayescg.exports.tables.curves import Comparison, Curve, terms_of
 from bayescg.potentials import Potential, Term
 
 _LETTERS = {"bond": "b", "angle": "a", "dihedral": "d"}

@@ -14,11 +14,15 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array, Float
 
-import bayescg
 from bayescg import posterior as posteriors
 from bayescg._runtime import atomic_path, progress
-from bayescg.exports import gromacs, lammps, lammps_check, lammps_data, openmm
-from bayescg.exports.curves import TOLERANCE, Comparison
+from bayescg._version import __version__
+from bayescg.exports import gromacs
+from bayescg.exports.lammps import check as lammps_check
+from bayescg.exports.lammps import data as lammps_data
+from bayescg.exports.lammps import lammps
+from bayescg.exports.openmm import openmm
+from bayescg.exports.tables.curves import TOLERANCE, Comparison
 from bayescg.potentials import Interactions, Potential
 
 Format = Literal["lammps", "openmm", "gromacs"]
@@ -98,7 +102,7 @@ def export(
                 origin = {"chain": int(picked.chain[number]), "draw": int(picked.draw[number])}
                 origins.append({"folder": name, **origin})
                 manifest = {
-                    "bayescg_version": bayescg.__version__,
+                    "bayescg_version": __version__,
                     "format": format,
                     "units": _UNITS[format],
                     "temperature": temperature,

@@ -13,19 +13,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from bayescg.atomistic.target import Target
-from bayescg.generative.annealing import reverse_training
-from bayescg.generative.checkpoint import Checkpoint
-from bayescg.generative.coordinates import whitening_of_samples, whitening_of_target
-from bayescg.generative.flattening import Flattening, missed_more_often
-from bayescg.generative.information import latent_information
-from bayescg.generative.latent_model import LatentModel, build_model, strengthened
 from bayescg.generative.mode_check import log_ratios
-from bayescg.generative.moves import move_cost
-from bayescg.generative.objectives import forward_bound, relevance_penalty
-from bayescg.generative.refinement import Budget, refine, spread_out
-from bayescg.generative.replay import Shown, shown
-from bayescg.generative.tempering import Particles, rejuvenate, tempered_smc
-from bayescg.generative.training import train
+from bayescg.generative.model.information import latent_information
+from bayescg.generative.model.latent_model import LatentModel, build_model, strengthened
+from bayescg.generative.model.whitening import whitening_of_samples, whitening_of_target
+from bayescg.generative.particles.moves import move_cost
+from bayescg.generative.particles.smc import Particles, rejuvenate, tempered_smc
+from bayescg.generative.training.checkpoint import Checkpoint
+from bayescg.generative.training.flattening import Flattening, missed_more_often
+from bayescg.generative.training.objectives import forward_bound, relevance_penalty
+from bayescg.generative.training.refinement import Budget, refine, spread_out
+from bayescg.generative.training.replay import Shown, shown
+from bayescg.generative.training.reverse_kl import reverse_training
+from bayescg.generative.training.training import train
 
 
 @dataclass(frozen=True)

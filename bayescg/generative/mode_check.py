@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from bayescg._compiled import compiled
 from bayescg.atomistic.target import Target
-from bayescg.generative.compiled import compiled
-from bayescg.generative.latent_model import LatentModel
-from bayescg.generative.tempering import Particles, tempered_smc
+from bayescg.generative.model.latent_model import LatentModel
+from bayescg.generative.particles.smc import Particles, tempered_smc
 
 LOG_RATIO = 3.0
 SHARE = 0.002

@@ -13,14 +13,13 @@ import xarray as xr
 from arviz_stats.base import array_stats
 from jaxtyping import Float
 
-import bayescg
+from bayescg._compiled import batched, compiled
 from bayescg._runtime import double_precision, progress
+from bayescg._version import __version__
 from bayescg.atomistic.target import Target
-from bayescg.generative.compiled import compiled
-from bayescg.generative.encoding import batched
-from bayescg.generative.latent_model import LatentModel
-from bayescg.generative.replay import DEFENSIVE
-from bayescg.generative.tempering import refuse_nan
+from bayescg.generative.model.latent_model import LatentModel
+from bayescg.generative.particles.smc import refuse_nan
+from bayescg.generative.training.replay import DEFENSIVE
 
 PARETO_LIMIT = 0.7
 """From here on the weights' variance need not exist and errors are withheld (Vehtari et al., JMLR 25 (2024) 72)."""
@@ -96,7 +95,7 @@ def sample(
         "reliable": int(not withheld),
         "evaluations": -(-draws // _BATCH) * _BATCH,
         "evaluations_training": int(json.loads(model.report).get("evaluations", 0)),
-        "bayescg_version": bayescg.__version__,
+        "bayescg_version": __version__,
         "note": "Weights cannot see regions that the model never reaches; check_modes compares with tempered SMC.",
     }
     samples.attrs.update(attrs)

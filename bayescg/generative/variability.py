@@ -15,9 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
+from bayescg._compiled import compiled
 from bayescg.atomistic.target import Target
-from bayescg.generative.compiled import compiled
-from bayescg.generative.latent_model import LatentModel
+from bayescg.generative.model.latent_model import LatentModel
 from bayescg.generative.sampling import Observable, average, sample
 
 _PRIOR_PRECISION = 1.0

@@ -1,18 +1,18 @@
 """From data to posterior."""
 
-from bayescg.inference.boltzmann_inversion import boltzmann_inversion
 from bayescg.inference.comparison import compare
 from bayescg.inference.coverage import coverage
-from bayescg.inference.distributed import distributed_statistics, trajectory_chunks
-from bayescg.inference.fit import Sampling
 from bayescg.inference.force_matching import force_match
+from bayescg.inference.linear.fit import Sampling
 from bayescg.inference.noise_ceiling import noise_ceiling
 from bayescg.inference.pilot import fit_pilot
 from bayescg.inference.rank_statistics import rank_statistics
-from bayescg.inference.refinement import Refinement
 from bayescg.inference.relative_entropy import relative_entropy
-from bayescg.inference.statistics import ForceStatistics, Pilot
-from bayescg.inference.streaming import force_statistics
+from bayescg.inference.statistics.boltzmann_inversion import boltzmann_inversion
+from bayescg.inference.statistics.distributed import distributed_statistics, trajectory_chunks
+from bayescg.inference.statistics.force_statistics import ForceStatistics, Pilot
+from bayescg.inference.statistics.streaming import force_statistics
+from bayescg.inference.structural.refinement import Refinement
 
 __all__ = [
     "ForceStatistics",

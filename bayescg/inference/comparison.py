@@ -11,7 +11,7 @@ import pandas as pd
 import xarray as xr
 from arviz_stats.utils import ELPDData
 
-from bayescg.inference.predictive import coarsened, standard_error
+from bayescg.inference.linear.predictive import coarsened, standard_error
 
 _FEW_BLOCKS = 8
 """Below this many blocks a standard error of differences is a guess."""

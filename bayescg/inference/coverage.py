@@ -15,15 +15,15 @@ from scipy import stats
 
 from bayescg import posterior as posterior_room
 from bayescg._runtime import double_precision, map_threads
-from bayescg.inference import marginal
-from bayescg.inference import sampling as sampler
-from bayescg.inference.calibration import CALIBRATIONS
-from bayescg.inference.fit import METHODS, Sampling, fit, kernels_by_name
+from bayescg.inference.linear import marginal
+from bayescg.inference.linear.calibration import CALIBRATIONS
+from bayescg.inference.linear.fit import METHODS, Sampling, fit, kernels_by_name
+from bayescg.inference.linear.priors import build_prior
 from bayescg.inference.pilot import pilot_of
-from bayescg.inference.priors import build_prior
-from bayescg.inference.statistics import ForceStatistics
-from bayescg.inference.streaming import force_statistics
+from bayescg.inference.statistics.force_statistics import ForceStatistics
+from bayescg.inference.statistics.streaming import force_statistics
 from bayescg.potentials import Potential, Term
+from bayescg.samplers import density as sampler
 
 _FEWEST_SEGMENTS, _FEWEST_FRAMES = 4, 8
 _POINTS = 400

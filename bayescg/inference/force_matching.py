@@ -16,15 +16,19 @@ from jaxtyping import Array
 
 from bayescg import posterior as posterior_room
 from bayescg._runtime import double_precision
-from bayescg.inference import diagnostics, predictive, quadratic_posterior, scores, sparse
-from bayescg.inference import sampling as sampler
-from bayescg.inference.blocks import Sums
-from bayescg.inference.calibration import CALIBRATIONS
-from bayescg.inference.fit import METHODS, Fit, Sampling, fit, kernels_by_name
+from bayescg.inference.linear import predictive, scores
+from bayescg.inference.linear.calibration import CALIBRATIONS
+from bayescg.inference.linear.fit import METHODS, Fit, Sampling, fit, kernels_by_name
+from bayescg.inference.linear.marginal import factor_at
 from bayescg.inference.pilot import fit_pilot
-from bayescg.inference.statistics import ForceStatistics
-from bayescg.inference.streaming import force_statistics
+from bayescg.inference.sparse import match as sparse
+from bayescg.inference.statistics import files as statistics_files
+from bayescg.inference.statistics.blocks import Sums
+from bayescg.inference.statistics.force_statistics import ForceStatistics
+from bayescg.inference.statistics.streaming import force_statistics
 from bayescg.potentials import Potential
+from bayescg.samplers import density as sampler
+from bayescg.samplers import diagnostics
 
 _DEFAULT = Sampling()
 
@@ -73,7 +77,7 @@ def force_match(
             mode, corrected by importance resampling; fastest). Or a sparse fit, whose group `relevance` says which
             terms the data support: "rvm" (evidence maximization) or "horseshoe" (sampled by NUTS).
         calibration: what the width of the posterior follows. "godambe": the measured covariance of the scores, whatever
-            the noise (`bayescg.inference.calibration`); "magnitude": its mean only, one factor on all variances;
+            the noise (`bayescg.inference.linear.calibration`); "magnitude": its mean only, one factor on all variances;
             "none": independent Gaussian noise, learnt together with the kernels; evidence, leave-one-out scores and
             simulation-based calibration mean what they say for this one only.
         sampling: numbers of chains and draws.
@@ -218,7 +222,7 @@ def _groups(fitted: Fit, statistics, blocks, total: Sums, *, key: Array):
     constants["noise"] = ("noise_class", np.asarray(prior.noise), {"units": "kJ/mol/nm", "long_name": "of a first fit"})
     groups["constant_data"] = xr.Dataset(constants, {"noise_class": np.asarray(prior.noise_names, str)})
     if statistics.potential.n_basis <= _STORED_COEFFICIENTS:
-        groups["statistics"] = statistics.to_dataset()
+        groups["statistics"] = statistics_files.to_dataset(statistics)
     return groups, attrs, notes
 
 
@@ -232,7 +236,7 @@ def _log_evidence(target: sampler.Density, mode: sampler.Mode) -> float:
 def _linear(fitted: Fit, at_mode: Mapping[str, np.ndarray]) -> predictive.Linear:
     """The fit at the mode of its hyperparameters."""
     prior = fitted.prior
-    factor = quadratic_posterior.factor_at(prior, at_mode)
+    factor = factor_at(prior, at_mode)
     noise = np.array([float(at_mode[f"noise_{name}"]) for name in prior.noise_names])
     scatter = None if fitted.root is None else factor.T @ np.asarray(fitted.root)
     return predictive.Linear(prior.mean, prior.lift @ factor, noise, fitted.report.get("score_variance", 1.0), scatter)

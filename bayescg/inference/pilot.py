@@ -7,10 +7,10 @@ import numpy as np
 import xarray as xr
 
 from bayescg._runtime import double_precision
-from bayescg.inference import marginal
-from bayescg.inference.priors import build_prior
-from bayescg.inference.statistics import ForceStatistics, Pilot
-from bayescg.inference.streaming import force_statistics
+from bayescg.inference.linear import marginal
+from bayescg.inference.linear.priors import build_prior
+from bayescg.inference.statistics.force_statistics import ForceStatistics, Pilot
+from bayescg.inference.statistics.streaming import force_statistics
 from bayescg.potentials import Potential
 
 _FRAMES = 50

@@ -24,13 +24,13 @@ from bayescg import kernels as kernel_room
 from bayescg._runtime import double_precision, progress
 from bayescg.data.dataset import check_temperature, fingerprint
 from bayescg.data.units import BOLTZMANN
-from bayescg.inference.iteration import Problem, advance
-from bayescg.inference.newton import target_of
-from bayescg.inference.pressure_correction import corrected
-from bayescg.inference.refinement import Refinement, State, load, save
-from bayescg.inference.structural_posterior import finish
-from bayescg.inference.structural_prior import build_prior, given_start, into_free, inverted
-from bayescg.inference.structure import structure
+from bayescg.inference.structural.iteration import Problem, advance
+from bayescg.inference.structural.newton import target_of
+from bayescg.inference.structural.posterior import finish
+from bayescg.inference.structural.pressure_correction import corrected
+from bayescg.inference.structural.prior import build_prior, given_start, into_free, inverted
+from bayescg.inference.structural.refinement import Refinement, State, load, save
+from bayescg.inference.structural.structure import structure
 from bayescg.potentials import Potential
 
 _FEWEST_FRAMES = 10

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from bayescg.data.topology import exclusions
+from bayescg.data.mapping.topology import exclusions
 
 _PLURAL = {2: "bond", 3: "angle", 4: "dihedral"}
 

@@ -15,8 +15,8 @@ from jaxtyping import Float, Int
 
 from bayescg._runtime import double_precision
 from bayescg.data import neighbors
+from bayescg.data.mapping.topology import exclusions
 from bayescg.data.orientation import shape_tensors
-from bayescg.data.topology import exclusions
 from bayescg.potentials.local_density import LocalDensity
 from bayescg.potentials.potential import Potential
 from bayescg.potentials.smooth_overlap import SmoothOverlap

@@ -19,7 +19,7 @@ from jaxtyping import Array
 from bayescg import posterior as posteriors
 from bayescg._runtime import cpu_count, double_precision, progress
 from bayescg.data.dataset import check_temperature
-from bayescg.exports.lammps import styles_of, unknown_terms
+from bayescg.exports.lammps.lammps import styles_of, unknown_terms
 from bayescg.potentials import Interactions, Potential
 from bayescg.simulation import lammps, langevin
 from bayescg.simulation.dynamics import Langevin, System, Trajectory

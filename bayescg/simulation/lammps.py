@@ -23,8 +23,8 @@ import xarray as xr
 from jaxtyping import Array, Float
 
 from bayescg.data.units import BOLTZMANN
-from bayescg.exports.lammps import ANGSTROM, interaction_commands, write_tables
-from bayescg.exports.lammps_data import bead_types_of, ghost_cutoff, other_bonds_of, write_data_file
+from bayescg.exports.lammps.data import bead_types_of, ghost_cutoff, other_bonds_of, write_data_file
+from bayescg.exports.lammps.lammps import ANGSTROM, interaction_commands, write_tables
 from bayescg.simulation.dynamics import System, Trajectory
 
 _WORKER = [sys.executable, "-P", str(Path(__file__).with_name("lammps_worker.py"))]

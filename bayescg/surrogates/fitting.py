@@ -13,8 +13,8 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array
 
-import bayescg
 from bayescg._runtime import double_precision
+from bayescg._version import __version__
 from bayescg.kernels.covariance import kernel_name
 from bayescg.surrogates import density, sampling
 from bayescg.surrogates.data import Data, read
@@ -145,7 +145,7 @@ def _tree(model: PhysicsGuidedGP, data: Data, sampled: sampling.Sampled, prior, 
     numbers = _convergence(sampled, notes)
     attrs = {
         "format": FORMAT,
-        "bayescg_version": bayescg.__version__,
+        "bayescg_version": __version__,
         "creation_library": "bayescg",
         "law": law_name(model.mean.function) or "",
         "constants": json.dumps(dict(model.mean.constants)),

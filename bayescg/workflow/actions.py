@@ -22,6 +22,7 @@ from bayescg.inference import (
     force_match,
     force_statistics,
 )
+from bayescg.inference.statistics import files as statistics_files
 from bayescg.observables import summarize
 from bayescg.report import results as names
 from bayescg.simulation import Langevin
@@ -76,7 +77,7 @@ def map_trajectory(config: Config, stamps: dict[str, str], record: Record, sched
     if last is not None and names.LAST_FRAME in stale:
         save(last.assign_attrs(record.attrs), out / names.LAST_FRAME)
     if sums is not None:
-        write_stamped(sums.to_dataset(), out / names.STATISTICS, record)
+        write_stamped(statistics_files.to_dataset(sums), out / names.STATISTICS, record)
 
 
 def fit(config: Config, record: Record) -> None:
@@ -84,7 +85,7 @@ def fit(config: Config, record: Record) -> None:
     chosen = config.inference
     tree = force_match(
         config.potential,
-        ForceStatistics.load(config.output / names.STATISTICS),
+        statistics_files.load(config.output / names.STATISTICS),
         kernels=kernels_of(chosen.kernels),
         method=chosen.method,
         calibration=chosen.calibration,

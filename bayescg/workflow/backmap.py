@@ -12,9 +12,9 @@ import xarray as xr
 from bayescg._runtime import write_netcdf
 from bayescg.atomistic import read_force_field
 from bayescg.backmapping import Annealing, fit_conditional, sample, write_atoms
-from bayescg.backmapping.liquid import is_liquid
+from bayescg.backmapping.liquid.liquid import is_liquid
 from bayescg.data import Mapping, load, read_beads
-from bayescg.data.universe import open_universe
+from bayescg.data.trajectories.universe import open_universe
 from bayescg.report.results import load_ensemble
 
 

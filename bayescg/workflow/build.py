@@ -10,7 +10,7 @@ import xarray as xr
 
 from bayescg import observables as observable_room
 from bayescg.data import Mapping, load, stream
-from bayescg.data.universe import open_universe
+from bayescg.data.trajectories.universe import open_universe
 from bayescg.kernels import by_name
 from bayescg.workflow.config import Config
 from bayescg.workflow.items import Observable

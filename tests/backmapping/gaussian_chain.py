@@ -10,8 +10,8 @@ import xarray as xr
 from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float
 
-from bayescg.backmapping.fibre import Fibre
-from bayescg.backmapping.guide import Conditional, GaussianConditional, Guide
+from bayescg.backmapping.guides.fibre import Fibre
+from bayescg.backmapping.guides.guide import Conditional, GaussianConditional, Guide
 
 
 class Chain(NamedTuple):

@@ -6,7 +6,7 @@ import xarray as xr
 
 from bayescg import backmapping
 from bayescg.data import read_beads
-from bayescg.data.universe import open_universe
+from bayescg.data.trajectories.universe import open_universe
 
 MDAnalysis = pytest.importorskip("MDAnalysis")
 

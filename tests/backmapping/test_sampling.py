@@ -11,8 +11,8 @@ import xarray as xr
 from bayescg._runtime import double_precision
 from bayescg.atomistic import OpenMMTarget
 from bayescg.backmapping import Fibre, GaussianConditional, Tempering, sample
-from bayescg.backmapping.effective import effective_samples
-from bayescg.backmapping.smc import metric_of
+from bayescg.backmapping.molecule.lineages import effective_samples
+from bayescg.backmapping.molecule.smc import metric_of
 from tests.backmapping.gaussian_chain import Unnormalized, beads, chain, ensemble, exact
 
 FEW = Tempering(particles=20, replicates=2, moves=1)

@@ -7,10 +7,11 @@ import jax
 import numpy as np
 import pytest
 
-from bayescg.exports import curves, export, gromacs, write
-from bayescg.exports.curves import Curve
-from bayescg.exports.lammps import Tables, write_tables
-from bayescg.exports.lammps_check import compare_tables, read_tables
+from bayescg.exports import export, gromacs, write
+from bayescg.exports.lammps.check import compare_tables, read_tables
+from bayescg.exports.lammps.lammps import Tables, write_tables
+from bayescg.exports.tables import curves
+from bayescg.exports.tables.curves import Curve
 from bayescg.potentials import Potential
 
 

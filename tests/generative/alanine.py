@@ -8,8 +8,8 @@ import numpy as np
 from openmm import app, unit
 
 from bayescg.atomistic import internal_coordinates
-from bayescg.generative.coordinates import Whitening
-from bayescg.generative.latent_model import build_model
+from bayescg.generative.model.latent_model import build_model
+from bayescg.generative.model.whitening import Whitening
 
 METHYL = (11, 12, 13)
 """Hydrogens of the side chain of alanine dipeptide; they sit on CB (10), next to CA (8)."""

@@ -5,8 +5,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bayescg.generative.coordinates import Whitening
-from bayescg.generative.latent_model import LatentModel, build_model
+from bayescg.generative.model.latent_model import LatentModel, build_model
+from bayescg.generative.model.whitening import Whitening
 
 
 def random_model(periodic, *, latents=1, decoder="spline", flexible_prior=True, scale=0.4, seed=0) -> LatentModel:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bayescg.generative.compiled import compiled
+from bayescg._compiled import compiled
 
 
 def test_values_and_static_parts():

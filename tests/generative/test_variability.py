@@ -8,8 +8,8 @@ import pytest
 
 from bayescg.atomistic import gaussian_mixture
 from bayescg.generative import model_variability, weight_draws
-from bayescg.generative.coordinates import Whitening
-from bayescg.generative.latent_model import LatentModel, build_model
+from bayescg.generative.model.latent_model import LatentModel, build_model
+from bayescg.generative.model.whitening import Whitening
 
 from .models import written
 

@@ -7,10 +7,10 @@ import xarray as xr
 from scipy import stats
 
 import bayescg as bcg
-from bayescg.inference import predictive
-from bayescg.inference.blocks import Sums
 from bayescg.inference.comparison import compare
-from bayescg.inference.predictive import Linear, block_scores
+from bayescg.inference.linear import predictive
+from bayescg.inference.linear.predictive import Linear, block_scores
+from bayescg.inference.statistics.blocks import Sums
 from bayescg.posterior import load, save
 from tests.inference import systems
 from tests.studies import planted_library

@@ -8,8 +8,8 @@ import pytest
 
 import bayescg as bcg
 from bayescg.inference import Sampling
-from bayescg.inference.diagnostics import convergence
 from bayescg.posterior import curves, load, save
+from bayescg.samplers.diagnostics import convergence
 from tests.inference import systems
 
 POTENTIAL = bcg.Potential(bcg.Pair("A", "A", systems.CUTOFF))

@@ -7,8 +7,8 @@ import pytest
 
 import bayescg as bcg
 from bayescg._runtime import double_precision
-from bayescg.inference import memory
-from bayescg.inference.priors import build_prior
+from bayescg.inference.linear.priors import build_prior
+from bayescg.inference.statistics import memory
 from bayescg.potentials import Interactions, LocalDensity, Pair, Potential, SmoothOverlap, ThreeBody
 from tests.compilation import quick
 

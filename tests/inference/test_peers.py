@@ -10,7 +10,7 @@ from scipy.interpolate import CubicSpline
 
 import bayescg as bcg
 from bayescg.inference import Sampling
-from bayescg.inference.scores import residual_variance
+from bayescg.inference.linear.scores import residual_variance
 from bayescg.posterior import curves, mean_coefficients
 from bayescg.potentials import geometry
 

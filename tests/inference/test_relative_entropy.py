@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 import bayescg as bcg
-from bayescg.inference import Sampling, iteration
-from bayescg.inference.refinement import Refinement
+from bayescg.inference import Sampling
 from bayescg.inference.relative_entropy import relative_entropy
+from bayescg.inference.structural import iteration
+from bayescg.inference.structural.refinement import Refinement
 from bayescg.posterior import curves, mean_coefficients, potential_of
 from tests.inference import dimers, systems
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from bayescg.data.dataset import from_arrays
-from bayescg.data.topology import Topology, exclusions
+from bayescg.data.mapping.topology import Topology, exclusions
 
 CUBIC = np.diag([2.5, 2.0, 2.25])
 TRICLINIC = np.array([[2.5, 0.0, 0.0], [0.75, 2.25, 0.0], [-0.5, 0.625, 2.0]])

@@ -6,7 +6,7 @@ from scipy import stats
 
 from bayescg import observables as obs
 from bayescg.data.dataset import from_arrays
-from bayescg.data.topology import Topology
+from bayescg.data.mapping.topology import Topology
 
 from .systems import CUBIC, TRICLINIC, chains
 

@@ -7,7 +7,7 @@ import pytest
 
 from bayescg import observables as obs
 from bayescg.data.dataset import from_arrays
-from bayescg.data.topology import Topology
+from bayescg.data.mapping.topology import Topology
 
 pytestmark = pytest.mark.peer
 

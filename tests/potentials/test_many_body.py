@@ -9,7 +9,7 @@ import pytest
 
 import bayescg as bcg
 from bayescg._runtime import double_precision
-from bayescg.data.topology import Topology
+from bayescg.data.mapping.topology import Topology
 from bayescg.potentials import Interactions, LocalDensity, Pair, Potential, ThreeBody
 
 BOX = np.array([[1.3, 0, 0], [0.1, 1.25, 0], [-0.1, 0.2, 1.35]])

@@ -3,7 +3,7 @@
 import numpy as np
 
 from bayescg.data import from_arrays
-from bayescg.data.topology import Topology
+from bayescg.data.mapping.topology import Topology
 from bayescg.data.units import BOLTZMANN
 from bayescg.potentials import WCA, Angle, Bond, Dihedral, Harmonic, Interactions, LennardJones, Pair, Potential, Spline
 from bayescg.simulation.dynamics import Langevin, System

@@ -8,7 +8,7 @@ import bayescg
 from bayescg import posterior as posteriors
 from bayescg._runtime import double_precision
 from bayescg.data import from_arrays
-from bayescg.data.topology import Topology
+from bayescg.data.mapping.topology import Topology
 from bayescg.potentials import WCA, Angle, Bond, Harmonic, LennardJones, Pair, Potential
 from bayescg.simulation.langevin import Batch
 

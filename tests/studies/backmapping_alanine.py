@@ -22,7 +22,7 @@ import numpy as np
 import bayescg
 from bayescg._runtime import double_precision
 from bayescg.atomistic import OpenMMTarget, alanine_dipeptide
-from bayescg.backmapping.conditional import GaussianProcessConditional, fit_conditional
+from bayescg.backmapping.conditional.gaussian_process import GaussianProcessConditional, fit_conditional
 
 KEPT = (4, 6, 8, 14, 16)
 """C, N, CA, C, N: the atoms of phi and psi."""

@@ -19,8 +19,8 @@ import xarray as xr
 from bayescg._runtime import double_precision
 from bayescg.atomistic import alanine_dipeptide
 from bayescg.backmapping import Tempering, fit_conditional, sample
-from bayescg.data.beads import BeadSpec
-from bayescg.data.mapping import build
+from bayescg.data.mapping.beads import BeadSpec
+from bayescg.data.mapping.mapping import build
 from tests.studies.backmapping_alanine import frames, universe, walkers
 from tests.studies.backmapping_frozen import averages
 from tests.studies.held_dynamics import angle, between_walkers, distance, torsion, walked

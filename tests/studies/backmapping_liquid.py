@@ -25,9 +25,9 @@ import bayescg
 from bayescg import backmapping
 from bayescg._runtime import double_precision, write_netcdf
 from bayescg.atomistic import ForceField, translate
-from bayescg.backmapping.liquid_energy import split
-from bayescg.data.beads import BeadSpec
-from bayescg.data.mapping import build
+from bayescg.backmapping.liquid.energy import split
+from bayescg.data.mapping.beads import BeadSpec
+from bayescg.data.mapping.mapping import build
 from tests.studies import hexane
 from tests.studies.liquid_dynamics import TEMPERATURE, Liquid, reference
 

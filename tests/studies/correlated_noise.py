@@ -17,9 +17,9 @@ import xarray as xr
 import bayescg as bcg
 from bayescg._runtime import double_precision, progress
 from bayescg.inference import Sampling, rank_statistics
-from bayescg.inference.fit import fit
+from bayescg.inference.linear.fit import fit
 from bayescg.inference.pilot import pilot_of
-from bayescg.inference.streaming import force_statistics
+from bayescg.inference.statistics.streaming import force_statistics
 from bayescg.posterior import curves
 from tests.inference import systems
 

@@ -16,7 +16,7 @@ from scipy.stats import norm, qmc
 
 from bayescg.atomistic import LogDensity
 from bayescg.generative import Training, discover
-from bayescg.generative.information import RELEVANT
+from bayescg.generative.model.information import RELEVANT
 from tests.studies.wanted import wanted
 
 DIMENSION, NOISE, OFFERED, POINTS = 6, 0.3, 5, 1024

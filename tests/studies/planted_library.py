@@ -15,8 +15,9 @@ import numpy as np
 
 import bayescg as bcg
 from bayescg._runtime import double_precision
-from bayescg.inference import Sampling, library
+from bayescg.inference import Sampling
 from bayescg.inference.comparison import compare
+from bayescg.inference.sparse import library
 from bayescg.posterior import only_choice
 from bayescg.potentials import Interactions
 from tests.inference import systems

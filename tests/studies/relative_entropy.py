@@ -14,14 +14,16 @@ import bayescg as bcg
 from bayescg._runtime import double_precision
 from bayescg.data.neighbors import minimum_image, pairs
 from bayescg.data.units import BOLTZMANN
-from bayescg.inference import Sampling, quadratic_posterior, refinement
-from bayescg.inference.fit import draw_coefficients, sample_hyperparameters
-from bayescg.inference.newton import Model, target_of
-from bayescg.inference.refinement import Refinement
+from bayescg.inference import Sampling
+from bayescg.inference.linear.fit import draw_coefficients, sample_hyperparameters
 from bayescg.inference.relative_entropy import relative_entropy
-from bayescg.inference.reweighting import Reference
-from bayescg.inference.structural_prior import build_prior, into_free, inverted
-from bayescg.inference.structure import Frames, structure
+from bayescg.inference.structural import refinement
+from bayescg.inference.structural.newton import Model, target_of
+from bayescg.inference.structural.prior import build_prior, into_free, inverted
+from bayescg.inference.structural.refinement import Refinement
+from bayescg.inference.structural.reweighting import Reference
+from bayescg.inference.structural.settle import settle
+from bayescg.inference.structural.structure import Frames, structure
 from bayescg.posterior import curves
 from tests.studies.water_coverage import SHARED, water
 
@@ -102,7 +104,7 @@ def fitted(data: Frames, reference: Reference, start, calibration: str):
     prior = build_prior(POTENTIAL, data, begin, kT=kT, kernels={})
     model = Model(prior, target_of(data, prior), reference)
     settings = Refinement(overlap=0.1, calibration=calibration)
-    return prior, model, quadratic_posterior.settle(prior, model, into_free(prior, data, start), settings)
+    return prior, model, settle(prior, model, into_free(prior, data, start), settings)
 
 
 def coverage(data: Frames, shortest, reference: Reference, segments: int, calibration: str) -> None:

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 
 import bayescg as bcg
-from bayescg.exports.lammps import Tables, interaction_commands, write_tables
-from bayescg.exports.lammps_data import write_data_file
-from bayescg.exports.lammps_triplet_table import write_triplet_tables
-from bayescg.exports.lammps_uf3 import write_uf3
+from bayescg.exports.lammps.data import write_data_file
+from bayescg.exports.lammps.lammps import Tables, interaction_commands, write_tables
+from bayescg.exports.lammps.triplet_table import write_triplet_tables
+from bayescg.exports.lammps.uf3 import write_uf3
 from bayescg.potentials import Pair, Potential, ThreeBody
 from bayescg.simulation.lammps_worker import load_lammps
 

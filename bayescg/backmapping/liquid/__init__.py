@@ -1,0 +1,1 @@
+"""Atoms of many molecules, placed molecule by molecule among their neighbors."""

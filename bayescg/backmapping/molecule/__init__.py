@@ -1,0 +1,1 @@
+"""Atoms of one molecule: tempered paths, chains, and the weights of a frame."""

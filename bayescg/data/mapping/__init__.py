@@ -1,0 +1,1 @@
+"""Which atoms make which bead, and how positions, forces and masses follow."""

@@ -1,0 +1,1 @@
+"""Curves and splines as tables, whoever reads them."""

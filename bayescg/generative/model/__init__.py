@@ -1,0 +1,1 @@
+"""The latent-variable model: networks, coordinates, densities, information."""

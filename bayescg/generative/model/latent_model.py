@@ -1,0 +1,222 @@
+"""`LatentModel`: q(z) q(x | z) with its encoder r(z | x)."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from bayescg._runtime import atomic_path
+from bayescg.generative.model.networks import Decoder, Encoder, GaussianDecoder
+from bayescg.generative.model.splines import LatentFlow, SplineDecoder, latent_flow
+from bayescg.generative.model.whitening import Whitening
+
+_FORMAT = 3
+
+
+class LatentModel(eqx.Module):
+    """A generative coarse-grained model: collective variables z, a prior for them, a decoder and an encoder.
+
+    Densities are over the target's coordinates y, not over white ones.
+
+    Attributes:
+        decoder: q(u | z) over white coordinates u.
+        encoder: r(z | u).
+        prior: q(z), a flow; None for a standard normal.
+        defensive: a density of z in which rare states are frequent, for a share of the draws that are to be weighed
+            (defensive importance sampling, Hesterberg, Technometrics 37, 185 (1995)); None without.
+        whitening: between u and y.
+        latents: number of latent variables.
+        settings: what `load` needs to rebuild the networks.
+        report: how the model was made: evaluations, diagnostics.
+    """
+
+    decoder: Decoder
+    encoder: Encoder
+    prior: LatentFlow | None
+    defensive: LatentFlow | None
+    whitening: Whitening
+    latents: int = eqx.field(static=True)
+    settings: str = eqx.field(static=True)
+    report: str = eqx.field(static=True, default="{}")
+
+    def sample(
+        self, *, defensive: float = 0.0, key
+    ) -> tuple[Float[Array, " coordinate"], Float[Array, " latent"], Float[Array, ""]]:
+        """One draw.
+
+        Args:
+            defensive: share of the defensive density in that of z; the model itself has none of it.
+            key: random key.
+
+        Returns:
+            Coordinates y, latents z, and log q(z) + log q(y | z).
+        """
+        first, second = jax.random.split(key)
+        z, log_prior = self.sample_latent(defensive=defensive, key=first)
+        y, log_decoder = self.sample_given(z, key=second)
+        return y, z, log_prior + log_decoder
+
+    def sample_given(self, z: Float[Array, " latent"], *, key) -> tuple[Float[Array, " coordinate"], Float[Array, ""]]:
+        """A draw of q(y | z) and its log density."""
+        u, log_density = self.decoder.sample(z, key=key)
+        return self.whitening.color(u), log_density - self.whitening.log_volume
+
+    def sample_latent(self, *, defensive: float = 0.0, key) -> tuple[Float[Array, " latent"], Float[Array, ""]]:
+        """A draw of z and the log density that it was drawn from: q(z), with a share of the defensive one."""
+        if self.prior is None:
+            z = jax.random.normal(key, (self.latents,), _dtype(self))
+            return z, _log_standard(z)
+        if self.defensive is None or defensive == 0:
+            return self.prior.sample(key=key)
+        first, second, third = jax.random.split(key, 3)
+        rare = jax.random.bernoulli(first, defensive)
+        z = jnp.where(rare, self.defensive.sample(key=second)[0], self.prior.sample(key=third)[0])
+        parts = self.prior.log_density(z) + np.log1p(-defensive), self.defensive.log_density(z) + np.log(defensive)
+        return z, jnp.logaddexp(*parts)
+
+    def log_prior(self, z: Float[Array, " latent"]) -> Float[Array, ""]:
+        """Log q(z)."""
+        return _log_standard(z) if self.prior is None else self.prior.log_density(z)
+
+    def log_joint(self, y: Float[Array, " coordinate"], z: Float[Array, " latent"]) -> Float[Array, ""]:
+        """Log q(z) + log q(y | z)."""
+        return self.log_prior(z) + self.log_decoder(y, z)
+
+    def log_decoder(self, y: Float[Array, " coordinate"], z: Float[Array, " latent"]) -> Float[Array, ""]:
+        """Log q(y | z)."""
+        return self.decoder.log_density(self.whitening.whiten(y), z) - self.whitening.log_volume
+
+    def log_encoder(self, z: Float[Array, " latent"], y: Float[Array, " coordinate"]) -> Float[Array, ""]:
+        """Log r(z | y)."""
+        return self.encoder.log_density(z, self.whitening.whiten(y))
+
+    def log_density(self, y: Float[Array, " coordinate"], *, draws: int = 64, key) -> Float[Array, ""]:
+        """Log q(y) by importance sampling of z from the encoder (a lower bound on average, tight for many draws)."""
+        u = self.whitening.whiten(y)
+
+        def one(key):
+            z, log_encoder = self.encoder.sample(u, key=key)
+            return self.log_joint(y, z) - log_encoder
+
+        return jax.nn.logsumexp(jax.vmap(one)(jax.random.split(key, draws))) - np.log(draws)
+
+    def latent_mean(self, y: Float[Array, " coordinate"]) -> Float[Array, " latent"]:
+        """The collective variables of one vector of coordinates: the encoder's mean."""
+        return self.encoder.moments(self.whitening.whiten(y))[0]
+
+    def save(self, path) -> Path:
+        """Write to a file that `load` reads, atomically."""
+        header = {"format": _FORMAT, "settings": json.loads(self.settings), "report": json.loads(self.report)}
+        header |= {"periodic": self.whitening.periodic, "symmetry": self.whitening.symmetry}
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
+            file.write((json.dumps(header) + "\n").encode())
+            eqx.tree_serialise_leaves(file, self)
+        return Path(path)
+
+    @classmethod
+    def load(cls, path) -> LatentModel:
+        """Read a model that `save` wrote.
+
+        Raises:
+            ValueError: if the file is none, damaged, or of another format.
+        """
+        with Path(path).open("rb") as file:
+            try:
+                header = json.loads(file.readline())
+                known = header["format"] == _FORMAT
+            except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError):
+                known = False
+            if not known:
+                raise ValueError(f"{path} is no latent model of this version of bayescg: make it again with discover")
+            n = len(header["periodic"])
+            whitening = Whitening.of(np.zeros(n), np.eye(n), header["periodic"], header["symmetry"])
+            model = build_model(whitening, **header["settings"], key=jax.random.key(0))
+            try:
+                model = eqx.tree_deserialise_leaves(file, model)
+            except (RuntimeError, ValueError, EOFError, TypeError) as error:
+                raise ValueError(f"{path} is damaged: its weights cannot be read ({error})") from error
+        return model.with_report(header["report"])
+
+    def with_report(self, report: dict) -> LatentModel:
+        """The same model with another report."""
+        return dataclasses.replace(self, report=json.dumps(report))
+
+
+def build_model(
+    whitening: Whitening,
+    *,
+    latents: int,
+    decoder: str = "gaussian",
+    flexible_prior: bool = False,
+    defensive: bool = False,
+    key,
+) -> LatentModel:
+    """A model with random weights.
+
+    Args:
+        whitening: of the coordinates.
+        latents: number of latent variables.
+        decoder: "gaussian" or "spline".
+        flexible_prior: a flow for q(z) instead of a standard normal.
+        defensive: with a defensive density of z, that needs a flexible prior; at first both are the same.
+        key: random key.
+
+    Raises:
+        ValueError: if there are more latents than coordinates, or none, or the decoder is unknown.
+    """
+    if not 1 <= latents <= whitening.dimension:
+        raise ValueError(
+            f"latent_dim is {latents}; it must be between 1 and the {whitening.dimension} degrees of freedom"
+        )
+    if decoder not in ("gaussian", "spline"):
+        raise ValueError(f"decoder is {decoder!r}; it must be 'spline' or 'gaussian'")
+    first, second, third = jax.random.split(key, 3)
+    made = GaussianDecoder(latents, whitening, key=first)
+    encoder, settings = Encoder(latents, whitening, key=second), _settings(latents)
+    model = LatentModel(made, encoder, None, None, whitening, latents, settings)
+    model = strengthened(model, decoder=decoder, flexible_prior=flexible_prior, key=third)
+    return defended(model) if defensive else model
+
+
+def strengthened(model: LatentModel, *, decoder: str = "spline", flexible_prior: bool = True, key) -> LatentModel:
+    """The same densities, with networks that can learn more: a spline flow around the decoder, a flow for q(z)."""
+    first, second = jax.random.split(key)
+    made, prior = model.decoder, model.prior
+    if decoder == "spline" and isinstance(made, GaussianDecoder):
+        made = SplineDecoder(made, model.latents, key=first)
+    if flexible_prior and prior is None:
+        prior = latent_flow(model.latents, key=second)
+    settings = _settings(model.latents, decoder, prior is not None)
+    return dataclasses.replace(model, decoder=made, prior=prior, settings=settings)
+
+
+def defended(model: LatentModel) -> LatentModel:
+    """The same model, its density of z kept as the defensive one; that of z itself may then go on to change."""
+    settings = json.loads(model.settings) | {"defensive": True}
+    return dataclasses.replace(model, defensive=model.prior, settings=json.dumps(settings))
+
+
+def _settings(latents: int, decoder: str = "gaussian", flexible_prior: bool = False) -> str:
+    settings = {"latents": latents, "decoder": decoder, "flexible_prior": flexible_prior, "defensive": False}
+    return json.dumps(settings)
+
+
+def trainable(model: LatentModel) -> LatentModel:
+    """Which leaves of a model are trained: all weights, not the whitening. For `equinox.partition`."""
+    spec = jax.tree.map(eqx.is_inexact_array, model)
+    return eqx.tree_at(lambda m: m.whitening, spec, jax.tree.map(lambda _: False, model.whitening))
+
+
+def _log_standard(z):
+    return jnp.sum(-0.5 * z**2 - 0.5 * np.log(2 * np.pi))
+
+
+def _dtype(model: LatentModel):
+    return model.encoder.network.layers[0].weight.dtype

@@ -1,0 +1,1 @@
+"""Tempered particles that do not know the model."""

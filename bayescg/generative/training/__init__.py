@@ -1,0 +1,1 @@
+"""From a target density to a trained model, round by round."""

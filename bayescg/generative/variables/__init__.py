@@ -1,0 +1,1 @@
+"""Collective variables: from coordinates to latent values, for users and for other programs."""

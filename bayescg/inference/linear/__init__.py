@@ -1,0 +1,1 @@
+"""Coefficients given sums: prior, marginal likelihood, calibration, predictive scores."""

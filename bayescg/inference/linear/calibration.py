@@ -1,0 +1,245 @@
+"""Calibration: a posterior whose width follows the scatter that the scores really have.
+
+Under independent Gaussian noise the total score b = J'(f - J m) has the covariance H = J'J / sigma^2, which the usual
+posterior takes for granted. In a liquid it has another one, V: noise of beads in contact is anti-correlated by
+Newton's third law and grows with crowding, scores remember, and the misfit of the potential adds to it.
+
+The mean of the coefficients' deviation v from the prior mean stays that of a Gaussian likelihood, tempered by the mean
+whitened score variance eta, v^ = A b / eta with A = (K^-1 + H / eta)^-1. With E[b | v] = H v and Cov[b | v] = V its
+error is known whatever the noise, by averaging over the prior and the data:
+
+    Cov[v^ - v] = A K^-1 A + A (V / eta^2) A,
+
+which is A again where V = eta H, and the sandwich H^-1 V H^-1 (Huber 1967; White, Econometrica 50, 1 (1982),
+doi:10.2307/1912526) where data are many. V itself is never inverted, and never weighs the data: neither its noise nor
+its correlation with b moves the curves (docs/decisions/0008).
+
+V is learnt from the same frames by pooling over neighboring beads, and over time blocks for its memory. What it says is
+taken in coordinates where H is the identity, so that negative or vanishing eigenvalues can be told and clipped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from bayescg.inference.linear import marginal
+from bayescg.inference.linear.marginal import Prior, Reduced
+from bayescg.inference.statistics.force_statistics import ForceStatistics
+
+CALIBRATIONS = ("godambe", "magnitude", "none")
+
+_LEARNABLE = 1e-3
+"""Directions whose data precision is below this share of a typical prior's are left to the prior."""
+
+_FLOOR = 0.25
+"""Smallest eigenvalue of the whitened covariance relative to their mean: a smaller one is noise or over-correction."""
+
+_FEWEST_BLOCKS = 16
+"""Below this many blocks chance would add more than what memory there is."""
+
+
+class Calibrated(NamedTuple):
+    """The data as calibration sees them.
+
+    Attributes:
+        data: tempered sums of one noise class of unit noise, gram H / eta and cross b / eta, for the marginal
+            likelihood of the hyperparameters and for the mean of the coefficients.
+        root: R with R R' = V / eta^2; None: H / eta, as the tempered likelihood has it.
+        report: numbers for the attributes of a posterior.
+    """
+
+    data: Reduced
+    root: Float[Array, "free direction"] | None
+    report: dict[str, float]
+
+
+def calibrate(
+    precision: Float[np.ndarray, "free free"],
+    cross: Float[np.ndarray, " free"],
+    variance: Float[np.ndarray, "free free"],
+    factor: Float[np.ndarray, "free free"],
+    *,
+    method: str = "godambe",
+    memories: Sequence[tuple[Float[np.ndarray, "free free"], LongRun]] = (),
+) -> Calibrated:
+    """Temper the working likelihood by the scores' mean variance, and keep all of their covariance for the error bars.
+
+    Args:
+        precision: H, minus the Hessian of the working log likelihood, in the free coordinates of a prior.
+        cross: b, its gradient at the prior mean.
+        variance: V, covariance of that gradient; need not be positive.
+        factor: Cholesky factor of a typical prior covariance.
+        method: "godambe": all of V; "magnitude": only its mean eigenvalue, which widens or narrows the posterior as a
+            whole (Pauli, Racugno & Ventura, Statist. Sinica 21, 149 (2011)).
+        memories: shares of V, one for each trajectory, and the scores of its blocks, for what correlation in time adds.
+
+    Returns:
+        The calibrated data.
+
+    Raises:
+        ValueError: if the data say nothing about any direction.
+    """
+    strength, rotation = np.linalg.eigh(factor.T @ precision @ factor)
+    kept = strength > _LEARNABLE
+    if not np.any(kept):
+        raise ValueError("the data say nothing about the potential: no interaction was sampled; use more frames")
+    basis = factor @ rotation[:, kept] / np.sqrt(strength[kept])
+    white = basis.T @ variance @ basis
+    firm = strength[kept] > 1.0  # others rest on few contacts, whose scores are too rare to average
+    plain = np.trace(white)
+    for share, run in memories:
+        part = basis.T @ share @ basis
+        memory = np.ones(len(part))
+        known = firm & (np.diag(part) > 0)
+        if known.sum() > 1:
+            memory[known] = run.inflation(basis[:, known] / np.sqrt(np.diag(part)[known]))
+        white = white + (np.sqrt(np.outer(memory, memory)) - 1) * part
+    level = float(np.trace(white)) / len(white)
+    if not level > 0:
+        raise ValueError("the scores of the beads do not vary: forces without noise need calibration='none'")
+    eigenvalues, vectors = np.linalg.eigh(white)
+    clipped = int(np.sum(eigenvalues < _FLOOR * level))
+    eigenvalues = np.maximum(eigenvalues, _FLOOR * level)
+    root = None
+    if method == "godambe":
+        root = jnp.asarray(precision @ basis @ (vectors * np.sqrt(eigenvalues)) / level)
+    report = {
+        "score_variance": level,
+        "score_variance_min": float(eigenvalues.min()),
+        "score_variance_max": float(eigenvalues.max()),
+        "score_directions": len(white),
+        "score_clipped": clipped,
+        "score_memory": level * len(white) / float(plain),
+    }
+    zero = jnp.zeros(1)
+    data = Reduced(jnp.asarray(precision / level)[None], jnp.asarray(cross / level)[None], zero, zero)
+    return Calibrated(data, root, report)
+
+
+class LongRun(NamedTuple):
+    """Scores of the time blocks of one trajectory about the fit, for their correlation in time.
+
+    Attributes:
+        scores: (block, free) gradient of the working log likelihood of each block.
+        share: (block,) share of each block in the trajectory.
+        numbers: (block,) number of the block; neighbors in time differ by the smallest difference.
+    """
+
+    scores: Float[np.ndarray, "block free"]
+    share: Float[np.ndarray, " block"]
+    numbers: np.ndarray
+
+    def inflation(self, whiten: Float[np.ndarray, "free direction"]) -> Float[np.ndarray, " direction"]:
+        """Long-run variance of the scores over their variance without correlation in time, not below one.
+
+        The larger of two estimates from z_b, the whitened scores of a block. The sum of autocovariances, pooled over
+        directions, up to the first lag that is not two standard errors above zero: misses the tail of a long memory.
+        And in each direction that of a first-order autoregressive process with the same lag 1 (Andrews, Econometrica
+        59, 817 (1991), doi:10.2307/2938229), where lags are averaged over neighboring directions, since a few dozen
+        blocks know too little of one, and half a standard error is taken off, since a maximum collects chance: misses
+        a weak but long memory. Smooth directions remember longer than rough ones, because the neighbors of a bead stay
+        while distances jitter.
+
+        Without any memory chance still adds a sixth for 16 blocks of 3 directions, a tenth for 20 of 9, and less for
+        more.
+
+        Args:
+            whiten: directions, ordered from weak to strong, in which the scores of all blocks have unit variance.
+        """
+        count, directions = len(self.share), whiten.shape[1]
+        if count < _FEWEST_BLOCKS:
+            return np.ones(directions)
+        spacing = int(np.diff(self.numbers).min())
+        z = (self.scores - self.share[:, None] * self.scores.sum(axis=0)) @ whiten
+        spectrum = np.linalg.eigvalsh(z @ z.T)
+        independent = max(1.0, spectrum.sum() ** 2 / np.sum(spectrum**2))
+        own = np.sum(z**2, axis=0)
+        total, lost, first = float(own.sum()), float(np.sum(self.share**2)), np.zeros(directions)
+        for lag in range(1, count // 4 + 1):
+            pairs = self.numbers[lag:] - self.numbers[:-lag] == lag * spacing
+            if not pairs.any():
+                break
+            lagged = np.sum((z[lag:] * z[:-lag])[pairs], axis=0) * count / pairs.sum()
+            first = lagged if lag == 1 else first
+            if lagged.sum() + own.sum() / count < 2 * own.sum() / np.sqrt(pairs.sum() * independent):
+                break
+            total += 2 * float(lagged.sum())
+            lost += 2 / count
+        # Deviations from a common mean lose the share (2 L + 1) / B of the long-run variance.
+        pooled = total / (directions * (1 - lost))
+        # Blocks of many frames have their memory within: their own variance is larger than that of independent frames.
+        within = own.sum() / (directions * (1 - np.sum(self.share**2))) - np.sqrt(2 / (count * independent))
+        average = _neighbors_average(directions)
+        samples = count * np.minimum(1 / np.sum(average**2, axis=1), independent)
+        rho = average @ first / (average @ own)
+        return np.maximum(max(1.0, pooled), max(1.0, within) * _autoregressive(rho, 0.5 / np.sqrt(samples), count))
+
+
+def _neighbors_average(count: int) -> Float[np.ndarray, "direction direction"]:
+    """Averages over neighboring directions, a tenth of all of them to either side."""
+    apart = np.arange(count)[:, None] - np.arange(count)
+    weight = np.exp(-0.5 * (apart / max(0.1 * count, 0.5)) ** 2)
+    return weight / weight.sum(axis=1, keepdims=True)
+
+
+def _autoregressive(rho, doubt, count: int) -> Float[np.ndarray, " direction"]:
+    """Long-run over plain variance of first-order autoregressive scores from lag 1 about the sample mean."""
+    long_run = np.ones_like(rho)
+    for _ in range(20):
+        # Each autocovariance has lost 1 / B of the long-run variance, which is what is looked for.
+        missing = np.minimum(long_run, count / 4) / count
+        true = np.clip((rho * (1 - missing) + missing) - doubt, 0.0, 0.95)
+        long_run = (1 + true) / (1 - true)
+    return long_run
+
+
+def force_calibration(prior: Prior, statistics: ForceStatistics, reduced: Reduced, *, method: str) -> Calibrated:
+    """Calibrated data of force matching, the noise of each class fixed at that of the first fit.
+
+    Args:
+        prior: with noises.
+        statistics: made with a pilot.
+        reduced: `marginal.reduce(prior, statistics.total())`.
+        method: "godambe" or "magnitude".
+
+    Raises:
+        ValueError: if the statistics hold no scores.
+    """
+    weight = np.asarray(prior.noise) ** -2.0
+    lift = prior.lift
+    variance = lift.T @ statistics.score_covariance(weight) @ lift
+    precision = np.einsum("t,tfg->fg", weight, np.asarray(reduced.gram))
+    cross = weight @ np.asarray(reduced.cross)
+    values = {name: jnp.exp(d.loc) for name, d in prior.distributions().items()}
+    mean, factor = marginal.mean_at(prior, reduced, values)
+    runs = _long_runs(prior, statistics, weight, np.asarray(mean))
+    return calibrate(
+        precision,
+        cross,
+        variance,
+        np.asarray(factor),
+        method=method,
+        memories=[(lift.T @ statistics.score_covariance(weight, s) @ lift, run) for s, run in runs.items()],
+    )
+
+
+def _long_runs(prior: Prior, statistics: ForceStatistics, weight, mean) -> dict[str, LongRun]:
+    """Block scores of every source; each has a mean of its own, which is misfit between systems, not memory."""
+    scores: dict[str, list] = {}
+    for (source, number), block in zip(statistics.keys, statistics.blocks, strict=True):
+        part = marginal.reduce(prior, block)
+        score = weight @ (np.asarray(part.cross) - np.asarray(part.gram) @ mean)
+        scores.setdefault(source, []).append((score, float(np.sum(np.asarray(part.components))), number))
+    return {
+        source: LongRun(
+            np.stack([score for score, _, _ in rows]),
+            np.array([size for _, size, _ in rows]) / sum(size for _, size, _ in rows),
+            np.array([number for _, _, number in rows]),
+        )
+        for source, rows in scores.items()
+    }

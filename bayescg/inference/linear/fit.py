@@ -1,0 +1,150 @@
+"""The fit itself: from statistics to draws of hyperparameters and coefficients, without what is reported around it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from bayescg import kernels as kernel_room
+from bayescg.inference.linear import marginal
+from bayescg.inference.linear.calibration import force_calibration
+from bayescg.inference.linear.marginal import Prior, Reduced
+from bayescg.inference.linear.priors import build_prior
+from bayescg.inference.statistics.force_statistics import ForceStatistics
+from bayescg.samplers import density as sampler
+
+METHODS = ("nuts", "vi", "laplace")
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How much to sample.
+
+    Attributes:
+        chains: NUTS chains; `vi` and `laplace` draw chains * draws as one chain.
+        warmup: discarded steps of each chain.
+        draws: kept draws of each chain.
+    """
+
+    chains: int = 4
+    warmup: int = 500
+    draws: int = 500
+
+    def __post_init__(self):
+        if min(self.chains, self.warmup, self.draws) < 1:
+            raise ValueError(f"chains, warmup and draws must be at least 1; got {self}")
+
+
+class Fit(NamedTuple):
+    """Draws, and what they were drawn from.
+
+    Attributes:
+        prior: with a noise for every class of beads.
+        target: density of the hyperparameters.
+        mode: its mode.
+        found: draws of the hyperparameters.
+        coefficients: (chain, draw, basis) [kJ/mol].
+        fixed: noises that calibration holds fixed [kJ/mol/nm].
+        report: numbers of the calibration.
+        root: of the covariance of the scores, where calibration found one (`Calibrated.root`).
+    """
+
+    prior: Prior
+    target: sampler.Density
+    mode: sampler.Mode
+    found: sampler.Sampled
+    coefficients: Float[np.ndarray, "chain draw basis"]
+    fixed: dict[str, float]
+    report: dict[str, float]
+    root: Float[Array, "free direction"] | None = None
+
+
+def fit(
+    statistics: ForceStatistics,
+    kernels: Mapping[str, object],
+    *,
+    method: str,
+    calibration: str,
+    sampling: Sampling,
+    key: Array,
+) -> Fit:
+    """Sample hyperparameters and coefficients; to be called in double precision. Arguments as of `force_match`.
+
+    Raises:
+        ValueError: if the statistics hold no scores but calibration needs them, or the density has no mode.
+    """
+    fit_key, draw_key = jax.random.split(key)
+    prior = build_prior(statistics, kernels)
+    reduced = marginal.reduce(prior, statistics.total())
+    free, root, fixed, report = prior, None, {}, {}
+    if calibration != "none":
+        reduced, root, report = force_calibration(prior, statistics, reduced, method=calibration)
+        free = prior.without_noise()
+        fixed = {f"noise_{name}": value for name, value in zip(prior.noise_names, prior.noise, strict=True)}
+    target, mode, found = sample_hyperparameters(free, reduced, method=method, sampling=sampling, key=fit_key)
+    coefficients = draw_coefficients(free, reduced, found.values, root=root, key=draw_key)
+    return Fit(prior, target, mode, found, coefficients, fixed, report, root)
+
+
+def kernels_by_name(kernels: Mapping[str, object] | None) -> dict[str, object]:
+    """Kernels of terms, those given by the names of their classes made into objects."""
+    return {n: kernel_room.by_name(k) if isinstance(k, str) else k for n, k in (kernels or {}).items()}
+
+
+def sample_hyperparameters(
+    prior: Prior, data: Reduced, *, method: str, sampling: Sampling, key: Array
+) -> tuple[sampler.Density, sampler.Mode, sampler.Sampled]:
+    """Mode and draws of the marginal likelihood of the kernels (and of the noises that the prior has)."""
+    target = sampler.density(marginal.model, (prior, data), prior.medians())
+    mode = sampler.find_mode(target)
+    if method == "nuts":
+        return target, mode, sampler.nuts(target, mode, **dataclasses.asdict(sampling), key=key)
+    draws = sampling.chains * sampling.draws
+    sample = sampler.variational if method == "vi" else sampler.laplace
+    return target, mode, sample(target, mode, draws, key=key)
+
+
+def draw_coefficients(
+    prior: Prior,
+    data: Reduced,
+    values: Mapping[str, np.ndarray],
+    *,
+    root: Float[Array, "free direction"] | None = None,
+    key: Array,
+) -> Float[np.ndarray, "chain draw basis"]:
+    """One exact Gaussian draw of the coefficients for every hyperparameter draw.
+
+    Args:
+        prior: of the coefficients.
+        data: sums in its free coordinates.
+        values: hyperparameters, (chain, draw, ...).
+        root: of the covariance of the scores, where calibration found one (`Calibrated.root`).
+        key: JAX random key.
+    """
+    chains, draws = next(iter(values.values())).shape[:2]
+    if root is not None:
+        # As many columns for any number of directions that data of this shape may have known: one program serves all.
+        root = jnp.pad(root, ((0, 0), (0, root.shape[0] - root.shape[1])))
+    flat = {name: jnp.asarray(v).reshape(chains * draws, *v.shape[2:]) for name, v in values.items()}
+    free = np.asarray(_draw_each(prior, data, root, flat, jax.random.split(key, chains * draws)))
+    return (prior.mean + free @ prior.lift.T).reshape(chains, draws, -1)
+
+
+@jax.jit
+def _draw_each(prior: Prior, data: Reduced, root, values, keys):
+    def one(item):
+        value, draw_key = item
+        solution = marginal.solve(data, prior.factors(value), prior.noises(value))
+        noise_key, score_key = jax.random.split(draw_key)
+        noise = jax.random.normal(noise_key, solution.whitened.shape)
+        scatter = None if root is None else root @ jax.random.normal(score_key, root.shape[1:])
+        return marginal.draw(solution, noise, scatter)
+
+    return jax.lax.map(one, (values, keys))

@@ -1,0 +1,1 @@
+"""Which terms, or shapes, the data support."""

@@ -1,0 +1,112 @@
+"""Force statistics as a Dataset, and back: the format of their files."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from bayescg._runtime import write_netcdf
+from bayescg._version import __version__
+from bayescg.inference.statistics.blocks import Sums
+from bayescg.inference.statistics.force_statistics import ForceStatistics, Pilot
+from bayescg.potentials import Potential
+
+_FORMAT = 2
+
+
+def to_dataset(statistics: ForceStatistics) -> xr.Dataset:
+    """All numbers as a Dataset with dims (block, bead_type, column, column_)."""
+    keys = statistics.keys
+    blocks = [statistics.sums[key] for key in keys]
+    variables: dict = {
+        "gram": (("block", "bead_type", "column", "column_"), np.stack([b.gram for b in blocks])),
+        "cross": (("block", "bead_type", "column"), np.stack([b.cross for b in blocks])),
+        "square": (("block", "bead_type"), np.stack([b.square for b in blocks])),
+        "components": (("block", "bead_type"), np.stack([b.components for b in blocks])),
+    }
+    if statistics.pilot is not None:
+        products = np.stack([statistics.scores[source] for source in sorted(statistics.scores)])
+        variables["scores"] = (("source", "type_pair", "basis", "basis_"), products)
+        variables["pilot"] = ("basis", np.asarray(statistics.pilot.coefficients), {"radius": statistics.pilot.radius})
+    for name, counts in statistics.counts.items():
+        variables[f"counts_{name}"] = (f"interval_{name}", counts)
+    for number, (source, frames) in enumerate(sorted(statistics.frames.items())):
+        variables[f"frames_{number}"] = (f"frame_{number}", frames, {"source": source})
+    coords = {
+        "bead_type": np.asarray(statistics.bead_types, str),
+        "block_source": ("block", np.asarray([source for source, _ in keys], str)),
+        "block_number": ("block", np.asarray([number for _, number in keys], np.int64)),
+    }
+    attrs = {
+        "kind": "force statistics",
+        "format": _FORMAT,
+        "bayescg_version": __version__,
+        "potential": statistics.potential.to_json(),
+        "temperature": statistics.temperature,
+        "levels": json.dumps(statistics.levels),
+        "ranges": json.dumps({name: list(pair) for name, pair in statistics.ranges.items()}),
+        "systems": json.dumps(statistics.systems),
+        "weights": json.dumps(statistics.weights),
+    }
+    return xr.Dataset(variables, coords, attrs)
+
+
+def from_dataset(data: xr.Dataset) -> ForceStatistics:
+    """Rebuild from `to_dataset`.
+
+    Raises:
+        ValueError: if the dataset holds no statistics or another format.
+    """
+    if data.attrs.get("kind") != "force statistics" or int(data.attrs["format"]) != _FORMAT:
+        raise ValueError(f"not force statistics of format {_FORMAT}: {dict(data.attrs)!r:.200}")
+    potential = Potential.from_json(data.attrs["potential"])
+    keys = zip(data["block_source"].values.tolist(), data["block_number"].values.tolist(), strict=True)
+    pilot, scores = None, {}
+    frames = [data[name] for name in data.data_vars if str(name).startswith("frames_")]
+    if "pilot" in data:
+        scores = dict(zip(sorted(str(f.attrs["source"]) for f in frames), data["scores"].values, strict=True))
+        values = tuple(data["pilot"].values.tolist())
+        pilot = Pilot(potential, values, float(data["pilot"].attrs["radius"]))
+    sums = {
+        (str(source), int(number)): Sums(*(data[name].values[row] for name in Sums._fields))
+        for row, (source, number) in enumerate(keys)
+    }
+    return ForceStatistics(
+        potential,
+        float(data.attrs["temperature"]),
+        tuple(data["bead_type"].values.tolist()),
+        sums,
+        json.loads(data.attrs["levels"]),
+        {str(array.attrs["source"]): array.values for array in frames},
+        {term.name: data[f"counts_{term.name}"].values for term in potential.terms},
+        {name: (pair[0], pair[1]) for name, pair in json.loads(data.attrs["ranges"]).items()},
+        json.loads(data.attrs["systems"]),
+        json.loads(data.attrs["weights"]),
+        pilot,
+        scores,
+    )
+
+
+def save(statistics: ForceStatistics, path: str | os.PathLike[str]) -> Path:
+    """Write to netCDF, atomically."""
+    return write_netcdf(to_dataset(statistics), path)
+
+
+def load(path: str | os.PathLike[str]) -> ForceStatistics:
+    """Read from netCDF.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is not netCDF or holds no statistics of this format.
+    """
+    if not Path(path).exists():
+        raise FileNotFoundError(f"no statistics at {path}")
+    try:
+        data = xr.load_dataset(path, engine="h5netcdf")
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} is not a readable netCDF file: {error}") from error
+    return from_dataset(data)

@@ -1,0 +1,255 @@
+"""Sufficient statistics of force matching: what one pass over a trajectory leaves, after which it is never read again.
+
+Bead forces are linear in the coefficients, f = J w + noise, and J depends neither on kernels nor on noise. Everything
+that any later posterior needs are the sums J'J, J'f and |f|^2, here kept by time block and bead type, with the columns
+of the baselines' forces appended to J (Noid et al., J. Chem. Phys. 128, 244114 (2008), doi:10.1063/1.2938860), and the
+products of bead scores about a frozen pilot, from which the covariance of J'f follows whatever the noise.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from bayescg.inference.statistics.blocks import Key, Sums, combine, type_pairs
+from bayescg.potentials import Potential
+
+
+class NoiseClass(NamedTuple):
+    """Beads that share one force noise: those of one type in one system."""
+
+    system: str
+    bead_type: str
+
+
+@dataclass(frozen=True)
+class Pilot:
+    """A first fit, frozen: the point about which scores are taken, so that their products add up over any split.
+
+    Attributes:
+        potential: the potential, all ranges filled in.
+        coefficients: (basis,) [kJ/mol].
+        radius: beads closer than this have correlated noise [nm]; about the first shell.
+    """
+
+    potential: Potential
+    coefficients: tuple[float, ...]
+    radius: float
+
+    def __repr__(self) -> str:
+        return f"Pilot({len(self.coefficients)} coefficients, radius={self.radius:.3g} nm)"
+
+
+@dataclass(frozen=True, eq=False)
+class ForceStatistics:
+    """Sums of one pass. `a + b` adds those of disjoint frames; any split of a trajectory gives the same sums.
+
+    Trajectories of several systems (compositions, or what `system=` names) add up to statistics of one potential fitted
+    to all of them, each with a force noise of its own (the extended ensemble of Mullinax & Noid,
+    doi:10.1063/1.3220627).
+
+    Attributes:
+        potential: the potential with all ranges filled in.
+        temperature: of the data [K].
+        bead_types: types whose beads enter, in the order of the type axis.
+        sums: per (source, absolute block number) the block's `Sums`.
+        levels: for each source, log2 of the frames in a block.
+        frames: for each source, the absolute frame numbers that were read.
+        counts: for each term, interactions by knot interval of its spline.
+        ranges: for each term, smallest and largest descriptor met.
+        systems: the system that each source belongs to.
+        weights: weight of each system's log likelihood.
+        pilot: about which scores were taken; None: there are none.
+        scores: for each source, (pair, basis, basis) products of bead scores about the pilot, of each bead with itself
+            and with its neighbors, for each unordered pair of bead types (`type_pairs`).
+    """
+
+    potential: Potential
+    temperature: float
+    bead_types: tuple[str, ...]
+    sums: dict[Key, Sums]
+    levels: dict[str, int]
+    frames: dict[str, np.ndarray]
+    counts: dict[str, np.ndarray]
+    ranges: dict[str, tuple[float, float]]
+    systems: dict[str, str]
+    weights: dict[str, float]
+    pilot: Pilot | None = None
+    scores: dict[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def n_frames(self) -> int:
+        """Frames read."""
+        return sum(len(numbers) for numbers in self.frames.values())
+
+    @property
+    def keys(self) -> list[Key]:
+        """(source, block number) in the order of `blocks`."""
+        return sorted(self.sums)
+
+    @property
+    def noise_classes(self) -> tuple[NoiseClass, ...]:
+        """System and bead type of each entry of the type axis of `blocks` and `total`."""
+        kept = []
+        for system in sorted(self.weights):
+            for k, bead in enumerate(self.bead_types):
+                of = [key for key in self.sums if self.systems[key[0]] == system]
+                if len(self.weights) == 1 or any(self.sums[key].components[k] > 0 for key in of):
+                    kept.append(NoiseClass(system, bead))
+        return tuple(kept)
+
+    @property
+    def noise_names(self) -> tuple[str, ...]:
+        """A name for each noise class: the bead type, with the system if there are several."""
+        several = len(self.weights) > 1
+        return tuple(f"{c.bead_type}_{c.system}" if several else c.bead_type for c in self.noise_classes)
+
+    @property
+    def blocks(self) -> list[Sums]:
+        """Weighted sums of each block, in order of source and time; the type axis runs over `noise_classes`."""
+        classes = self.noise_classes
+        return [self._by_class(key, classes) for key in self.keys]
+
+    def total(self) -> Sums:
+        """Sums over all blocks."""
+        blocks = self.blocks
+        return Sums(*(np.sum([getattr(b, f) for b in blocks], axis=0) for f in Sums._fields))
+
+    def score_covariance(
+        self, precision: Float[np.ndarray, " noise_class"], source: str | None = None
+    ) -> Float[np.ndarray, "basis basis"]:
+        """Covariance of the total score sum_t precision_t J_t'(f_t - J_t w~), from neighboring beads' products.
+
+        Args:
+            precision: weight of each noise class's scores.
+            source: the share of one source; None: all of them.
+
+        Raises:
+            ValueError: if the pass was made without a pilot.
+        """
+        if self.pilot is None:
+            raise ValueError(_NO_PILOT)
+        total = np.zeros((self.potential.n_basis,) * 2)
+        of_class = dict(zip(self.noise_classes, np.asarray(precision, float), strict=True))
+        for name in self.scores if source is None else [source]:
+            system = self.systems[name]
+            p = [self.weights[system] * of_class.get(NoiseClass(system, bead), 0.0) for bead in self.bead_types]
+            for (a, b), product in zip(type_pairs(len(p)), self.scores[name], strict=True):
+                total += p[a] * p[b] * product
+        return total
+
+    def weighted(self, weight: float) -> ForceStatistics:
+        """The same statistics of one system with this weight on their log likelihood when added to others.
+
+        Calibrated error bars depend on the ratios of weights only: scores are weighted as well.
+
+        Raises:
+            ValueError: if the weight is not positive and finite, or there are several systems.
+        """
+        if not 0 < weight < np.inf:
+            raise ValueError(f"weight={weight}: give a positive number")
+        if len(self.weights) > 1:
+            raise ValueError(
+                f"weights belong to single systems; these are {', '.join(self.weights)}: weigh before adding"
+            )
+        return dataclasses.replace(self, weights=dict.fromkeys(self.weights, float(weight)))
+
+    def __add__(self, other: ForceStatistics) -> ForceStatistics:
+        """Statistics of both sets of frames together.
+
+        Raises:
+            ValueError: if potentials, temperatures, bead types, pilots or weights of one system differ, or a frame
+                would be counted twice.
+        """
+        if not isinstance(other, ForceStatistics):
+            return NotImplemented
+        _check_addable(self, other)
+        sums, levels = combine(self.sums, self.levels, other.sums, other.levels)
+        names = [term.name for term in self.potential.terms]
+        empty = np.zeros(0, np.int64)
+        return ForceStatistics(
+            self.potential,
+            self.temperature,
+            self.bead_types,
+            sums,
+            levels,
+            {
+                s: np.sort(np.concatenate([self.frames.get(s, empty), other.frames.get(s, empty)]))
+                for s in {**self.frames, **other.frames}
+            },
+            {n: self.counts[n] + other.counts[n] for n in names},
+            {
+                n: (min(self.ranges[n][0], other.ranges[n][0]), max(self.ranges[n][1], other.ranges[n][1]))
+                for n in names
+            },
+            {**self.systems, **other.systems},
+            {**self.weights, **other.weights},
+            self.pilot,
+            {s: self.scores.get(s, 0.0) + other.scores.get(s, 0.0) for s in {**self.scores, **other.scores}},
+        )
+
+    def _by_class(self, key: Key, classes: tuple[NoiseClass, ...]) -> Sums:
+        block, system = self.sums[key], self.systems[key[0]]
+        if len(self.weights) == 1 and self.weights[system] == 1.0:
+            return block
+        fields = []
+        for values in block:
+            placed = np.zeros((len(classes), *values.shape[1:]))
+            for k, (of, bead) in enumerate(classes):
+                if of == system:
+                    placed[k] = self.weights[system] * values[self.bead_types.index(bead)]
+            fields.append(placed)
+        return Sums(*fields)
+
+    def __repr__(self) -> str:
+        systems = f", {len(self.weights)} systems" if len(self.weights) > 1 else ""
+        scores = ", with scores" if self.pilot is not None else ""
+        return (
+            f"ForceStatistics({self.n_frames} frames in {len(self.sums)} blocks{systems}{scores}, "
+            f"{self.potential.n_basis} coefficients, bead types {', '.join(self.bead_types)}, {self.temperature:g} K)"
+        )
+
+
+_NO_PILOT = (
+    "these statistics hold no scores, which calibrated error bars need: make them with force_statistics(potential, "
+    "data, pilot=bayescg.fit_pilot(potential, cg)), or fit with calibration='none'"
+)
+
+
+def _check_addable(a: ForceStatistics, b: ForceStatistics) -> None:
+    if a.potential != b.potential:
+        raise ValueError(
+            "statistics of different potentials cannot be added; bonds without a range get one from their own "
+            "data: call potential.with_ranges(cg) once and use the result for every trajectory"
+        )
+    if a.temperature != b.temperature:
+        raise ValueError(
+            f"temperatures differ: {a.temperature} K and {b.temperature} K; a CG potential is a free energy and holds "
+            "at one temperature: fit each by itself"
+        )
+    if a.bead_types != b.bead_types:
+        raise ValueError(f"bead types differ: {a.bead_types} and {b.bead_types}")
+    if a.pilot != b.pilot:
+        raise ValueError(
+            f"pilots differ: {a.pilot} and {b.pilot}; products of scores add up about one point only: call "
+            "fit_pilot(potential, cg) once and give its result to every force_statistics"
+        )
+    for system in set(a.weights) & set(b.weights):
+        if a.weights[system] != b.weights[system]:
+            raise ValueError(
+                f"system {system!r} has the weights {a.weights[system]} and {b.weights[system]}: give all its "
+                "statistics one weight, or the systems different names by force_statistics(..., system=)"
+            )
+    for source in set(a.frames) & set(b.frames):
+        if a.systems[source] != b.systems[source]:
+            raise ValueError(
+                f"{source!r} belongs to two systems, {a.systems[source]!r} and {b.systems[source]!r}: a trajectory is "
+                "of one"
+            )
+        twice = np.intersect1d(a.frames[source], b.frames[source])
+        if len(twice):
+            raise ValueError(f"{len(twice)} frames of {source!r} would count twice (first: {twice[0]})")

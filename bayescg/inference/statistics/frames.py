@@ -1,0 +1,197 @@
+"""What a batch of frames adds to the sums: design rows, their products with themselves and the forces, histograms.
+
+With a pilot w~ also the products of bead scores s_i = J_i' (f_i - J_i w~). The noise of beads in contact is
+anti-correlated by Newton's third law, so that scores of neighbors are multiplied with each other as well: the sum over
+i of s_i s_i' plus, over neighbors i and j, s_i s_j' + s_j s_i' estimates the covariance of the total score whatever
+the correlation within that distance (Conley, J. Econometrics 92, 1 (1999), doi:10.1016/S0304-4076(98)00084-0).
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from bayescg.inference.statistics.blocks import Sums, type_pairs
+from bayescg.potentials import Configuration, Potential
+
+NOWHERE = 1 << 30
+"""Slot of a frame that does not count: beyond any table."""
+
+
+class Batch(NamedTuple):
+    """Frames that go through the compiled program together.
+
+    Attributes:
+        positions: (frame, bead, 3) [nm].
+        boxes: (frame, 3, 3) [nm].
+        forces: (frame, bead, 3) [kJ/mol/nm].
+        slots: (frame,) the row of the table of blocks to which each frame is added; `NOWHERE`: the frame is there only
+            to fill up the batch.
+        pairs: for each pair term, (frame, pair, 2) beads; a row that names a bead twice is padding.
+        neighbors: (frame, pair, 2) beads whose noise may correlate, each pair once, padded with bead numbers beyond
+            the last; None without a pilot.
+        shapes: (frame, bead, 3, 3) second moments of ellipsoidal beads [nm^2]; None where no term asks for them.
+    """
+
+    positions: Float[Array, "frame bead 3"]
+    boxes: Float[Array, "frame 3 3"]
+    forces: Float[Array, "frame bead 3"]
+    slots: Int[Array, " frame"]
+    pairs: dict[str, Int[Array, "frame pair 2"]]
+    neighbors: Int[Array, "frame pair 2"] | None
+    shapes: Float[Array, "frame bead 3 3"] | None = None
+
+
+class Shared(NamedTuple):
+    """What all frames of a pass have in common.
+
+    Attributes:
+        bonded: for each bonded term the beads of each interaction.
+        rows: beads of each type; None: all beads are of the one type.
+        pilot: (basis,) its coefficients; None: no scores are taken.
+    """
+
+    bonded: dict[str, Int[Array, "interaction body"]]
+    rows: list[Int[Array, " chosen"]] | None
+    pilot: Float[Array, " basis"] | None
+
+
+class Running(NamedTuple):
+    """Sums so far. They stay on the device until the pass ends: to look at them would wait for every batch.
+
+    Attributes:
+        sums: `Sums` with a leading axis, the table of blocks.
+        scores: (type_pair, basis, basis) products of bead scores; None without a pilot.
+        counts: for each term, interactions by knot interval.
+        lowest: for each term, the smallest descriptor met; infinite if none.
+        highest: for each term, the largest.
+    """
+
+    sums: Sums
+    scores: Float[Array, "type_pair basis basis"] | None
+    counts: dict[str, Float[Array, " interval"]]
+    lowest: dict[str, Float[Array, ""]]
+    highest: dict[str, Float[Array, ""]]
+
+
+def empty(potential: Potential, blocks: int, types: int, scored: bool) -> Running:
+    """Sums of no frames, with a table of so many blocks."""
+    basis = potential.n_basis
+    columns = basis + sum(term.baseline is not None for term in potential.terms)
+    shapes = (types, columns, columns), (types, columns), (types,), (types,)
+    return Running(
+        Sums(*(jnp.zeros((blocks, *shape)) for shape in shapes)),
+        jnp.zeros((len(type_pairs(types)), basis, basis)) if scored else None,
+        {term.name: jnp.zeros(term.bins) for term in potential.terms},
+        {term.name: jnp.asarray(jnp.inf) for term in potential.terms},
+        {term.name: jnp.asarray(-jnp.inf) for term in potential.terms},
+    )
+
+
+def accumulate(potential: Potential, running: Running, batch: Batch, shared: Shared) -> tuple[Running, Array]:
+    """Add a batch of frames, each to its own block.
+
+    Two compiled programs, as the one that does the work shall not be compiled again for another number of blocks.
+
+    Returns:
+        The sums, and an array that nothing else uses up, so that a caller can wait for it.
+    """
+    added = products(potential, batch, shared)
+    return _add(running, added, batch.slots), added.sums.square
+
+
+class Added(NamedTuple):
+    """What a batch adds.
+
+    Attributes:
+        sums: `Sums` with a leading axis, the frames.
+        scores: as in `Running`, summed over frames.
+        counts: likewise.
+        lowest: likewise.
+        highest: likewise.
+    """
+
+    sums: Sums
+    scores: Float[Array, "type_pair basis basis"] | None
+    counts: dict[str, Float[Array, " interval"]]
+    lowest: dict[str, Float[Array, ""]]
+    highest: dict[str, Float[Array, ""]]
+
+
+@partial(jax.jit, static_argnums=0)
+def products(potential: Potential, batch: Batch, shared: Shared) -> Added:
+    """Sums of every frame of a batch, and score products and histograms of all of them."""
+    one = partial(_frame, potential, shared)
+    if len(batch.slots) == 1:
+        # One frame alone is not batched: that would turn its gathers and scatters into slower batched ones.
+        sums, scores, found = jax.tree.map(
+            lambda leaf: leaf[None], one(*jax.tree.map(lambda leaf: leaf[0], batch._replace(slots=None)))
+        )
+    else:
+        sums, scores, found = jax.vmap(one)(*batch._replace(slots=None))
+    # What fills up the last batch is a frame once more: it must not count, but cannot change what is smallest.
+    real = (batch.slots < NOWHERE).astype(batch.forces.dtype)
+    return Added(
+        sums,
+        None if scores is None else jnp.tensordot(real, scores, 1),
+        {name: real @ counts for name, (counts, _, _) in found.items()},
+        {name: jnp.min(lowest) for name, (_, lowest, _) in found.items()},
+        {name: jnp.max(highest) for name, (_, _, highest) in found.items()},
+    )
+
+
+@partial(jax.jit, donate_argnums=0)
+def _add(running: Running, added: Added, slots: Int[Array, " frame"]) -> Running:
+    def total(table, new):
+        return table.at[slots].add(new, mode="drop")
+
+    return Running(
+        jax.tree.map(total, running.sums, added.sums),
+        jax.tree.map(jnp.add, running.scores, added.scores),
+        jax.tree.map(jnp.add, running.counts, added.counts),
+        jax.tree.map(jnp.minimum, running.lowest, added.lowest),
+        jax.tree.map(jnp.maximum, running.highest, added.highest),
+    )
+
+
+def _frame(potential: Potential, shared: Shared, positions, box, forces, _, pairs, neighbors, shapes):
+    """Sums, score products and histograms of one frame."""
+    configuration = Configuration(positions, box, {**shared.bonded, **pairs}, shapes)
+    design = jnp.concatenate([potential.design_rows(configuration), potential.baseline_forces(configuration)], axis=1)
+    gram, cross, square, components = [], [], [], []
+    for chosen in shared.rows if shared.rows is not None else [None]:
+        j = design if chosen is None else design[chosen]
+        f = forces if chosen is None else forces[chosen]
+        gram.append(jnp.einsum("nkx,nlx->kl", j, j))
+        cross.append(jnp.einsum("nkx,nx->k", j, f))
+        square.append(jnp.sum(f**2))
+        components.append(jnp.asarray(float(f.size)))
+    sums = Sums(jnp.stack(gram), jnp.stack(cross), jnp.stack(square), jnp.stack(components))
+    found = {term.name: term.visits(configuration) for term in potential.terms}
+    if shared.pilot is None:
+        return sums, None, found
+    return sums, _score_products(potential, design, forces, shared, neighbors), found
+
+
+def _score_products(potential: Potential, design, forces, shared: Shared, neighbors):
+    n_basis = potential.n_basis
+    known = jnp.concatenate([shared.pilot, jnp.ones(design.shape[1] - n_basis)])
+    residual = forces - jnp.einsum("nkx,k->nx", design, known)
+    scores = jnp.einsum("nkx,nx->nk", design[:, :n_basis], residual)
+    first, second = neighbors[:, 0], neighbors[:, 1]
+
+    def around(s):
+        """Sum of the neighbors' scores."""
+        return jnp.zeros_like(s).at[first].add(s[second], mode="drop").at[second].add(s[first], mode="drop")
+
+    rows = shared.rows
+    own = [scores] if rows is None else [jnp.zeros_like(scores).at[chosen].set(scores[chosen]) for chosen in rows]
+    products = []
+    for a, b in type_pairs(len(own)):
+        cross = own[a].T @ around(own[b])
+        products.append(own[a].T @ own[a] + 0.5 * (cross + cross.T) if a == b else cross + cross.T)
+    return jnp.stack(products)

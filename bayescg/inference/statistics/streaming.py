@@ -1,0 +1,183 @@
+"""`force_statistics`: the one pass over mapped frames that makes sufficient statistics."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+
+import jax
+import numpy as np
+import xarray as xr
+
+from bayescg._runtime import double_precision, progress
+from bayescg.data.dataset import check_temperature
+from bayescg.inference.statistics.batches import Frames, Plan, make_batches
+from bayescg.inference.statistics.blocks import MAX_BLOCKS, Sums
+from bayescg.inference.statistics.force_statistics import ForceStatistics, Pilot
+from bayescg.inference.statistics.frames import NOWHERE, Shared, accumulate, empty
+from bayescg.inference.statistics.memory import require_memory
+from bayescg.potentials import Interactions, Potential
+from bayescg.potentials.interactions import shapes_of
+
+
+def force_statistics(
+    potential: Potential,
+    data: xr.Dataset | Iterable[xr.Dataset],
+    *,
+    pilot: Pilot | None = None,
+    system: str | None = None,
+) -> ForceStatistics:
+    """One pass over mapped frames.
+
+    Args:
+        potential: what to fit. Ranges that bonds left open are filled in from the first chunk.
+        data: a CG dataset with forces, or an iterable of chunks of one (`bayescg.stream`), of which only one is held.
+        pilot: from `fit_pilot`, the same for all data that are to be added; calibrated error bars need it.
+        system: name of the thermodynamic system, whose beads have a force noise of their own; None: named by its
+            composition, such as "W510". With a name given, terms whose bead types the system lacks are left out, so
+            that pure components and mixtures can be added up.
+
+    Returns:
+        The sums that `force_match` needs.
+
+    Raises:
+        ValueError: if the data hold no forces or no frames, or do not fit the potential or the pilot.
+    """
+    chunks = [data] if isinstance(data, xr.Dataset) else data
+    total: ForceStatistics | None = None
+    frames = data.sizes.get("frame", 1) if isinstance(data, xr.Dataset) else None
+    with progress("Force statistics", frames) as advance:
+        for chunk in chunks:
+            if total is not None:
+                potential = total.potential
+            # Blocks no shorter than the total's, which would merge them anyway.
+            level = 0 if total is None else total.levels.get(_source(chunk), 0)
+            part = chunk_statistics(potential, chunk, pilot=pilot, system=system, level=level, advance=advance)
+            total = part if total is None else total + part
+    if total is None:
+        raise ValueError("there are no frames: the trajectory is empty")
+    return total
+
+
+def chunk_statistics(
+    potential: Potential,
+    cg: xr.Dataset,
+    *,
+    pilot: Pilot | None = None,
+    system: str | None = None,
+    level: int = 0,
+    plan: Plan | None = None,
+    advance: Callable[[float], object] = lambda n: None,
+) -> ForceStatistics:
+    """`force_statistics` of one chunk.
+
+    Args:
+        potential: what to fit.
+        cg: the chunk.
+        pilot: from `fit_pilot`.
+        system: name of the thermodynamic system.
+        level: log2 of the frames in the shortest blocks that are wanted.
+        plan: how frames go through the compiled program; None: what is fastest here.
+        advance: called with the number of frames done since the last call.
+    """
+    cg, temperature = _checked(cg)
+    potential = _filled(potential, cg, pilot)
+    interactions = Interactions.of(potential, cg, partial=system is not None)
+    types = potential.bead_types
+    rows = [np.flatnonzero(interactions.type_index == k).astype(np.int32) for k in range(len(types))]
+    everything = rows if len(rows) > 1 or len(rows[0]) < interactions.n_beads else None
+    source = _source(cg)
+    numbers = _numbers(cg)
+    positions, forces = _finite(cg, numbers)
+    boxes = np.broadcast_to(np.asarray(cg["box"].values, float), (len(numbers), 3, 3))
+    while len(blocks := np.unique(numbers >> level)) > MAX_BLOCKS:
+        level += 1
+    slots = np.searchsorted(blocks, numbers >> level).astype(np.int32)
+    require_memory(potential, len(blocks), pilot is not None)
+    frames = Frames(positions, boxes, forces, slots, shapes_of(potential, cg))
+    with double_precision():
+        running = empty(potential, len(blocks), len(types), pilot is not None)
+        shared = Shared(interactions.bonded, everything, None if pilot is None else np.asarray(pilot.coefficients))
+        under_way: deque = deque()
+        for batch in make_batches(interactions, frames, None if pilot is None else pilot.radius, plan or Plan()):
+            running, done = accumulate(potential, running, batch, shared)
+            # Two batches under way keep the device busy; more would only hold memory.
+            under_way.append(done)
+            if len(under_way) > 2:
+                under_way.popleft().block_until_ready()
+            advance(np.count_nonzero(batch.slots < NOWHERE))
+        running = jax.tree.map(np.asarray, running)
+    present = {types[k] for k, chosen in enumerate(rows) if len(chosen)}
+    for term in potential.terms:
+        if not np.isfinite(running.lowest[term.name]) and present.issuperset(term.types):
+            raise ValueError(
+                f"{term.name}: no interaction within its range in {len(numbers)} frames; check bead types and cutoff"
+            )
+    name = system or _composition(cg)
+    return ForceStatistics(
+        potential,
+        temperature,
+        types,
+        {(source, int(b)): Sums(*(table[k].copy() for table in running.sums)) for k, b in enumerate(blocks)},
+        {source: level},
+        {source: numbers},
+        running.counts,
+        {term.name: (float(running.lowest[term.name]), float(running.highest[term.name])) for term in potential.terms},
+        {source: name},
+        {name: 1.0},
+        pilot,
+        {} if running.scores is None else {source: running.scores},
+    )
+
+
+def _checked(cg: xr.Dataset) -> tuple[xr.Dataset, float]:
+    if "frame" not in cg.dims:
+        cg = cg.expand_dims("frame")
+    if cg.sizes["frame"] == 0:
+        raise ValueError("there are no frames: the trajectory is empty")
+    if "forces" not in cg:
+        raise ValueError(
+            "the data hold no forces: force matching needs a trajectory written with forces (GROMACS nstfout, LAMMPS "
+            "dump fx fy fz); without forces, fit the structure with relative_entropy"
+        )
+    if "temperature" not in cg.attrs:
+        raise ValueError("the data have no temperature: give temperature= [K] when mapping")
+    return cg, check_temperature(cg.attrs["temperature"])
+
+
+def _filled(potential: Potential, cg: xr.Dataset, pilot: Pilot | None) -> Potential:
+    """The potential with all ranges, which are the pilot's if there is one."""
+    if pilot is None:
+        return potential.with_ranges(cg)
+    if not potential.filled_by(pilot.potential):
+        raise ValueError(
+            f"the pilot belongs to another potential: {pilot.potential!r}, not {potential!r}; "
+            "call fit_pilot with the potential that is to be fitted"
+        )
+    return pilot.potential
+
+
+def _source(cg: xr.Dataset) -> str:
+    return str(cg.attrs.get("source", "data"))
+
+
+def _composition(cg: xr.Dataset) -> str:
+    return " ".join(f"{bead}{count}" for bead, count in sorted(Counter(cg["bead_type"].values.tolist()).items()))
+
+
+def _numbers(cg: xr.Dataset) -> np.ndarray:
+    """Absolute frame numbers."""
+    numbers = np.asarray(cg["frame"].values, np.int64) if "frame" in cg.coords else np.arange(cg.sizes["frame"])
+    if len(np.unique(numbers)) < len(numbers):
+        raise ValueError("some frame numbers appear twice in the data: the same frames would count twice")
+    return numbers
+
+
+def _finite(cg: xr.Dataset, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Positions and forces."""
+    positions, forces = np.asarray(cg["positions"].values), np.asarray(cg["forces"].values)
+    for name, values in (("positions", positions), ("forces", forces)):
+        if not np.all(np.isfinite(values)):
+            frame, bead = np.argwhere(~np.isfinite(values))[0][:2]
+            raise ValueError(f"{name} of bead {bead} in frame {numbers[frame]} are not finite: leave that frame out")
+    return positions, forces

@@ -1,0 +1,100 @@
+"""Pieces of trajectory files by name: what is sent to the workers of a cluster in place of frames."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import xarray as xr
+
+from bayescg.data import Mapping, stream
+from bayescg.data.trajectories.universe import open_universe
+
+
+@dataclass(frozen=True)
+class TrajectoryChunk:
+    """Frames of a trajectory file, mapped where it is called; see `trajectory_chunks`.
+
+    Attributes:
+        topology: file, by its absolute path.
+        trajectory: files, one after the other.
+        mapping: which atoms make up which bead.
+        temperature: [K].
+        start: first frame, counted in the whole trajectory.
+        stop: frame to stop before.
+        step: every how many frames.
+        units: of a LAMMPS dump, "real" or "metal".
+        timestep: of a LAMMPS dump [ps].
+    """
+
+    topology: str
+    trajectory: tuple[str, ...]
+    mapping: Mapping
+    temperature: float | None
+    start: int
+    stop: int
+    step: int
+    units: str | None = None
+    timestep: float | None = None
+
+    def __call__(self) -> Iterator[xr.Dataset]:
+        """The frames, 50 at a time."""
+        universe = open_universe(self.topology, self.trajectory, units=self.units, timestep=self.timestep)
+        window = {"start": self.start, "stop": self.stop, "step": self.step}
+        return stream(universe, self.mapping, temperature=self.temperature, **window)
+
+    def __repr__(self) -> str:
+        return f"frames {self.start}:{self.stop}:{self.step} of {', '.join(self.trajectory)}"
+
+
+def trajectory_chunks(
+    universe,
+    mapping: Mapping,
+    *,
+    temperature: float | None = None,
+    start: int | None = None,
+    stop: int | None = None,
+    step: int | None = None,
+    frames: int = 200,
+) -> list[TrajectoryChunk]:
+    """Cut a trajectory into chunks for `distributed_statistics`; none of its frames is read here.
+
+    Args:
+        universe: MDAnalysis Universe of files, which every worker must find under the same paths.
+        mapping: which atoms make up which bead.
+        temperature: of the simulation [K].
+        start: first frame.
+        stop: frame to stop before.
+        step: every how many frames.
+        frames: in a chunk. A worker holds 50 of them at a time, whatever this number; it is what is lost when a worker
+            dies.
+
+    Returns:
+        The chunks, in the order of time.
+
+    Raises:
+        ValueError: if the universe is not made of files, there are no frames, or `frames` is not positive.
+    """
+    if frames < 1:
+        raise ValueError(f"frames={frames}: give a positive number of frames for a chunk")
+    reader = universe.trajectory
+    files = getattr(reader, "filenames", None)
+    files = [reader.filename] if files is None else list(files)
+    on_disk = all(isinstance(name, str | os.PathLike) and os.path.isfile(name) for name in (universe.filename, *files))
+    if not on_disk or getattr(reader, "format", "") == "MEMORY" or getattr(reader, "transformations", ()):
+        raise ValueError(
+            f"the universe is not made of files alone ({universe.filename}, {files}; not in memory, no "
+            "transformations): workers open topology and trajectory themselves; write files, or give CG datasets"
+        )
+    numbers = range(*slice(start, stop, step).indices(reader.n_frames))
+    if numbers.step < 1 or not numbers:
+        raise ValueError(f"no frames: start={start}, stop={stop}, step={step} of {reader.n_frames} frames")
+    said = {"units": universe.kwargs.get("units"), "timestep": universe.kwargs.get("dt")}
+    paths = tuple(os.path.abspath(name) for name in files)
+    parts = [numbers[begin : begin + frames] for begin in range(0, len(numbers), frames)]
+    topology = os.path.abspath(universe.filename)
+    return [
+        TrajectoryChunk(topology, paths, mapping, temperature, part[0], part[-1] + 1, part.step, **said)
+        for part in parts
+    ]

@@ -1,0 +1,1 @@
+"""Fits to structure by relative entropy: iterations, posterior, pressure."""

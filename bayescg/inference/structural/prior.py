@@ -1,0 +1,90 @@
+"""Prior and start of a fit to structure: walls, ranges and counts come from the distributions of the data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float
+
+from bayescg import kernels as kernel_room
+from bayescg import posterior as posterior_room
+from bayescg.inference.linear.marginal import Prior
+from bayescg.inference.linear.priors import wall
+from bayescg.inference.statistics.boltzmann_inversion import invert
+from bayescg.inference.structural.structure import Frames
+from bayescg.potentials import Potential
+from bayescg.potentials.baselines import value_and_slope
+
+
+def inverted(potential: Potential, data: Frames, kT: float) -> Float[np.ndarray, " basis"]:
+    """Coefficients of the Boltzmann inversion of every term that learns, what its baseline gives taken off [kJ/mol]."""
+    parts = []
+    for term in potential.terms:
+        if not term.n_basis:
+            continue
+        curve = np.asarray(invert(term, data.histogram(term.name), kT).coefficients)
+        if term.baseline is not None:
+            spline = term.spline
+            curve = curve - spline.interpolate(np.asarray(value_and_slope(term.baseline, spline.sites)[0]))
+        parts.append(curve[: term.n_basis])
+    return np.concatenate(parts)
+
+
+def build_prior(
+    potential: Potential,
+    data: Frames,
+    start: Float[np.ndarray, " basis"],
+    *,
+    kT: float,
+    kernels: Mapping[str, object],
+) -> Prior:
+    """Prior of all terms, the walls of pairs continued from the start at the edge of the well-sampled range."""
+    learning = [term for term in potential.terms if term.n_basis]
+    chosen = {term.name: kernels.get(term.name, kernel_room.default_kernel()) for term in learning}
+    terms = []
+    for term in learning:
+        counts = data.histogram(term.name)
+        edge = wall(term, counts, start[potential.slices[term.name]], kT) if term.kind == "pair" else None
+        terms.append(kernel_room.term_prior(term, counts, data.ranges[term.name], kT=kT, wall=edge))
+    return Prior(potential, tuple(terms), chosen, (), ())
+
+
+def into_free(prior: Prior, data: Frames, coefficients: Float[np.ndarray, " basis"]) -> Float[np.ndarray, " free"]:
+    """Free coordinates of the curve nearest to given coefficients where the data are.
+
+    Nearest in the basis energies that the data weight: below the sampled range the prior mean stays.
+    """
+    potential = prior.potential
+    rows, goal = [], []
+    row = 0
+    lift = prior.lift
+    for term in potential.terms:
+        if not term.n_basis:
+            continue
+        spline = term.spline
+        counts = data.histogram(term.name)
+        edges = spline.knots
+        used = counts > 0
+        inside = np.unique(np.concatenate([edges[:-1][used], edges[1:][used], 0.5 * (edges[:-1] + edges[1:])[used]]))
+        matrix = spline.matrix(inside)[:, : term.n_basis]
+        if term.kind != "pair":
+            matrix = matrix - matrix.mean(axis=0)  # the gauge
+        own = potential.slices[term.name]
+        rows.append(matrix @ lift[row : row + term.n_basis])
+        goal.append(matrix @ (coefficients[own] - prior.mean[row : row + term.n_basis]))
+        row += term.n_basis
+    a, b = np.concatenate(rows), np.concatenate(goal)
+    return np.linalg.lstsq(a, b, rcond=1e-8)[0]
+
+
+def given_start(potential: Potential, posterior: xr.DataTree) -> Float[np.ndarray, " basis"]:
+    """Mean coefficients of a posterior of the same potential."""
+    own = posterior_room.potential_of(posterior)
+    if own != potential:
+        raise ValueError(
+            f"start is a posterior of another potential: {own!r}, not {potential!r}; fit the same terms on the same "
+            "knots (call potential.with_ranges(cg) once)"
+        )
+    return posterior_room.mean_coefficients(posterior)

@@ -1,0 +1,202 @@
+"""Settings and progress of an iterative fit to structure: what every iteration found, and the file it goes on from."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float
+
+from bayescg._runtime import write_netcdf
+from bayescg.inference.linear.calibration import CALIBRATIONS
+from bayescg.inference.linear.fit import METHODS, Sampling
+from bayescg.inference.structural.reweighting import Reference
+from bayescg.inference.structural.structure import Frames
+from bayescg.simulation import Langevin
+
+_FORMAT = 1
+_DYNAMICS = Langevin()
+_SAMPLING = Sampling()
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """How an iterative fit is done.
+
+    Attributes:
+        iterations: most simulations, the last and longest one included.
+        time: sampled time of each run of a reference simulation [ps].
+        runs: independent runs of each reference, in parallel.
+        noise: how much the last simulation may add to the variance of the fit, as a share of what the data's own
+            length contributes; the last reference is made as long as that asks for.
+        longest: most time of each run of the last reference [ps].
+        overlap: effective share of frames down to which reweighting is trusted.
+        dynamics: of the reference simulations.
+        engine: of the reference simulations, see `simulate`.
+        method: how hyperparameters are sampled: "laplace", "nuts" or "vi", as in `force_match`.
+        sampling: numbers of chains and draws.
+        calibration: "godambe" (default), "magnitude" or "none" (independent frames, endless simulation).
+    """
+
+    iterations: int = 10
+    time: float = 50.0
+    runs: int = 2
+    noise: float = 0.3
+    longest: float = 2000.0
+    overlap: float = 0.2
+    dynamics: Langevin = _DYNAMICS
+    engine: str = "auto"
+    method: str = "laplace"
+    sampling: Sampling = _SAMPLING
+    calibration: str = "godambe"
+
+    def __post_init__(self):
+        if self.iterations < 1 or self.runs < 1:
+            raise ValueError(f"iterations and runs must be at least 1; got {self.iterations} and {self.runs}")
+        for name in ("time", "longest", "noise"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0):
+                raise ValueError(f"{name} must be positive and finite; got {value}")
+        if not 0 < self.overlap < 1:
+            raise ValueError(f"overlap is a share of frames, in (0, 1); got {self.overlap}")
+        if self.method not in METHODS:
+            raise ValueError(f"method must be one of {', '.join(METHODS)}; got {self.method!r}")
+        if self.calibration not in CALIBRATIONS:
+            raise ValueError(f"calibration must be one of {', '.join(CALIBRATIONS)}; got {self.calibration!r}")
+
+
+class Iteration(NamedTuple):
+    """What one reference simulation said.
+
+    Attributes:
+        coefficients: (basis,) that were simulated [kJ/mol].
+        gradient: (basis,) of the relative entropy per frame, beta (<A>_data - <A>_model) [mol/kJ].
+        z: (basis,) difference of <A> over its standard error, both ensembles' in it; nan where neither visits.
+        length: standard deviation of beta dU of the Newton step from here.
+        step: the part of that step that was taken, same unit.
+        overlap: effective share of the reference's frames at the end of the step.
+        structure: mean |z| of the histograms of all terms, of g(r) for pairs; about 0.8 where all errors are chance.
+        pressure: [bar].
+        time: simulated [ps], all runs together; 0 for an ensemble that was given.
+    """
+
+    coefficients: Float[np.ndarray, " basis"]
+    gradient: Float[np.ndarray, " basis"]
+    z: Float[np.ndarray, " basis"]
+    length: float
+    step: float
+    overlap: float
+    structure: float
+    pressure: float
+    time: float
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """Where a fit stands between two simulations.
+
+    Attributes:
+        position: free coordinates to be simulated next.
+        before: those simulated last.
+        time: of each run of the next reference [ps].
+        last: whether that is meant to be the last one.
+        done: nothing is left to simulate.
+        radius: largest step [standard deviation of beta dU].
+        records: of the iterations so far.
+        reference: the last reference.
+    """
+
+    position: Float[np.ndarray, " free"]
+    before: Float[np.ndarray, " free"]
+    time: float
+    last: bool
+    done: bool
+    radius: float
+    records: tuple[Iteration, ...] = ()
+    reference: Reference | None = field(default=None, repr=False)
+
+    def then(self, **changes) -> State:
+        """The state with some fields changed."""
+        return replace(self, **changes)
+
+
+def table(records: Sequence[Iteration]) -> xr.Dataset:
+    """Iterations as a Dataset with dims (iteration, basis)."""
+    units = {"coefficients": "kJ/mol", "gradient": "mol/kJ", "pressure": "bar", "time": "ps"}
+    variables = {}
+    for name in Iteration._fields:
+        values = np.stack([np.asarray(getattr(record, name), float) for record in records])
+        dims = ("iteration", "basis") if values.ndim == 2 else ("iteration",)
+        variables[name] = (dims, values, {"units": units.get(name, "1")})
+    return xr.Dataset(variables, {"iteration": np.arange(len(records))})
+
+
+def save(state: State, path: str | Path, identity: str) -> None:
+    """Write a state, atomically.
+
+    Args:
+        state: after at least one iteration.
+        path: netCDF file.
+        identity: of the fit that it belongs to.
+    """
+    data = table(state.records)
+    assert state.reference is not None
+    frames = state.reference.frames
+    data["position"], data["before"] = ("free", state.position), ("free", state.before)
+    axes = ("run", "frame")
+    data["reference_basis"] = ((*axes, "basis"), frames.basis)
+    data["reference_strained"] = ((*axes, "basis"), frames.strained)
+    data["reference_baseline"] = ((*axes, "part"), frames.baseline)
+    data["reference_energy"] = (axes, state.reference.energy)
+    for name, counts in frames.counts.items():
+        data[f"counts_{name}"] = ((*axes, f"interval_{name}"), counts)
+    scalars = {"time": state.time, "last": state.last, "done": state.done, "radius": state.radius}
+    ranges = {name: list(pair) for name, pair in frames.ranges.items()}
+    data.attrs = {
+        "kind": "relative entropy checkpoint",
+        "format": _FORMAT,
+        "identity": identity,
+        "state": json.dumps({**scalars, "ranges": ranges, "kT": state.reference.kT}),
+    }
+    write_netcdf(data, path)
+
+
+def load(path: str | Path, identity: str) -> State:
+    """Read a state.
+
+    Raises:
+        ValueError: if the file is no checkpoint of this fit.
+    """
+    try:
+        data = xr.load_dataset(path, engine="h5netcdf")
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} is not a readable netCDF file: {error}; delete it to begin anew") from error
+    if data.attrs.get("kind") != "relative entropy checkpoint" or int(data.attrs.get("format", 0)) != _FORMAT:
+        raise ValueError(f"{path} is no checkpoint of relative_entropy: give another path")
+    if data.attrs["identity"] != identity:
+        raise ValueError(
+            f"{path} is the checkpoint of another fit (other data, potential, start, settings or key): give another "
+            "path, or delete it to begin anew"
+        )
+    scalars = json.loads(data.attrs["state"])
+    ranges = {name: (pair[0], pair[1]) for name, pair in scalars.pop("ranges").items()}
+    counts = {name: data[f"counts_{name}"].values for name in ranges}
+    frames = Frames(
+        data["reference_basis"].values,
+        data["reference_strained"].values,
+        data["reference_baseline"].values,
+        counts,
+        ranges,
+    )
+    reference = Reference(frames, data["reference_energy"].values, scalars.pop("kT"))
+    rows = [data[name].values for name in Iteration._fields]
+    records = tuple(
+        Iteration(*(row[k] if row.ndim == 2 else float(row[k]) for row in rows)) for k in range(len(rows[0]))
+    )
+    return State(data["position"].values, data["before"].values, **scalars, records=records, reference=reference)

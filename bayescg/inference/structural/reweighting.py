@@ -1,0 +1,135 @@
+"""A reference ensemble and what it says about nearby coefficients: means, covariances, errors, overlap.
+
+U is linear in w, so that one simulation with its basis energies stored gives averages at other coefficients by the
+weights exp(-beta (U_w - U_ref)), trusted as far as their effective sample size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from bayescg.inference.structural.structure import Frames
+
+
+class Moments(NamedTuple):
+    """Averages of some per-frame quantities at given coefficients.
+
+    Attributes:
+        mean: (k,).
+        covariance: (k, k) over the ensemble.
+        error: (k, k) covariance of the mean from the finite length of the simulation.
+        overlap: effective share of the frames, 1 where no reweighting is needed.
+    """
+
+    mean: Float[np.ndarray, " k"]
+    covariance: Float[np.ndarray, "k k"]
+    error: Float[np.ndarray, "k k"]
+    overlap: float
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """A simulated ensemble.
+
+    Attributes:
+        frames: its structure.
+        energy: (run, frame) potential energy under which it was made, without the baselines [kJ/mol].
+        kT: thermal energy [kJ/mol].
+    """
+
+    frames: Frames
+    energy: Float[np.ndarray, "run frame"]
+    kT: float
+
+    def weights(self, coefficients: Float[np.ndarray, " basis"]) -> tuple[Float[np.ndarray, "run frame"], float]:
+        """Normalized weight of each frame at other coefficients, and the effective share of the frames."""
+        log = (self.energy - self.frames.basis @ coefficients) / self.kT
+        weight = np.exp(log - log.max())
+        weight /= weight.sum()
+        return weight, float(1 / np.sum(weight**2) / weight.size)
+
+    def moments(self, coefficients: Float[np.ndarray, " basis"], values: Float[np.ndarray, "run frame k"]) -> Moments:
+        """Mean, covariance and error of per-frame values at given coefficients."""
+        weight, overlap = self.weights(coefficients)
+        mean = np.einsum("rf,rfk->k", weight, values)
+        centered = values - mean
+        covariance = np.einsum("rfk,rf,rfl->kl", centered, weight, centered, optimize=True)
+        influence = centered * (weight * weight.size)[..., None]
+        return Moments(mean, covariance, long_run_covariance(influence) / weight.size, overlap)
+
+
+def long_run_covariance(values: Float[np.ndarray, "run frame k"]) -> Float[np.ndarray, "k k"]:
+    """Covariance per frame of the mean of correlated frames: sum over lags of the autocovariances.
+
+    Overlapping batch means, that is Bartlett's window (Newey & West, doi:10.2307/1913610), which is never indefinite.
+    The batch is four times the longest integrated correlation time of any component, at least one frame and at most a
+    tenth of a run.
+
+    Args:
+        values: per-frame values, centered about the mean of all runs.
+
+    Returns:
+        Gamma, with Cov(mean) = Gamma / (runs * frames).
+    """
+    runs, frames, k = values.shape
+    length = batch_length(values)
+    if length == 1:
+        flat = values.reshape(-1, k)
+        return flat.T @ flat / max(len(flat) - 1, 1)
+    sums = np.concatenate([np.zeros((runs, 1, k)), np.cumsum(values, axis=1)], axis=1)
+    batches = (sums[:, length:] - sums[:, :-length]).reshape(-1, k)
+    # Batches about the mean of all frames lose the share length / (all frames) of their variance.
+    return batches.T @ batches / (len(batches) * length) / (1 - length / (runs * frames))
+
+
+def batch_length(values: Float[np.ndarray, "run frame k"]) -> int:
+    """Frames in a batch: four integrated correlation times of the slowest component (Sokal's window)."""
+    frames = values.shape[1]
+    scale = np.mean(values**2, axis=(0, 1))
+    used = scale > 1e-12 * max(float(scale.max()), 1e-300)
+    if frames < 20 or not np.any(used):
+        return 1
+    unit = values[..., used] / np.sqrt(scale[used])
+    size = 1 << (2 * frames - 1).bit_length()
+    spectrum = np.abs(np.fft.rfft(unit, size, axis=1)) ** 2
+    correlation = np.fft.irfft(spectrum, size, axis=1)[:, : frames // 4].mean(axis=0) / frames
+    # The median over components guards against the largest of many noisy estimates, their slowest tenth against a
+    # slow mode that the median does not see.
+    time = np.quantile(_integrated(correlation), 0.9)
+    return int(np.clip(np.ceil(4 * time), 1, max(frames // 10, 1))) if time > 1.2 else 1
+
+
+def _integrated(correlation: Float[np.ndarray, "lag k"]) -> Float[np.ndarray, " k"]:
+    """1 + 2 sum of the autocorrelations up to five times the result."""
+    running = 2 * np.cumsum(correlation, axis=0) - 1
+    lags = np.arange(len(running))[:, None]
+    done = lags >= 5 * running
+    last = np.where(done.any(axis=0), done.argmax(axis=0), len(running) - 1)
+    return np.maximum(running[last, np.arange(running.shape[1])], 1.0)
+
+
+def structure_z(
+    data: Frames, reference: Reference, coefficients: Float[np.ndarray, " basis"], enough: int = 20
+) -> dict[str, Float[np.ndarray, " interval"]]:
+    """Differences of the histograms of each term over their standard errors, the errors of both ensembles in them.
+
+    Args:
+        data: the atomistic frames.
+        reference: the simulated ones.
+        coefficients: to which they are reweighted.
+        enough: intervals that the data visited less often are nan.
+    """
+    result = {}
+    for name, counts in data.counts.items():
+        used = counts.sum(axis=(0, 1)) >= enough
+        own = counts[..., used]
+        mean = own.mean(axis=(0, 1))
+        error = np.diag(long_run_covariance(own - mean)) / data.size
+        moments = reference.moments(coefficients, reference.frames.counts[name][..., used])
+        result[name] = np.full(counts.shape[-1], np.nan)
+        result[name][used] = (moments.mean - mean) / np.sqrt(error + np.diag(moments.error))
+    return result

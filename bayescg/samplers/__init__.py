@@ -1,0 +1,1 @@
+"""Markov chain and variational sampling that several rooms use, and the verdicts on it."""
