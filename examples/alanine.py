@@ -52,7 +52,7 @@ target = OpenMMTarget(system, pdb.topology, pdb.positions, 300.0)
 # %%
 settings = {"budget": 5_000_000, "checkpoint": OUTPUT / "checkpoint"}
 if FAST:  # to see that everything runs: the method with the least to compile, and far too little of it
-    settings = {"budget": 40_000, "method": "reverse_kl", "training": generative.Training(decoder="gaussian")}
+    settings = {"budget": 40_000, "method": "reverse_kl", "settings": generative.Training(decoder="gaussian")}
 model = generative.discover(target, latent_dim=2, **settings, key=jax.random.key(0))
 model.save(OUTPUT / "alanine.eqx")
 
@@ -98,9 +98,9 @@ samples = samples.assign(phi=("sample", phi(samples)), psi=("sample", psi(sample
 estimates = tree["estimates"]
 evaluations = tree.attrs["evaluations_training"] + tree.attrs["evaluations"]
 print(f"{evaluations} energy evaluations, of which {tree.attrs['evaluations']} for the samples")
-print(f"effective samples: {tree.attrs['effective_samples']:.0f} of {draws}; Pareto k {tree.attrs['pareto_k']:.2f}")
-print(f"log Z {float(estimates['log_z']):.2f} +- {float(estimates['log_z_error']):.2f}")
-print(f"left-handed: {float(estimates['left_handed']):.4f} +- {float(estimates['left_handed_error']):.4f}")
+print(f"effective samples: {tree.attrs['ess']:.0f} of {draws}; Pareto k {tree.attrs['pareto_k']:.2f}")
+print(f"log Z {float(estimates['log_z']):.2f} +- {float(estimates['log_z_se']):.2f}")
+print(f"left-handed: {float(estimates['left_handed']):.4f} +- {float(estimates['left_handed_se']):.4f}")
 
 # %% [markdown]
 # ## Ramachandran plot

@@ -64,7 +64,7 @@ potential = bcg.Potential(
     exclude_bonds=2,
 )
 sampling = bcg.Sampling(chains=1, draws=40) if FAST else bcg.Sampling()
-posterior = bcg.force_match(potential, cg, method="laplace", sampling=sampling, key=jax.random.key(0))
+posterior = bcg.force_match(potential, cg, method="laplace", settings=sampling, key=jax.random.key(0))
 attrs = posterior["posterior"].attrs
 print(f"held-out R^2 {attrs['held_out_r2']:.3f} +- {attrs['held_out_r2_se']:.3f}")
 print("residual variance", attrs["residual_variance"])

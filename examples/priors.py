@@ -43,7 +43,7 @@ def fit(data, **options):
     sampling = bcg.Sampling(chains=1, draws=100) if FAST else bcg.Sampling()
     # Evidence and scores are defined under independent noise only.
     return bcg.force_match(
-        data.potential, data, calibration="none", sampling=sampling, key=jax.random.key(0), **options
+        data.potential, data, calibration="none", settings=sampling, key=jax.random.key(0), **options
     )
 
 

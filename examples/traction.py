@@ -125,7 +125,7 @@ def show(posterior, name):
     figure = surrogate(curve, posterior["constant_data"], reference=(SEPARATIONS, reference))
     figure.savefig(OUTPUT / name)
     there = surrogates.predict(posterior, SEPARATIONS, key=jax.random.key(1))
-    low, high = there["band"].sel(part="latent", level=0.95).transpose("bound", "point").values
+    low, high = there["band"].sel(part="latent", ci_prob=0.95).transpose("bound", "point").values
     inside, new = (low <= reference) & (reference <= high), there["outside"].values
     print(
         f"  the long run is inside the 95 % band at {inside[~new].sum()} of {np.sum(~new)} fitted separations", end=""

@@ -32,7 +32,7 @@ universe = bcg.datasets.water().universe()
 mapping = bcg.Mapping.center_of_mass(universe, by="residues", names={"SOL": "W"})
 cg = bcg.coarse_grain(universe, mapping, temperature=300.0, stop=6 if FAST else None)
 potential = bcg.Potential(bcg.Pair("W", "W", cutoff=0.9, knot_spacing=0.03 if FAST else 0.01))
-options = {"method": "laplace", "sampling": bcg.Sampling(chains=1, draws=100)} if FAST else {}
+options = {"method": "laplace", "settings": bcg.Sampling(chains=1, draws=100)} if FAST else {}
 posterior = bcg.force_match(potential, cg, **options, key=jax.random.key(0))
 length = {"draws": 2, "time": 2.0} if FAST else {"draws": 16, "time": 20.0}
 ensemble = bcg.simulate(posterior, cg.isel(frame=-1), **length, key=jax.random.key(1))

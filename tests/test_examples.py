@@ -86,7 +86,7 @@ def test_ten_lines_of_the_readme(tmp_path):
     assert len([line for line in code.splitlines() if line and not line.startswith("import")]) == 9
     # As written, but for how long it samples and simulates.
     short = code.replace("draws=16, time=20.0", "draws=2, time=1.0")
-    short = short.replace("cg, key=", "cg, sampling=bcg.Sampling(chains=1, warmup=100, draws=100), key=")
+    short = short.replace("cg, key=", "cg, settings=bcg.Sampling(chains=1, warmup=100, draws=100), key=")
     assert short.count("time=1.0") == short.count("bcg.Sampling") == 1
     datasets.water(tmp_path)
     run(short + "\nassert rdf.dims == ('draw', 'block', 'r')\n", tmp_path)

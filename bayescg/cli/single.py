@@ -104,7 +104,7 @@ def fit(
             kernels=kernels_of(dict(_pair(word) for word in kernel or [])),
             method=method.value,
             calibration=calibration.value,
-            sampling=bcg.Sampling(chains, warmup, draws),
+            settings=bcg.Sampling(chains, warmup, draws),
             key=jax.random.key(seed),
         )
         bcg.posterior.save(posterior, output)

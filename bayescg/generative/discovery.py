@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import jax
@@ -15,15 +15,15 @@ import numpy as np
 from bayescg.atomistic.target import Target
 from bayescg.generative.mode_check import log_ratios
 from bayescg.generative.model.information import latent_information
-from bayescg.generative.model.latent_model import LatentModel, build_model, strengthened
+from bayescg.generative.model.latent_model import LatentModel, build_model, strengthen
 from bayescg.generative.model.whitening import whitening_of_samples, whitening_of_target
 from bayescg.generative.particles.moves import move_cost
 from bayescg.generative.particles.smc import Particles, rejuvenate, tempered_smc
 from bayescg.generative.training.checkpoint import Checkpoint
-from bayescg.generative.training.flattening import Flattening, missed_more_often
+from bayescg.generative.training.flattening import Flattening, oversampling_factor
 from bayescg.generative.training.objectives import forward_bound, relevance_penalty
 from bayescg.generative.training.refinement import Budget, refine, spread_out
-from bayescg.generative.training.replay import Shown, shown
+from bayescg.generative.training.replay import ReplayData, replay_data
 from bayescg.generative.training.reverse_kl import reverse_training
 from bayescg.generative.training.training import train
 
@@ -43,6 +43,7 @@ class Training:
         sharpness: lambda of the Gibbs posterior over weights, exp(-lambda KL): how many samples' worth of evidence the
             divergence counts against the prior that switches latents off; None: the number of samples.
         decoder: "spline" or "gaussian", the reference method's.
+        checkpoint: folder for finished stages; a second call with the same arguments goes on from there. None: nowhere.
     """
 
     discovery_steps: int = 4000
@@ -54,6 +55,7 @@ class Training:
     learning_rate: float = 1e-3
     sharpness: float | None = None
     decoder: str = "spline"
+    checkpoint: str | os.PathLike[str] | None = None
 
     def __post_init__(self):
         for name in ("discovery_steps", "attempts", "batch", "learning_rate"):
@@ -68,6 +70,7 @@ class Training:
             raise ValueError(f"sharpness is {self.sharpness}; lambda must be positive")
 
 
+_DEFAULT = Training()
 WARM_UP, INFORMATION = 0.2, 0.3
 """In the first fifth of the steps what latents know weighs less, at first 0.3, and relevance is not yet asked for: a
 latent that has nothing to say at first, such as one of two wells without a correlation between coordinates, would be
@@ -82,8 +85,7 @@ def discover(
     latent_dim: int = 2,
     budget: int = 5_000_000,
     method: str = "annealed",
-    training: Training | None = None,
-    checkpoint: str | os.PathLike[str] | None = None,
+    settings: Training = _DEFAULT,
     key,
 ) -> LatentModel:
     """Learn q(z) q(x|z) and its encoder r(z|x) from a log density alone.
@@ -99,8 +101,7 @@ def discover(
         latent_dim: number of latent variables, an upper bound: relevance determination may switch some off.
         budget: largest number of evaluations of the target's density (with or without its gradient).
         method: "annealed" or "reverse_kl".
-        training: how long to train.
-        checkpoint: folder for finished stages. A second call with the same arguments goes on from there.
+        settings: how long to train, and where finished stages are kept.
         key: random key.
 
     Returns:
@@ -110,7 +111,6 @@ def discover(
     Raises:
         ValueError: if there are more latents than degrees of freedom, the method is unknown, or the budget too small.
     """
-    training = training or Training()
     if not 1 <= latent_dim <= target.dimension:
         raise ValueError(
             f"latent_dim is {latent_dim}; it must be between 1 and the target's {target.dimension} degrees of freedom"
@@ -119,23 +119,28 @@ def discover(
         raise ValueError(f"method is {method!r}; it must be 'annealed' or 'reverse_kl'")
     if budget < SMALLEST_BUDGET:
         raise ValueError(f"budget is {budget} evaluations; nothing is learnt from fewer than {SMALLEST_BUDGET}")
-    arguments = {"method": method, "latent_dim": latent_dim, "budget": budget, "training": repr(training)}
+    arguments = {
+        "method": method,
+        "latent_dim": latent_dim,
+        "budget": budget,
+        "training": repr(replace(settings, checkpoint=None)),
+    }
     arguments |= {"target": _fingerprint(target), "key": np.asarray(jax.random.key_data(key)).tolist()}
-    store = Checkpoint(checkpoint, arguments)
-    purse = Budget(budget)
+    store = Checkpoint(settings.checkpoint, arguments)
+    allowance = Budget(budget)
     if method == "reverse_kl":
-        return _reverse_only(target, latent_dim, purse, training, store, key)
-    return _annealed(target, latent_dim, purse, training, store, key)
+        return _reverse_only(target, latent_dim, allowance, settings, store, key)
+    return _annealed(target, latent_dim, allowance, settings, store, key)
 
 
-def _reverse_only(target: Target, latent_dim: int, purse: Budget, training: Training, store: Checkpoint, key):
+def _reverse_only(target: Target, latent_dim: int, allowance: Budget, training: Training, store: Checkpoint, key):
     first, second, third = jax.random.split(key, 3)
     model = store.model("model")
     if model is None:
         model = build_model(whitening_of_target(target), latents=latent_dim, key=first)
         if training.decoder == "spline":
-            model = strengthened(model, flexible_prior=False, key=third)
-        model, report = reverse_training(model, target, training, purse.left(), key=second)
+            model = strengthen(model, flexible_prior=False, key=third)
+        model, report = reverse_training(model, target, training, allowance.left(), key=second)
         model = model.with_report(report)
         if report["interrupted"]:
             _warn_of_interrupt()
@@ -160,57 +165,57 @@ class _Found(NamedTuple):
 
 
 def _annealed(
-    target: Target, latent_dim: int, purse: Budget, training: Training, store: Checkpoint, key
+    target: Target, latent_dim: int, allowance: Budget, training: Training, store: Checkpoint, key
 ) -> LatentModel:
     keys = iter(jax.random.split(key, 9))
-    found = _explore(target, purse, store, next(keys))
+    found = _explore(target, allowance, store, next(keys))
     report = {
         "method": "annealed",
         "interrupted": False,
         "evaluations_smc": found.particles.evaluations,
         "log_z_smc": found.particles.log_z,
-        "log_z_smc_error": found.particles.log_z_error,
+        "log_z_smc_se": found.particles.log_z_error,
     }
-    purse.spent = found.particles.evaluations
+    allowance.spent = found.particles.evaluations
     samples = found.samples
     whitening = whitening_of_samples(target, samples, np.ones(len(samples)))
     begin = jax.random.split(next(keys), training.attempts)
     attempts = [build_model(whitening, latents=latent_dim, key=k) for k in begin]
     # Sweep by sweep in order: the last tenth of the samples, of later sweeps, validates.
     held = max(len(samples) // 10, 1)
-    known, validation = [shown(samples[:-held])], shown(samples[-held:])
+    known, validation = [replay_data(samples[:-held])], replay_data(samples[-held:])
     model, stopped = _latents(attempts, known, validation, "discovered", training, store, len(samples), next(keys))
     if stopped:
-        return _finished(model, report | {"interrupted": True}, purse, samples, next(keys))
-    factor = missed_more_often(log_ratios(model, target, samples, draws=16, key=next(keys)))
+        return _finish(model, report | {"interrupted": True}, allowance, samples, next(keys))
+    factor = oversampling_factor(log_ratios(model, target, samples, draws=16, key=next(keys)))
     factor = factor * Flattening(model, samples).factor(samples)
-    purse.spent += len(samples)
+    allowance.spent += len(samples)
     sweeps = int(
-        np.clip(0.2 * purse.left() / (len(found.particles.weights) * (move_cost(target.periodic, 0) + 1)), 1, 5)
+        np.clip(0.2 * allowance.left() / (len(found.particles.weights) * (move_cost(target.periodic, 0) + 1)), 1, 5)
     )
     spread = spread_out(target, found.particles, samples, factor, sweeps=sweeps, key=next(keys))
-    purse.spent += spread.evaluations
-    known = [shown(samples[:-held], factor[:-held]), shown(spread.coordinates)]
-    validation = shown(samples[-held:], factor[-held:])
+    allowance.spent += spread.evaluations
+    known = [replay_data(samples[:-held], factor[:-held]), replay_data(spread.coordinates)]
+    validation = replay_data(samples[-held:], factor[-held:])
     model, stopped = _latents([model], known, validation, "completed", training, store, len(samples), next(keys))
     if stopped:
-        return _finished(model, report | {"interrupted": True}, purse, samples, next(keys))
-    model = strengthened(model, decoder=training.decoder, key=next(keys))
-    refined = refine(model, target, samples, spread, purse, training, store, key=next(keys))
-    report |= {"interrupted": refined.interrupted, "effective_shares": refined.shares}
-    return _finished(refined.model, report, purse, samples, next(keys))
+        return _finish(model, report | {"interrupted": True}, allowance, samples, next(keys))
+    model = strengthen(model, decoder=training.decoder, key=next(keys))
+    refined = refine(model, target, samples, spread, allowance, training, store, key=next(keys))
+    report |= {"interrupted": refined.interrupted, "ess_shares": refined.shares}
+    return _finish(refined.model, report, allowance, samples, next(keys))
 
 
-def _explore(target: Target, purse: Budget, store: Checkpoint, key) -> _Found:
+def _explore(target: Target, allowance: Budget, store: Checkpoint, key) -> _Found:
     first, second = jax.random.split(key)
     kept = store.particles()
     if kept is not None:
         return _Found(*kept)
     # About 15 levels of one move each; the rest of the share goes into moves at the target itself.
     cost = move_cost(target.periodic)
-    count = int(np.clip(0.35 * purse.total / (15 * (cost + 3)), 200, 16384))
-    particles = tempered_smc(target, particles=count, moves=1, budget=int(0.6 * purse.total), key=first)
-    share = 0.48 * purse.total - particles.evaluations
+    count = int(np.clip(0.35 * allowance.total / (15 * (cost + 3)), 200, 16384))
+    particles = tempered_smc(target, particles=count, moves=1, budget=int(0.6 * allowance.total), key=first)
+    share = 0.48 * allowance.total - particles.evaluations
     sweeps = int(np.clip(share // (count * (cost + 1)), 1, 20))
     particles, samples = rejuvenate(target, particles, sweeps=sweeps, key=second)
     samples = samples.reshape(-1, target.dimension)
@@ -220,8 +225,8 @@ def _explore(target: Target, purse: Budget, store: Checkpoint, key) -> _Found:
 
 def _latents(
     models: list[LatentModel],
-    known: list[Shown],
-    validation: Shown,
+    known: list[ReplayData],
+    validation: ReplayData,
     name: str,
     training: Training,
     store: Checkpoint,
@@ -265,9 +270,9 @@ def _latents(
     return store.keep(name, best), False
 
 
-def _finished(model: LatentModel, report: dict, purse: Budget, samples: np.ndarray, key) -> LatentModel:
+def _finish(model: LatentModel, report: dict, allowance: Budget, samples: np.ndarray, key) -> LatentModel:
     information = latent_information(model, samples, key=key)
-    report = report | {"evaluations": purse.spent, "information": information.tolist()}
+    report = report | {"evaluations": allowance.spent, "information": information.tolist()}
     if report["interrupted"]:
         _warn_of_interrupt()
     return model.with_report(report)
@@ -275,6 +280,7 @@ def _finished(model: LatentModel, report: dict, purse: Budget, samples: np.ndarr
 
 def _warn_of_interrupt() -> None:
     warnings.warn(
-        "training was interrupted: the model is as far as it came; with checkpoint= only that stage is repeated",
+        "training was interrupted: the model is as far as it came; with settings=Training(checkpoint=...) only that "
+        "stage is repeated",
         stacklevel=5,
     )

@@ -52,7 +52,7 @@ def sample(
 
     Returns:
         DataTree with `samples` (`coordinates`, `latent`, `log_weight`, `log_target`, and for molecules `positions`
-        [nm]) and `estimates` (each observable as mean and `_error`, `log_z`, `log_z_error`); attrs of the root hold
+        [nm]) and `estimates` (each observable as mean and `_se`, `log_z`, `log_z_se`); attrs of the root hold
         effective sample size, Pareto k and the number of evaluations. At a Pareto k of 0.7 or more errors are NaN.
 
     Raises:
@@ -63,7 +63,7 @@ def sample(
             f"the model has {model.whitening.dimension} coordinates and the target {target.dimension}: they do not "
             "belong together"
         )
-    taken = {"log_z", "log_z_error"} & {name for given in observables or () for name in (given, f"{given}_error")}
+    taken = {"log_z", "log_z_se"} & {name for given in observables or () for name in (given, f"{given}_se")}
     if taken:
         raise ValueError(f"an observable is called {min(taken)!r}, which is what sample itself returns: rename it")
     if draws < 100:
@@ -76,7 +76,7 @@ def sample(
     if not np.any(np.isfinite(raw)):
         raise ValueError("no draw has a finite density under the target: the model does not describe it")
     raw = np.where(np.isfinite(raw), raw, -np.inf)
-    log_z, log_z_error, weights = _normalized(raw)
+    log_z, log_z_se, weights = _normalized(raw)
     k = pareto_k(raw)
     samples = _samples(target, y, z, np.log(np.maximum(weights, 1e-300)), log_p)
     withheld = not k < PARETO_LIMIT
@@ -89,8 +89,8 @@ def sample(
     attrs = {
         "draws": draws,
         "defensive_share": 0.0 if model.defensive is None else defensive,
-        "effective_samples": float(1 / np.sum(weights**2)),
-        "effective_share": float(1 / np.sum(weights**2) / draws),
+        "ess": float(1 / np.sum(weights**2)),
+        "ess_share": float(1 / np.sum(weights**2) / draws),
         "pareto_k": k,
         "reliable": int(not withheld),
         "evaluations": -(-draws // _BATCH) * _BATCH,
@@ -99,12 +99,12 @@ def sample(
         "note": "Weights cannot see regions that the model never reaches; check_modes compares with tempered SMC.",
     }
     samples.attrs.update(attrs)
-    variables = {"log_z": log_z, "log_z_error": np.nan if withheld else log_z_error}
+    variables = {"log_z": log_z, "log_z_se": np.nan if withheld else log_z_se}
     dataset = xr.Dataset({name: ((), value) for name, value in variables.items()}, attrs=attrs)
     for name, observable in (observables or {}).items():
         mean, error = average(samples, observable)
         shape = tuple(f"{name}_dim_{axis}" for axis in range(np.ndim(mean)))
-        dataset[name], dataset[f"{name}_error"] = (shape, mean), (shape, error)
+        dataset[name], dataset[f"{name}_se"] = (shape, mean), (shape, error)
     return xr.DataTree.from_dict({"/": xr.Dataset(attrs=attrs), "samples": samples, "estimates": dataset})
 
 

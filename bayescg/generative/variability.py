@@ -93,21 +93,21 @@ def model_variability(
 
     Returns:
         For each observable, over `model`: `NAME_model` (unweighted: its spread is the model variability), `NAME`
-        (weighted) and `NAME_error`; attributes `NAME_agreement`, the mean squared deviation of the weighted estimates
+        (weighted) and `NAME_se`; attributes `NAME_agreement`, the mean squared deviation of the weighted estimates
         from their mean in units of their errors, about one if they agree (models whose errors are
-        withheld are left out); and `effective_share` of each model.
+        withheld are left out); and `ess_share` of each model.
     """
     trees = [
         sample(m, target, draws=draws, observables=observables, key=k)
         for m, k in zip(models, jax.random.split(key, len(models)), strict=True)
     ]
-    found = xr.Dataset({"effective_share": ("model", [tree.attrs["effective_share"] for tree in trees])})
+    found = xr.Dataset({"ess_share": ("model", [tree.attrs["ess_share"] for tree in trees])})
     for name, observable in observables.items():
         plain = [np.mean(np.asarray(observable(tree["samples"].to_dataset()), float)) for tree in trees]
         pairs = np.array([average(tree["samples"].to_dataset(), observable) for tree in trees])
         sure = pairs[np.isfinite(pairs[:, 1])]  # of the others, errors are withheld
         found[f"{name}_model"] = ("model", plain, {"long_name": "of the model itself: its spread is no error bar"})
-        found[name], found[f"{name}_error"] = ("model", pairs[:, 0]), ("model", pairs[:, 1])
+        found[name], found[f"{name}_se"] = ("model", pairs[:, 0]), ("model", pairs[:, 1])
         if len(sure) > 1:
             precision = 1 / np.maximum(sure[:, 1], 1e-300) ** 2
             best = np.average(sure[:, 0], weights=precision)

@@ -3,7 +3,6 @@
 from bayescg.inference.comparison import compare
 from bayescg.inference.coverage import coverage
 from bayescg.inference.force_matching import force_match
-from bayescg.inference.linear.fit import Sampling
 from bayescg.inference.noise_ceiling import noise_ceiling
 from bayescg.inference.pilot import fit_pilot
 from bayescg.inference.rank_statistics import rank_statistics
@@ -13,6 +12,7 @@ from bayescg.inference.statistics.distributed import distributed_statistics, tra
 from bayescg.inference.statistics.force_statistics import ForceStatistics, Pilot
 from bayescg.inference.statistics.streaming import force_statistics
 from bayescg.inference.structural.refinement import Refinement
+from bayescg.samplers.settings import Sampling
 
 __all__ = [
     "ForceStatistics",

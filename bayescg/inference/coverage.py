@@ -17,13 +17,14 @@ from bayescg import posterior as posterior_room
 from bayescg._runtime import double_precision, map_threads
 from bayescg.inference.linear import marginal
 from bayescg.inference.linear.calibration import CALIBRATIONS
-from bayescg.inference.linear.fit import METHODS, Sampling, fit, kernels_by_name
+from bayescg.inference.linear.fit import METHODS, fit, kernels_by_name
 from bayescg.inference.linear.priors import build_prior
 from bayescg.inference.pilot import pilot_of
 from bayescg.inference.statistics.force_statistics import ForceStatistics
 from bayescg.inference.statistics.streaming import force_statistics
 from bayescg.potentials import Potential, Term
 from bayescg.samplers import density as sampler
+from bayescg.samplers.settings import Sampling
 
 _FEWEST_SEGMENTS, _FEWEST_FRAMES = 4, 8
 _POINTS = 400
@@ -35,11 +36,11 @@ def coverage(
     cg: xr.Dataset,
     *,
     segments: int,
-    method: str = "laplace",
     kernels: Mapping[str, object] | None = None,
-    ranges: Mapping[str, Sequence[float]] | None = None,
-    probability: float = 0.9,
+    method: str = "laplace",
     calibration: str = "godambe",
+    ranges: Mapping[str, Sequence[float]] | None = None,
+    ci_prob: float = 0.9,
     key: Array,
 ) -> xr.Dataset:
     """Refit disjoint segments of a trajectory and see how far their force curves lie from that of all other frames.
@@ -53,13 +54,13 @@ def coverage(
         potential: what to fit.
         cg: a CG dataset with forces.
         segments: number of segments of equal length; frames left over at the end belong to none.
+        kernels: as in `force_match`.
         method: how hyperparameters are sampled, as in `force_match`; "laplace" is accurate enough to check thousands
             of intervals in a minute.
-        kernels: as in `force_match`.
+        calibration: as in `force_match`.
         ranges: for each term, edges of the ranges of its descriptor over which z is pooled [nm or rad]; None: six
             ranges over what every segment has sampled, finer at contact.
-        probability: of the interval whose coverage is counted.
-        calibration: as in `force_match`.
+        ci_prob: probability of the interval whose coverage is counted.
         key: JAX random key.
 
     Returns:
@@ -75,8 +76,8 @@ def coverage(
         raise ValueError(f"method must be one of {', '.join(METHODS)}; got {method!r}")
     if calibration not in CALIBRATIONS:
         raise ValueError(f"calibration must be one of {', '.join(CALIBRATIONS)}; got {calibration!r}")
-    if not 0 < probability < 1:
-        raise ValueError(f"probability={probability}: choose one between 0 and 1")
+    if not 0 < ci_prob < 1:
+        raise ValueError(f"ci_prob={ci_prob}: choose one between 0 and 1")
     learning = [term.name for term in potential.terms if term.n_basis or getattr(term, "learn", False)]
     unknown = sorted(set(ranges or {}) - set(learning))
     if unknown:
@@ -124,8 +125,8 @@ def coverage(
     poor: list[bool] = []
     with double_precision():
         fits = map_threads(refit, range(segments), "Coverage by segments")
-    z_limit = float(stats.norm.ppf((1 + probability) / 2))
-    result = xr.Dataset(attrs={"segments": segments, "frames_per_segment": length, "probability": probability})
+    z_limit = float(stats.norm.ppf((1 + ci_prob) / 2))
+    result = xr.Dataset(attrs={"segments": segments, "frames_per_segment": length, "ci_prob": ci_prob})
     result.attrs.update(method=method, calibration=calibration, poor_laplace=sum(poor))
     for name, x in grids.items():
         mean, sd = (np.stack([f[name][k] for f in fits]) for k in (0, 1))

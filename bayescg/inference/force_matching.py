@@ -18,7 +18,7 @@ from bayescg import posterior as posterior_room
 from bayescg._runtime import double_precision
 from bayescg.inference.linear import predictive, scores
 from bayescg.inference.linear.calibration import CALIBRATIONS
-from bayescg.inference.linear.fit import METHODS, Fit, Sampling, fit, kernels_by_name
+from bayescg.inference.linear.fit import METHODS, Fit, fit, kernels_by_name
 from bayescg.inference.linear.marginal import factor_at
 from bayescg.inference.pilot import fit_pilot
 from bayescg.inference.sparse import match as sparse
@@ -29,6 +29,7 @@ from bayescg.inference.statistics.streaming import force_statistics
 from bayescg.potentials import Potential
 from bayescg.samplers import density as sampler
 from bayescg.samplers import diagnostics
+from bayescg.samplers.settings import Sampling
 
 _DEFAULT = Sampling()
 
@@ -55,7 +56,7 @@ def force_match(
     kernels: Mapping[str, object] | None = None,
     method: str = "nuts",
     calibration: str = "godambe",
-    sampling: Sampling = _DEFAULT,
+    settings: Sampling = _DEFAULT,
     noise_ceiling: float | None = None,
     key: Array,
 ) -> xr.DataTree:
@@ -80,7 +81,7 @@ def force_match(
             the noise (`bayescg.inference.linear.calibration`); "magnitude": its mean only, one factor on all variances;
             "none": independent Gaussian noise, learnt together with the kernels; evidence, leave-one-out scores and
             simulation-based calibration mean what they say for this one only.
-        sampling: numbers of chains and draws.
+        settings: numbers of chains and draws.
         noise_ceiling: largest R^2 that any function of the beads can reach, if known from replicate forces at fixed
             beads; it cannot be found from one trajectory and is otherwise reported as unknown.
         key: JAX random key.
@@ -113,7 +114,7 @@ def force_match(
             kernels,
             method=method,
             calibration=calibration,
-            sampling=sampling,
+            sampling=settings,
             noise_ceiling=noise_ceiling,
             key=key,
         )
@@ -127,7 +128,7 @@ def force_match(
     fit_key, prior_key = jax.random.split(key)
     chosen = kernels_by_name(kernels)
     with double_precision():
-        fitted = fit(statistics, chosen, method=method, calibration=calibration, sampling=sampling, key=fit_key)
+        fitted = fit(statistics, chosen, method=method, calibration=calibration, sampling=settings, key=fit_key)
         total, blocks, found = statistics.total(), statistics.blocks, fitted.found
         at_mode = fitted.target.constrain(fitted.mode.position)
         at_mode = {**at_mode, **{n: jnp.asarray(v) for n, v in fitted.fixed.items()}}

@@ -20,12 +20,12 @@ _STEP = 4.0
 class Guard:
     """What a draw's weights must fulfil, and what may be spent on draws that do not.
 
-    A draw passes if its weights are worth `effective_frames` independent frames (Kish's effective sample size, times
+    A draw passes if its weights are worth `ess` independent frames (Kish's effective sample size, times
     the share of frames that are independent in time) and the Pareto k of their tail is at most `pareto_k`, the limit of
     PSIS (Vehtari et al., JMLR 25 (2024) 72).
 
     Attributes:
-        effective_frames: fewest independent frames that a draw's weights are worth.
+        ess: fewest independent frames that a draw's weights are worth.
         pareto_k: largest Pareto k.
         references: how many further references may be simulated, each at the cost of the first one.
         simulations: how many draws may then be simulated by themselves, the worst first, each at the same cost.
@@ -33,15 +33,15 @@ class Guard:
             counts them.
     """
 
-    effective_frames: float = 20.0
+    ess: float = 20.0
     pareto_k: float = 0.7
     references: int = 3
     simulations: int = 16
     tolerance: float = 0.02
 
     def __post_init__(self):
-        if not self.effective_frames >= 1:
-            raise ValueError(f"effective_frames={self.effective_frames}: at least 1")
+        if not self.ess >= 1:
+            raise ValueError(f"ess={self.ess}: at least 1")
         if not 0 < self.pareto_k <= 1:
             raise ValueError(f"pareto_k={self.pareto_k}: choose a limit in (0, 1]; PSIS holds up to 0.7")
         if self.references < 0 or self.simulations < 0:
@@ -57,7 +57,7 @@ class Verdict(NamedTuple):
 
     Attributes:
         share: (draw,) Kish's effective sample size over the number of frames.
-        effective: (draw,) independent frames that the weights are worth.
+        ess: (draw,) independent frames that the weights are worth.
         pareto_k: (draw,) of the tail of the weights; -inf where they are bounded as far as can be seen.
         nearest: (draw,) the reference at the smallest distance.
         passed: (draw,) whether the guard lets the draw pass.
@@ -65,7 +65,7 @@ class Verdict(NamedTuple):
     """
 
     share: Float[np.ndarray, " draw"]
-    effective: Float[np.ndarray, " draw"]
+    ess: Float[np.ndarray, " draw"]
     pareto_k: Float[np.ndarray, " draw"]
     nearest: Int[np.ndarray, " draw"]
     passed: Bool[np.ndarray, " draw"]
@@ -87,9 +87,9 @@ def judge(
         series = (coefficients - references.coefficients[nearest]) @ mixed.energies[references.member == k].T
         independent += series.shape[1] / inefficiency(series)
     tails = np.array([_pareto_k(row, each / len(row)) for row, each in zip(logs, independent, strict=True)])
-    effective = share * independent
-    passed = (effective >= guard.effective_frames) & (tails <= guard.pareto_k)
-    return Verdict(share, effective, tails, nearest, passed, bool(np.mean(~passed) <= guard.tolerance))
+    ess = share * independent
+    passed = (ess >= guard.ess) & (tails <= guard.pareto_k)
+    return Verdict(share, ess, tails, nearest, passed, bool(np.mean(~passed) <= guard.tolerance))
 
 
 def inefficiency(series: Float[np.ndarray, "draw frame"]) -> Float[np.ndarray, " draw"]:

@@ -59,7 +59,7 @@ def propagate(
 
     Returns:
         Dims (draw, block, ...), for `summarize`; attr `shared_reference`. Coordinates of the draws: `posterior_chain`,
-        `posterior_draw`, `source` ("reweighted", "simulated" or "unreliable"), `ess_share` (Kish), `effective_frames`
+        `posterior_draw`, `source` ("reweighted", "simulated" or "unreliable"), `ess_share` (Kish), `ess`
         (independent frames that the weights are worth), `pareto_k`, `linear_response` (difference from it in error
         bars). Blocks are slices of time of every reference.
 
@@ -96,7 +96,7 @@ def propagate(
         posterior_draw=("draw", chosen.draw),
         source=("draw", source),
         ess_share=("draw", verdict.share, {"long_name": "effective sample size over number of frames"}),
-        effective_frames=("draw", verdict.effective, {"long_name": "independent frames that the weights are worth"}),
+        ess=("draw", verdict.ess, {"long_name": "independent frames that the weights are worth"}),
         pareto_k=("draw", verdict.pareto_k, {"long_name": "Pareto k of the weights"}),
     )
     count = len(believed)
@@ -178,12 +178,12 @@ def _to_simulate(verdict: Verdict, guard: Guard) -> np.ndarray:
     failing = np.flatnonzero(~verdict.passed)
     if verdict.enough:
         return failing[:0]
-    order = failing[np.argsort(verdict.effective[failing], kind="stable")]
+    order = failing[np.argsort(verdict.ess[failing], kind="stable")]
     if 2 * (len(failing) - guard.simulations) > len(verdict.passed):
         raise ValueError(
             f"the reference does not represent this posterior: the weights of {len(failing)} of {len(verdict.passed)} "
-            f"draws fail the guard (median of effective frames {np.median(verdict.effective):.3g}, needed "
-            f"{guard.effective_frames:g}; median Pareto k {np.median(verdict.pareto_k):.2f}). Simulate a longer "
+            f"draws fail the guard (median of effective frames {np.median(verdict.ess):.3g}, needed "
+            f"{guard.ess:g}; median Pareto k {np.median(verdict.pareto_k):.2f}). Simulate a longer "
             "reference or one of this posterior's mean, allow more runs, guard=Guard(references=..., simulations=...), "
             "or fit to more data"
         )

@@ -28,7 +28,7 @@ def coverage(found: xr.Dataset, term: str | None = None) -> Figure:
         raise ValueError(f"no coverage of term {term!r}; there are {', '.join(names) or 'none'}")
     low, high = found[f"low_{name}"].values, found[f"high_{name}"].values
     middle, half = 0.5 * (low + high), 0.5 * (high - low)
-    nominal = float(found.attrs["probability"])
+    nominal = float(found.attrs["ci_prob"])
     unit = found[f"x_{name}"].attrs.get("units", "")
     with look.style():
         figure, axes = look.new_figure(2, 1, width=1.3 * look.COLUMN, height=3.6, sharex=True)

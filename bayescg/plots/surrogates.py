@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from bayescg.plots import style as look
 
-_LEVEL = 0.95
+_CI_PROB = 0.95
 
 
 def surrogate(
@@ -60,7 +60,7 @@ def surrogate(
             ("observation", look.OUTER, "new data, 95 %"),
             ("latent", look.INNER, "curve, 95 %"),
         ):
-            low, high = found["band"].sel(part=part, level=_LEVEL).transpose("bound", "point").values
+            low, high = found["band"].sel(part=part, ci_prob=_CI_PROB).transpose("bound", "point").values
             above.fill_between(x, low, high, color=color, lw=0, label=label)
         above.plot(x, found["mean"].sel(part="latent"), color=look.MODEL, label="mean curve", zorder=3)
         above.plot(x, found["mean"].sel(part="physics"), color=look.REFERENCE, ls="--", label="the law", zorder=3)
@@ -68,7 +68,7 @@ def surrogate(
             above.plot(*reference, color=look.ATOMISTIC, lw=1.0, label="reference", zorder=4)
         if data is not None:
             _points(above, data, number)
-        low, high = found["band"].sel(part="discrepancy", level=_LEVEL).transpose("bound", "point").values
+        low, high = found["band"].sel(part="discrepancy", ci_prob=_CI_PROB).transpose("bound", "point").values
         below.fill_between(x, low, high, color=look.INNER, lw=0)
         below.plot(x, found["mean"].sel(part="discrepancy"), color=look.MODEL)
         below.axhline(0.0, color="0.3", lw=0.8, ls=":")

@@ -22,7 +22,7 @@ from bayescg.surrogates.means import law_by_name
 from bayescg.surrogates.model import PhysicsGuidedGP
 
 PARTS = ("physics", "discrepancy", "latent", "observation")
-LEVELS = (0.90, 0.95)
+CI_PROBS = (0.90, 0.95)
 
 
 def predict(
@@ -50,10 +50,10 @@ def predict(
         key: JAX random key.
 
     Returns:
-        Dataset with `mean`, `sd` (part, point) and `band` (part, level, bound, point) for the parts "physics" (the law
-        alone), "discrepancy", "latent" (their sum) and "observation" (new data); `curve` (draw, point), joint draws of
-        the latent curve, and `law` (draw, point), the law in the same draws; `outside` (point): beyond the box of the
-        fitted inputs.
+        Dataset with `mean`, `sd` (part, point) and `band` (part, ci_prob, bound, point) for the parts "physics" (the
+        law alone), "discrepancy", "latent" (their sum) and "observation" (new data); `curve` (draw, point), joint draws
+        of the latent curve, and `law` (draw, point), the law in the same draws; `outside` (point): beyond the box of
+        the fitted inputs.
 
     Raises:
         ValueError: if the inputs do not fit, or the law cannot be found.
@@ -156,7 +156,7 @@ def mixture_quantile(p: float, means: Float[np.ndarray, "draw point"], sds: Floa
 def _dataset(posterior: xr.DataTree, x, mixtures, law, curve) -> xr.Dataset:
     data = posterior["constant_data"]
     unit = {"units": data["y"].attrs["units"]} if "units" in data["y"].attrs else {}
-    tails = [(0.5 * (1 - level), 0.5 * (1 + level)) for level in LEVELS]
+    tails = [(0.5 * (1 - ci_prob), 0.5 * (1 + ci_prob)) for ci_prob in CI_PROBS]
     band = [[[mixture_quantile(p, *mixture) for p in pair] for pair in tails] for mixture in mixtures]
     mean = [means.mean(axis=0) for means, _ in mixtures]
     sd = [np.sqrt((sds**2).mean(axis=0) + means.var(axis=0)) for means, sds in mixtures]
@@ -166,7 +166,7 @@ def _dataset(posterior: xr.DataTree, x, mixtures, law, curve) -> xr.Dataset:
         {
             "mean": (("part", "point"), np.stack(mean), unit),
             "sd": (("part", "point"), np.stack(sd), unit),
-            "band": (("part", "level", "bound", "point"), np.asarray(band), unit),
+            "band": (("part", "ci_prob", "bound", "point"), np.asarray(band), unit),
             "curve": (("draw", "point"), curve, unit),
             "law": (("draw", "point"), law, unit),
             "outside": ("point", outside),
@@ -174,7 +174,7 @@ def _dataset(posterior: xr.DataTree, x, mixtures, law, curve) -> xr.Dataset:
         },
         {
             "part": list(PARTS),
-            "level": list(LEVELS),
+            "ci_prob": list(CI_PROBS),
             "bound": ["lower", "upper"],
             "input": data["input"].values,
         },

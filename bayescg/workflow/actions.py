@@ -89,7 +89,7 @@ def fit(config: Config, record: Record) -> None:
         kernels=kernels_of(chosen.kernels),
         method=chosen.method,
         calibration=chosen.calibration,
-        sampling=Sampling(chosen.chains, chosen.warmup, chosen.draws),
+        settings=Sampling(chosen.chains, chosen.warmup, chosen.draws),
         noise_ceiling=chosen.noise_ceiling,
         key=_key(config, 0),
     )

@@ -145,7 +145,7 @@ def test_fit_over_knots_and_draws(benchmark, water, capsys):
 
     def fit(statistics, draws):
         plan = Sampling(chains=1, warmup=1, draws=draws)
-        return bcg.force_match(statistics.potential, statistics, method="laplace", sampling=plan, key=jax.random.key(0))
+        return bcg.force_match(statistics.potential, statistics, method="laplace", settings=plan, key=jax.random.key(0))
 
     def job():
         all_statistics = []
@@ -163,10 +163,10 @@ def test_fit_over_knots_and_draws(benchmark, water, capsys):
 
 def test_propagation_over_draws(benchmark, water, capsys):
     plan = Sampling(chains=1, warmup=1, draws=800)
-    posterior = bcg.force_match(pair(), water, method="laplace", sampling=plan, key=jax.random.key(0))
+    posterior = bcg.force_match(pair(), water, method="laplace", settings=plan, key=jax.random.key(0))
     dynamics = bcg.Langevin(equilibration=2.0, interval=0.5)
     reference = bcg.simulate(posterior, water.isel(frame=-1), time=50.0, dynamics=dynamics, key=jax.random.key(1))
-    guard = bcg.observables.Guard(references=0, simulations=0, effective_frames=5, tolerance=0.5)
+    guard = bcg.observables.Guard(references=0, simulations=0, ess=5, tolerance=0.5)
     counts = (100, 200, 400, 800)
 
     def job():

@@ -33,7 +33,7 @@ def test_a_wrong_model_gives_right_answers(drawn):
     assert drawn.attrs["reliable"] == 1
     assert drawn.attrs["pareto_k"] < 0.7
     for name, expected in EXACT.items():
-        error = float(estimates[f"{name}_error"])
+        error = float(estimates[f"{name}_se"])
         assert 0 < error < 0.05
         assert abs(float(estimates[name]) - expected) < 4 * error, name
     # Unweighted draws are wrong, and by how much the effective samples say.
@@ -41,8 +41,8 @@ def test_a_wrong_model_gives_right_answers(drawn):
     assert np.mean(X1["right"](samples)) == pytest.approx(0.08, abs=0.01)
     weights = np.exp(samples["log_weight"].values)
     assert weights.sum() == pytest.approx(1.0)
-    assert drawn.attrs["effective_samples"] == pytest.approx(1 / np.sum(weights**2))
-    assert 0.02 < drawn.attrs["effective_share"] < 0.95
+    assert drawn.attrs["ess"] == pytest.approx(1 / np.sum(weights**2))
+    assert 0.02 < drawn.attrs["ess_share"] < 0.95
     assert drawn.attrs["evaluations"] == 20_480
     np.testing.assert_allclose(samples["log_target"], -_energy(samples["coordinates"].values), rtol=1e-6, atol=1e-5)
 
@@ -93,8 +93,8 @@ def test_errors_are_withheld_where_weights_cannot_tell_them():
         tree = sample(model, bimodal(), draws=5000, observables=X1, key=jax.random.key(1))
     assert tree.attrs["reliable"] == 0
     assert tree.attrs["pareto_k"] >= 0.7
-    assert np.isnan(tree["estimates"]["log_z_error"])
-    assert np.isnan(tree["estimates"]["x1_error"])
+    assert np.isnan(tree["estimates"]["log_z_se"])
+    assert np.isnan(tree["estimates"]["x1_se"])
     assert np.isfinite(tree["estimates"]["x1"])
     samples = tree["samples"].to_dataset()
     assert np.isnan(average(samples, X1["x1"])[1])
@@ -115,13 +115,13 @@ def test_observables_have_shapes():
     model = bimodal_model(right=0.08, width=0.8, left=0.6, narrow=True)
     both = {"mean": lambda s: s["coordinates"], "outer": lambda s: np.ones((len(s["sample"]), 2, 3))}
     tree = sample(model, bimodal(), draws=500, observables=both, key=jax.random.key(0))
-    assert tree["estimates"]["mean"].shape == tree["estimates"]["mean_error"].shape == (2,)
+    assert tree["estimates"]["mean"].shape == tree["estimates"]["mean_se"].shape == (2,)
     np.testing.assert_allclose(tree["estimates"]["outer"], np.ones((2, 3)))
-    np.testing.assert_allclose(tree["estimates"]["outer_error"], np.zeros((2, 3)), atol=1e-7)
+    np.testing.assert_allclose(tree["estimates"]["outer_se"], np.zeros((2, 3)), atol=1e-7)
     for wrong in (lambda s: 1.0, lambda s: np.ones(3)):
         with pytest.raises(ValueError, match=r"returned shape .* for 500 samples"):
             average(tree["samples"].to_dataset(), wrong)
-    for name in ("log_z", "log_z_error"):
+    for name in ("log_z", "log_z_se"):
         with pytest.raises(ValueError, match="rename it"):
             sample(model, bimodal(), draws=500, observables={name: both["mean"]}, key=jax.random.key(0))
 

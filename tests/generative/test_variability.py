@@ -77,18 +77,18 @@ def test_weighted_estimates_of_different_models_agree():
     """Models differ by much more than their weighted estimates, which agree with each other and with the truth."""
     made = weight_draws(constant([0.6, 0.4], [1.8, 1.6]), draws=12, sharpness=50.0, key=jax.random.key(2))
     found = model_variability(made, MIXTURE, FIRST, draws=2048, key=jax.random.key(3))
-    away = (found["x"] - 0.6) / found["x_error"]
+    away = (found["x"] - 0.6) / found["x_se"]
     assert np.abs(away).max() < 4
     assert 0.3 < found.attrs["x_agreement"] < 2.5
-    assert found["x_model"].std() > 4 * found["x_error"].mean()
-    assert np.all((found["effective_share"] > 0.05) & (found["effective_share"] < 0.95))
+    assert found["x_model"].std() > 4 * found["x_se"].mean()
+    assert np.all((found["ess_share"] > 0.05) & (found["ess_share"] < 0.95))
 
 
 def test_models_without_errors_are_left_out_of_the_agreement():
     models = [constant([0.6, 0.4], [1.8, 1.6])] * 3 + [constant([0.0, 0.0], [0.1, 0.1])]
     with pytest.warns(UserWarning, match="Pareto k"):
         found = model_variability(models, MIXTURE, FIRST, draws=4096, key=jax.random.key(3))
-    assert np.isfinite(found["x_error"]).values.tolist() == [True, True, True, False]
-    values, errors = found["x"].values[:3], found["x_error"].values[:3]
+    assert np.isfinite(found["x_se"]).values.tolist() == [True, True, True, False]
+    values, errors = found["x"].values[:3], found["x_se"].values[:3]
     best = np.average(values, weights=errors**-2)
     assert found.attrs["x_agreement"] == pytest.approx(np.sum(((values - best) / errors) ** 2) / 2)

@@ -14,7 +14,7 @@ PLAN = Sampling(chains=1, warmup=1, draws=1000)
 
 def fit(potential, data, key, *, method="laplace", plan=PLAN):
     statistics = bcg.force_statistics(potential, data, pilot=bcg.fit_pilot(potential, data))
-    posterior = bcg.force_match(potential, statistics, method=method, sampling=plan, key=jax.random.key(key))
+    posterior = bcg.force_match(potential, statistics, method=method, settings=plan, key=jax.random.key(key))
     return statistics, posterior
 
 

@@ -64,7 +64,7 @@ def test_jackknife_of_a_mean_is_its_standard_error():
         ({"segments": 40}, "segments=40 of 160 frames"),
         ({"segments": 16, "method": "hmc"}, "method must be one of"),
         ({"segments": 16, "calibration": "best"}, "calibration must be one of"),
-        ({"segments": 16, "probability": 1.5}, "between 0 and 1"),
+        ({"segments": 16, "ci_prob": 1.5}, "between 0 and 1"),
         ({"segments": 16, "ranges": {"B-B": [0.3, 0.5]}}, "ranges name unknown terms"),
         ({"segments": 16, "ranges": {"A-A": [0.5]}}, "at least two edges"),
         ({"segments": 16, "ranges": {"A-A": [0.3, 0.6, 1.2]}}, "must lie between its knots"),

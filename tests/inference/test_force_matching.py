@@ -30,7 +30,7 @@ def nuts(statistics):
 
 def plain_fit(statistics, **choices):
     """Noise is independent in these data, so that the plain posterior is exact and evidence means something."""
-    choices = {"calibration": "none", "sampling": PLAN, "key": jax.random.key(0), **choices}
+    choices = {"calibration": "none", "settings": PLAN, "key": jax.random.key(0), **choices}
     return bcg.force_match(POTENTIAL, statistics, **choices)
 
 
@@ -82,19 +82,19 @@ def test_arviz_takes_the_result_and_its_file(nuts, statistics, tmp_path):
     assert list(table.index) == ["lengthscale_A-A", "noise_A"]
     score = arviz_stats.loo(tree)
     assert abs(score.elpd - nuts.attrs["elpd"]) < 0.01 * nuts.attrs["elpd_se"]
-    rough = plain_fit(statistics, kernels={"A-A": gpjax.kernels.Matern12()}, method="laplace", sampling=Sampling())
+    rough = plain_fit(statistics, kernels={"A-A": gpjax.kernels.Matern12()}, method="laplace", settings=Sampling())
     ranking = arviz_stats.compare({"smooth": tree, "rough": rough})
     assert list(ranking.index) == ["smooth", "rough"]
 
 
 @pytest.mark.filterwarnings("ignore:the Gaussian at the mode")
 def test_evidence_prefers_the_smoother_kernel(nuts, statistics):
-    rough = plain_fit(statistics, kernels={"A-A": gpjax.kernels.Matern12()}, method="laplace", sampling=Sampling())
+    rough = plain_fit(statistics, kernels={"A-A": gpjax.kernels.Matern12()}, method="laplace", settings=Sampling())
     assert nuts.attrs["log_evidence"] > rough.attrs["log_evidence"] + 3
 
 
 def test_independent_noise_needs_no_calibration(nuts, statistics):
-    calibrated = bcg.force_match(POTENTIAL, statistics, sampling=PLAN, key=jax.random.key(0))
+    calibrated = bcg.force_match(POTENTIAL, statistics, settings=PLAN, key=jax.random.key(0))
     r = nuts["posterior"]["x_A-A"].values
     inside = (r > statistics.ranges["A-A"][0]) & (r < 0.84)
     plain, other = (tree["posterior"]["f_A-A"].values[..., inside] for tree in (nuts, calibrated))
@@ -119,7 +119,7 @@ def test_bad_chains_are_named():
 @pytest.mark.filterwarnings("ignore:R-hat", "ignore:Pareto k")
 def test_short_chains_warn(statistics):
     with pytest.warns(UserWarning, match="effective draws"):
-        bcg.force_match(POTENTIAL, statistics, sampling=Sampling(2, PLAN.warmup, 20), key=jax.random.key(0))
+        bcg.force_match(POTENTIAL, statistics, settings=Sampling(2, PLAN.warmup, 20), key=jax.random.key(0))
 
 
 @pytest.mark.filterwarnings("ignore:Pareto k")

@@ -50,7 +50,7 @@ def fitted(potential, cg):
         statistics,
         method="laplace",
         calibration="none",
-        sampling=bcg.Sampling(draws=25),
+        settings=bcg.Sampling(draws=25),
         key=jax.random.key(0),
     )
 
@@ -135,7 +135,7 @@ def test_a_planted_kernel_on_neighborhoods_is_recovered(tmp_path):
     posterior = bcg.force_match(
         potential,
         bcg.force_statistics(potential, learnt, pilot=pilot),
-        sampling=bcg.Sampling(chains=2, warmup=200, draws=400),
+        settings=bcg.Sampling(chains=2, warmup=200, draws=400),
         key=jax.random.key(0),
     )
     assert posterior.attrs["calibration"] == "godambe"

@@ -33,7 +33,7 @@ def test_water(shared, tmp_path):
     cg = bcg.coarse_grain(atoms, mapping, temperature=300.0)
     potential = bcg.Potential(bcg.Pair("CG", "CG", cutoff=0.9))
     statistics = bcg.force_statistics(potential, cg, pilot=bcg.fit_pilot(potential, cg))
-    posterior = bcg.force_match(potential, statistics, method="laplace", sampling=PLAN, key=jax.random.key(0))
+    posterior = bcg.force_match(potential, statistics, method="laplace", settings=PLAN, key=jax.random.key(0))
     r, theirs = np.loadtxt(folder / "votca" / "CG-CG.force.200frames", usecols=(0, 1)).T
     ours = curves(potential, "CG-CG", mean_coefficients(posterior), r)[1]
     inner = (r > 0.27) & (r < 0.85)
@@ -85,7 +85,7 @@ def hexane_shares(hexane, spacing=np.pi / 90):
         exclude_bonds=2,
     )
     statistics = bcg.force_statistics(potential, cg, pilot=bcg.fit_pilot(potential, cg))
-    posterior = bcg.force_match(potential, statistics, method="laplace", sampling=PLAN, key=jax.random.key(0))
+    posterior = bcg.force_match(potential, statistics, method="laplace", settings=PLAN, key=jax.random.key(0))
     shares = {}
     for name, file in TERMS.items():
         x, theirs, their_sd = np.loadtxt(folder / f"{file}.force", usecols=(0, 1, 2)).T

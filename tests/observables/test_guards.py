@@ -38,7 +38,7 @@ def test_draws_beyond_the_reference_are_marked_and_warned_of():
     marked = array["source"].values == "unreliable"
     np.testing.assert_array_equal(array["posterior_draw"].values[marked], [0, 1, 2])
     assert np.isnan(array["linear_response"].values[marked]).all()
-    assert (array["effective_frames"].values[marked] < 20).all()
+    assert (array["ess"].values[marked] < 20).all()
 
 
 def test_a_reference_without_overlap_is_refused():
@@ -64,7 +64,7 @@ def test_the_next_reference_goes_where_draws_fail():
     rows = np.concatenate([0.1 * rng.normal(size=(20, SIZE)), cloud])
     gathered = references.gather(ensemble(np.zeros(SIZE), 300, rng), posterior(rows))
     mixed = reweighting.mixture(gathered)
-    verdict = guards.judge(gathered, mixed, rows, obs.Guard(effective_frames=100))
+    verdict = guards.judge(gathered, mixed, rows, obs.Guard(ess=100))
     failing = ~verdict.passed
     assert failing[20:].sum() > 15
     target, start = guards.next_reference(gathered, mixed, rows, verdict)
@@ -72,7 +72,7 @@ def test_the_next_reference_goes_where_draws_fail():
     np.testing.assert_allclose(target, rows[failing].mean(0), atol=0.15)
     far = rows.copy()
     far[20:, 0] += 10.0
-    verdict = guards.judge(gathered, mixed, far, obs.Guard(effective_frames=100))
+    verdict = guards.judge(gathered, mixed, far, obs.Guard(ess=100))
     target, _ = guards.next_reference(gathered, mixed, far, verdict)
     assert np.linalg.norm(target) == pytest.approx(2.0, rel=0.2)
 
@@ -94,7 +94,7 @@ def test_references_are_added_until_draws_pass(monkeypatch):
     assert set(array["source"].values) == {"reweighted"}
     assert array.attrs["n_references"] == 1 + len(asked)
     assert {round(float(a[0, 0])) for a in asked} == {-2, 2}
-    error = 1 / np.sqrt(array["effective_frames"].values)
+    error = 1 / np.sqrt(array["ess"].values)
     assert np.sqrt(np.mean(((means(array) + rows_of(array, rows)) / error[:, None]) ** 2)) < 1.5
     kept = obs.add_references(
         posterior(rows), reference, draws=30, guard=obs.Guard(references=4, simulations=0), key=KEY
@@ -149,9 +149,7 @@ def test_interrupts_leave_what_there_is(monkeypatch):
     assert (array["source"] == "unreliable").sum() == 1
 
 
-@pytest.mark.parametrize(
-    "settings", [{"effective_frames": 0}, {"pareto_k": 1.5}, {"references": -1}, {"simulations": -1}]
-)
+@pytest.mark.parametrize("settings", [{"ess": 0}, {"pareto_k": 1.5}, {"references": -1}, {"simulations": -1}])
 def test_bad_guards(settings):
     with pytest.raises(ValueError, match=next(iter(settings))):
         obs.Guard(**settings)

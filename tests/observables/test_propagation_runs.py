@@ -102,7 +102,7 @@ def direct(potential, dataset, rows):
 @pytest.mark.filterwarnings("ignore:.* draws fail the guard")
 def test_energies_and_pressures_by_direct_evaluation(reference):
     posterior, short = draws(0.3, 3), reference.isel(frame=slice(0, 300, 10))
-    guard = obs.Guard(effective_frames=1.0, pareto_k=1.0, references=0, simulations=0, tolerance=0.9)
+    guard = obs.Guard(ess=1.0, pareto_k=1.0, references=0, simulations=0, tolerance=0.9)
     rows = posterior["posterior"]["coefficients"].values[0]
     energies, virials = direct(Potential(TERM), short, [*rows, short["coefficients"].values[0]])
     weights = softmax(-(energies[:-1] - energies[-1]) / KT, axis=1)
@@ -143,14 +143,14 @@ def test_runs_are_added_and_draws_simulated(reference):
     """A wider posterior, elsewhere: one more reference, then the worst draws by themselves, the rest marked."""
     short = reference.isel(frame=slice(0, 100))
     posterior = draws(0.6, 12, seed=5)
-    guard = obs.Guard(references=1, simulations=4, effective_frames=8.0)
+    guard = obs.Guard(references=1, simulations=4, ess=8.0)
     with pytest.warns(UserWarning, match="of 12 draws fail the guard"):
         array = obs.propagate(posterior, short, RDF, draws=12, guard=guard, key=jax.random.key(3))
     source = array["source"].values.tolist()
     assert array.attrs["n_references"] == 2
     assert source.count("simulated") == 4
     assert source.count("reweighted") >= 2
-    assert float(array["effective_frames"].where(array["source"] == "reweighted").min()) >= 8.0
+    assert float(array["ess"].where(array["source"] == "reweighted").min()) >= 8.0
     summary = obs.summarize(array)
     assert np.isfinite(summary["sd"]).all()
     again = obs.add_references(posterior, short, draws=12, guard=guard, key=jax.random.key(3))

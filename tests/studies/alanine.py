@@ -42,18 +42,18 @@ def main(seeds=(0, 1)) -> None:
         phi, psi = (np.degrees(samples["coordinates"].sel(coordinate=name).values) for name in (PHI, PSI))
         weights = np.exp(samples["log_weight"].values)
         found = np.histogram2d(phi, psi, BINS, [[-180, 180]] * 2, weights=weights)[0]
-        floor = _floor(truth, tree.attrs["effective_samples"])
+        floor = _floor(truth, tree.attrs["ess"])
         print(
             f"seed {seed}: {trained:.0f} s + {seconds - trained:.0f} s, {spent} evaluations; effective "
-            f"samples {tree.attrs['effective_samples']:.0f} ({tree.attrs['effective_share']:.3f}), "
+            f"samples {tree.attrs['ess']:.0f} ({tree.attrs['ess_share']:.3f}), "
             f"Pareto k {tree.attrs['pareto_k']:.2f}; log Z {float(tree['estimates']['log_z']):.4f} +- "
-            f"{float(tree['estimates']['log_z_error']):.4f}, of particles {json.loads(model.report)['log_z_smc']:.2f} "
-            f"+- {json.loads(model.report)['log_z_smc_error']:.2f}; total variation {_variation(found, truth):.4f} "
+            f"{float(tree['estimates']['log_z_se']):.4f}, of particles {json.loads(model.report)['log_z_smc']:.2f} "
+            f"+- {json.loads(model.report)['log_z_smc_se']:.2f}; total variation {_variation(found, truth):.4f} "
             f"(floor of these draws {floor:.4f})",
             flush=True,
         )
         wanted("evaluations", spent, high=5e6)
-        wanted("effective samples", tree.attrs["effective_samples"], low=5000)
+        wanted("effective samples", tree.attrs["ess"], low=5000)
         wanted("total variation", _variation(found, truth), high=0.15)
         _boxes(box_of(phi, psi), weights, ladders)
         _information(model, samples["coordinates"].values, phi, psi, weights)

@@ -72,7 +72,7 @@ def main(seeds=range(5)) -> None:
         latent_dim=1,
         budget=1_000_000,
         method="reverse_kl",
-        training=Training(decoder="gaussian"),
+        settings=Training(decoder="gaussian"),
         key=jax.random.key(0),
     )
     with warnings.catch_warnings():

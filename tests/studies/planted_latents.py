@@ -66,7 +66,7 @@ def count(name: str, plant, seeds) -> None:
     for latents in (1, 2, 3):
         for seed in seeds:
             target, key = plant(latents, seed), jax.random.key(seed)
-            model = discover(target, latent_dim=OFFERED, budget=1_000_000, training=training, key=key)
+            model = discover(target, latent_dim=OFFERED, budget=1_000_000, settings=training, key=key)
             found = np.array(json.loads(model.report)["information"])
             left = int(np.sum(found > RELEVANT))
             print(f"{latents} planted, seed {seed}: {left} left, information {np.round(found, 2)}", flush=True)

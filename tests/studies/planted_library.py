@@ -113,7 +113,7 @@ def fit(data, shapes, method: str, calibration: str, seed: int):
         kernels={"A-A": shapes},
         method=method,
         calibration=calibration,
-        sampling=PLAN,
+        settings=PLAN,
         key=jax.random.key(seed),
     )
 
@@ -213,7 +213,7 @@ def water(frames: int = 200) -> None:
             chosen.append(k)
     names = list(shapes)
     kernels = {"W-W": {names[k]: shapes[names[k]] for k in chosen}}
-    options = {"sampling": PLAN, "key": jax.random.key(0)}
+    options = {"settings": PLAN, "key": jax.random.key(0)}
     fits = {"spline": bcg.force_match(potential, statistics, method="laplace", **options)}
     for method in ("rvm", "horseshoe"):
         fits[method] = bcg.force_match(potential, statistics, kernels=kernels, method=method, **options)

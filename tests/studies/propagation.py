@@ -46,7 +46,7 @@ def explicitly(posterior, reference, start, picoseconds: float, draws: int) -> N
         z = obs.zscore(*pair).values
         shift = float(abs(pair[0]["mean"] - obs.summarize(RDF(reference))["mean"]).max())
         print(
-            f"draw {k} ({float(ours['effective_frames'][k]):.0f} effective frames): reweighted against simulated, "
+            f"draw {k} ({float(ours['ess'][k]):.0f} effective frames): reweighted against simulated, "
             f"rms z {np.sqrt(np.mean(z**2)):.2f}, largest {np.abs(z).max():.2f}; up to {shift:.3f} from the mean",
             flush=True,
         )

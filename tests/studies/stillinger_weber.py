@@ -79,7 +79,7 @@ def fit(potential, cg, key: int):
     statistics = bcg.force_statistics(potential, cg)
     sampling = bcg.Sampling(draws=50)
     return bcg.force_match(
-        potential, statistics, method="laplace", calibration="none", sampling=sampling, key=jax.random.key(key)
+        potential, statistics, method="laplace", calibration="none", settings=sampling, key=jax.random.key(key)
     )
 
 

@@ -103,7 +103,7 @@ def judge(mean, x, y, curve, noise: float, known: np.ndarray, rng, key) -> dict[
         error = found["mean"].sel(part="latent").values - curve
         row = [np.sqrt(np.mean(error[s] ** 2)) for s in sides]
         for part, values in (("latent", curve), ("observation", new)):
-            low, high = found["band"].sel(part=part, level=0.95).transpose("bound", "point").values
+            low, high = found["band"].sel(part=part, ci_prob=0.95).transpose("bound", "point").values
             row += [np.mean((low[s] <= values[s]) & (values[s] <= high[s])) for s in sides]
         width = found["sd"].sel(part="latent").values
         row += [np.mean(width[s]) for s in sides]
@@ -163,7 +163,7 @@ def crystal(limit: float) -> None:
         tree = fit(model, (x[known], y[known]), key=jax.random.key(0))
         found = predict(tree, x, key=jax.random.key(1))
         error = found["mean"].sel(part="latent").values - long
-        low, high = found["band"].sel(part="latent", level=0.95).transpose("bound", "point").values
+        low, high = found["band"].sel(part="latent", ci_prob=0.95).transpose("bound", "point").values
         inside = (low <= long) & (long <= high)
         print(
             f"{name:16s} {np.sqrt(np.mean(error[known] ** 2)):8.4f} {np.sqrt(np.mean(error[~known] ** 2)):11.4f} | "

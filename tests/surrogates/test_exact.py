@@ -101,7 +101,7 @@ def test_curves_have_the_exact_posterior(fitted, line_data):
         np.testing.assert_allclose((found["mean"].sel(part=part) - mean) / sd, 0, atol=0.12)
         np.testing.assert_allclose(found["sd"].sel(part=part) / sd, 1, atol=0.08)
         for level in (0.9, 0.95):
-            low, high = found["band"].sel(part=part, level=level).transpose("bound", "point").values
+            low, high = found["band"].sel(part=part, ci_prob=level).transpose("bound", "point").values
             reach = stats.norm.ppf(0.5 + level / 2) * sd
             np.testing.assert_allclose((low - mean + reach) / sd, 0, atol=0.25)
             np.testing.assert_allclose((high - mean - reach) / sd, 0, atol=0.25)

@@ -134,7 +134,7 @@ def test_figure(traction_fit):
     line = next(line for line in above.lines if line.get_label() == "the law")
     np.testing.assert_allclose(line.get_ydata(), found["mean"].sel(part="physics"))
     band = next(c for c in above.collections if c.get_label() == "curve, 95 %").get_paths()[0].vertices
-    upper = found["band"].sel(part="latent", level=0.95, bound="upper").values
+    upper = found["band"].sel(part="latent", ci_prob=0.95, bound="upper").values
     assert np.abs(band[:, 1] - upper.max()).min() < 1e-12
     assert below.get_xlabel() == "separation (nm)"
     assert above.get_ylabel() == "$y$ (GPa)"

@@ -181,11 +181,11 @@ def build_model(
     made = GaussianDecoder(latents, whitening, key=first)
     encoder, settings = Encoder(latents, whitening, key=second), _settings(latents)
     model = LatentModel(made, encoder, None, None, whitening, latents, settings)
-    model = strengthened(model, decoder=decoder, flexible_prior=flexible_prior, key=third)
-    return defended(model) if defensive else model
+    model = strengthen(model, decoder=decoder, flexible_prior=flexible_prior, key=third)
+    return add_defensive_density(model) if defensive else model
 
 
-def strengthened(model: LatentModel, *, decoder: str = "spline", flexible_prior: bool = True, key) -> LatentModel:
+def strengthen(model: LatentModel, *, decoder: str = "spline", flexible_prior: bool = True, key) -> LatentModel:
     """The same densities, with networks that can learn more: a spline flow around the decoder, a flow for q(z)."""
     first, second = jax.random.split(key)
     made, prior = model.decoder, model.prior
@@ -197,7 +197,7 @@ def strengthened(model: LatentModel, *, decoder: str = "spline", flexible_prior:
     return dataclasses.replace(model, decoder=made, prior=prior, settings=settings)
 
 
-def defended(model: LatentModel) -> LatentModel:
+def add_defensive_density(model: LatentModel) -> LatentModel:
     """The same model, its density of z kept as the defensive one; that of z itself may then go on to change."""
     settings = json.loads(model.settings) | {"defensive": True}
     return dataclasses.replace(model, defensive=model.prior, settings=json.dumps(settings))

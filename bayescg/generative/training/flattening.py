@@ -21,7 +21,7 @@ _MISSED = 100.0
 """Largest factor of what a model misses."""
 
 
-def missed_more_often(log_ratio: Float[np.ndarray, " sample"]) -> Float[np.ndarray, " sample"]:
+def oversampling_factor(log_ratio: Float[np.ndarray, " sample"]) -> Float[np.ndarray, " sample"]:
     """(p / q)^(1/2), bounded: samples that a model misses are shown to it more often than others.
 
     A state of a thousandth of the samples hardly counts in a divergence, and a model that has no place for it in its

@@ -11,12 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from bayescg.atomistic.target import Target
-from bayescg.generative.model.latent_model import LatentModel, defended
+from bayescg.generative.model.latent_model import LatentModel, add_defensive_density
 from bayescg.generative.particles.smc import Particles, rejuvenate
 from bayescg.generative.training.checkpoint import Checkpoint
 from bayescg.generative.training.flattening import Flattening
 from bayescg.generative.training.objectives import forward_bound, reverse_bound
-from bayescg.generative.training.replay import shown, weighted_draws
+from bayescg.generative.training.replay import replay_data, weighted_draws
 from bayescg.generative.training.training import train, whole_chunks
 
 REMEMBERED = 0.3
@@ -98,7 +98,7 @@ def refine(
     target: Target,
     samples: np.ndarray,
     spread: Spread,
-    purse: Budget,
+    allowance: Budget,
     training,
     store: Checkpoint,
     *,
@@ -120,20 +120,20 @@ def refine(
         target: the density.
         samples: of the target.
         spread: more of its rare states.
-        purse: evaluations that are left.
+        allowance: evaluations that are left.
         training: rounds, steps, batch and learning rate.
         store: keeps each round.
         key: random key.
     """
     first, last, sharp, key = jax.random.split(key, 4)
     flattening = Flattening(model, samples)
-    model, interrupted = _sharpened(model, samples, flattening.factor(samples), spread, training, store, sharp)
+    model, interrupted = _sharpen(model, samples, flattening.factor(samples), spread, training, store, sharp)
     if interrupted:
         return Refined(model, [], True)
-    shares = [_drawn(model, target, purse, 0.05, first)[0]]
+    shares = [_draw_weighted(model, target, allowance, 0.05, first)[0]]
     best, own, interrupted = model, samples, False
     for number, subkey in enumerate(jax.random.split(key, training.rounds)):
-        left = purse.left() // (training.rounds - number)
+        left = allowance.left() // (training.rounds - number)
         steps = min(training.refinement_steps, int(0.7 * left / training.batch))
         if steps < 10:
             warnings.warn(
@@ -146,12 +146,12 @@ def refine(
         if kept is None:
             last_round = number + 1 == training.rounds
             often = flattening.factor(own)
-            data = [shown(spread.coordinates), shown(own, often)]
+            data = [replay_data(spread.coordinates), replay_data(own, often)]
             if last_round:
-                model = defended(model)
+                model = add_defensive_density(model)
                 data = [
-                    shown(spread.coordinates, weights=spread.weights),
-                    shown(own, often, weights=often.mean() / often),
+                    replay_data(spread.coordinates, weights=spread.weights),
+                    replay_data(own, often, weights=often.mean() / often),
                 ]
             done = train(
                 model,
@@ -164,12 +164,12 @@ def refine(
                 key=first,
             )
             if done.interrupted:
-                purse.spent += len(done.losses) * training.batch
+                allowance.spent += len(done.losses) * training.batch
                 interrupted = True
                 break
             kept = store.keep(f"round{number}", done.model)
-        purse.spent += whole_chunks(steps) * training.batch
-        share, drawn = _drawn(kept, target, purse, 0.25 / (training.rounds - number), second)
+        allowance.spent += whole_chunks(steps) * training.batch
+        share, drawn = _draw_weighted(kept, target, allowance, 0.25 / (training.rounds - number), second)
         shares.append(share)
         # Stochastic training of the reverse divergence can run away; what was good is not given up for it.
         if share >= 0.5 * max(shares):
@@ -177,12 +177,14 @@ def refine(
             best = model
         else:
             model = best
-    settled = _settled(best if best.defensive is not None else defended(best), samples, own, last)
-    share, _ = _drawn(settled, target, purse, 0.1, jax.random.fold_in(last, 1))
+    settled = _refit_latent_density(
+        best if best.defensive is not None else add_defensive_density(best), samples, own, last
+    )
+    share, _ = _draw_weighted(settled, target, allowance, 0.1, jax.random.fold_in(last, 1))
     return Refined(settled if share >= 0.5 * max(shares) else best, [*shares, share], interrupted)
 
 
-def _sharpened(
+def _sharpen(
     model: LatentModel, samples: np.ndarray, factor: np.ndarray, spread: Spread, training, store: Checkpoint, key
 ) -> tuple[LatentModel, bool]:
     """The decoder and q(z) learn from samples alone, the encoder as it is; and whether the user stopped it.
@@ -194,8 +196,8 @@ def _sharpened(
     if kept is not None or training.sharpening_steps == 0:
         return kept or model, False
     held = max(len(samples) // 10, 1)
-    data = [shown(spread.coordinates), shown(samples[:-held], factor[:-held])]
-    test = shown(samples[-held:], factor[-held:]).batch(2048, key=jax.random.key(1))
+    data = [replay_data(spread.coordinates), replay_data(samples[:-held], factor[:-held])]
+    test = replay_data(samples[-held:], factor[-held:]).batch(2048, key=jax.random.key(1))
 
     def loss(model, done, *, key):
         pick, draw = jax.random.split(key)
@@ -216,7 +218,7 @@ def _sharpened(
     return (done.model, True) if done.interrupted else (store.keep("sharpened", done.model), False)
 
 
-def _settled(model: LatentModel, samples: np.ndarray, own: np.ndarray, key) -> LatentModel:
+def _refit_latent_density(model: LatentModel, samples: np.ndarray, own: np.ndarray, key) -> LatentModel:
     """The model with q(z) fitted once more, by itself: how often each state occurs is a matter of z alone.
 
     Half of its samples are the particles', which know states that the model's own draws may not reach.
@@ -243,17 +245,19 @@ def _settled(model: LatentModel, samples: np.ndarray, own: np.ndarray, key) -> L
     return done.model
 
 
-def _drawn(model: LatentModel, target: Target, purse: Budget, part: float, key) -> tuple[float, np.ndarray | None]:
+def _draw_weighted(
+    model: LatentModel, target: Target, allowance: Budget, part: float, key
+) -> tuple[float, np.ndarray | None]:
     """Effective share of a model's draws, and the draws; zero and none if no draw has a finite weight."""
-    draws = int(part * purse.left())
+    draws = int(part * allowance.left())
     if draws < 1000:
         return 0.0, None
     try:
         drawn = weighted_draws(model, target, draws=draws, key=key)
     except ValueError:
-        purse.spent += draws
+        allowance.spent += draws
         return 0.0, None
-    purse.spent += drawn.evaluations
+    allowance.spent += drawn.evaluations
     return drawn.share, drawn.coordinates
 
 

@@ -18,7 +18,7 @@ DEFENSIVE = 0.1
 """Share of draws with z from the defensive density."""
 
 
-class Shown(NamedTuple):
+class ReplayData(NamedTuple):
     """Samples from which batches are drawn.
 
     Attributes:
@@ -42,12 +42,12 @@ class Shown(NamedTuple):
         return self.coordinates[index], self.weights[index]
 
 
-def shown(coordinates: Float[np.ndarray, "sample coordinate"], factor=None, *, weights=None) -> Shown:
+def replay_data(coordinates: Float[np.ndarray, "sample coordinate"], factor=None, *, weights=None) -> ReplayData:
     """Samples that are drawn in proportion to a factor, or equally, with weights, or all alike."""
     factor = np.ones(len(coordinates)) if factor is None else factor
     weights = np.ones(len(coordinates)) if weights is None else weights
     parts = coordinates, np.cumsum(factor / factor.sum()), weights
-    return Shown(*(jnp.asarray(part, jnp.float32) for part in parts))
+    return ReplayData(*(jnp.asarray(part, jnp.float32) for part in parts))
 
 
 class Draws(NamedTuple):

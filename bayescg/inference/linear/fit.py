@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax
@@ -19,27 +18,9 @@ from bayescg.inference.linear.marginal import Prior, Reduced
 from bayescg.inference.linear.priors import build_prior
 from bayescg.inference.statistics.force_statistics import ForceStatistics
 from bayescg.samplers import density as sampler
+from bayescg.samplers.settings import Sampling
 
 METHODS = ("nuts", "vi", "laplace")
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How much to sample.
-
-    Attributes:
-        chains: NUTS chains; `vi` and `laplace` draw chains * draws as one chain.
-        warmup: discarded steps of each chain.
-        draws: kept draws of each chain.
-    """
-
-    chains: int = 4
-    warmup: int = 500
-    draws: int = 500
-
-    def __post_init__(self):
-        if min(self.chains, self.warmup, self.draws) < 1:
-            raise ValueError(f"chains, warmup and draws must be at least 1; got {self}")
 
 
 class Fit(NamedTuple):

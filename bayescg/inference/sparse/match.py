@@ -15,13 +15,14 @@ from scipy.linalg import cho_solve, cholesky, solve_triangular
 from bayescg import posterior as posterior_room
 from bayescg._runtime import double_precision
 from bayescg.inference.linear import predictive
-from bayescg.inference.linear.fit import Sampling, kernels_by_name
+from bayescg.inference.linear.fit import kernels_by_name
 from bayescg.inference.linear.predictive import Linear
 from bayescg.inference.sparse import horseshoe, library, relevance, supports
 from bayescg.inference.sparse.library import Library, Problem
 from bayescg.inference.statistics.force_statistics import ForceStatistics
 from bayescg.samplers import density as sampler
 from bayescg.samplers import diagnostics
+from bayescg.samplers.settings import Sampling
 
 METHODS = ("rvm", "horseshoe")
 
@@ -44,8 +45,8 @@ def sparse_match(
     the maximum of the evidence; `effective` number of coefficients. The group `choices` has, for every `choice` in
     Occam's window (`bayescg.inference.sparse.supports`), the most probable first: `probability`, `log_evidence` over
     that of no candidate, and `keeps` (choice, candidate). Draws are of all of them, so that bands contain the doubt
-    about what to keep; `choice` (chain, draw) in the group `posterior` says which, and `bayescg.posterior.only_choice` leaves
-    those of one, where all that it leaves out is exactly zero.
+    about what to keep; `choice` (chain, draw) in the group `posterior` says which, and `bayescg.posterior.only_choice`
+    leaves those of one, where all that it leaves out is exactly zero.
 
     With method "horseshoe": `probability`, P(1 - kappa > 1/2) that the data rather than the prior set the candidate;
     quantiles of 1 - kappa and of the scale. With both: `coefficient` and `coefficient_sd` of shapes over all draws,

@@ -15,9 +15,10 @@ from jaxtyping import Float
 
 from bayescg._runtime import write_netcdf
 from bayescg.inference.linear.calibration import CALIBRATIONS
-from bayescg.inference.linear.fit import METHODS, Sampling
+from bayescg.inference.linear.fit import METHODS
 from bayescg.inference.structural.reweighting import Reference
 from bayescg.inference.structural.structure import Frames
+from bayescg.samplers.settings import Sampling
 from bayescg.simulation import Langevin
 
 _FORMAT = 1

@@ -10,7 +10,7 @@ import pytest
 
 from bayescg._runtime import double_precision
 from bayescg.atomistic import gaussian_mixture
-from bayescg.generative.model.latent_model import LatentModel, build_model, defended, strengthened
+from bayescg.generative.model.latent_model import LatentModel, add_defensive_density, build_model, strengthen
 from bayescg.generative.model.networks import WELL
 from bayescg.generative.model.splines import Coupling, latent_flow
 from bayescg.generative.model.whitening import Whitening, whitening_of_samples
@@ -149,7 +149,7 @@ def test_a_model_of_one_latent_integrates_to_its_marginal():
 def test_stronger_networks_begin_with_the_same_densities(periodic):
     """To rounding, for q(z), q(y | z) and r(z | y); then the spline part changes what it says."""
     weak = random_model(periodic, decoder="gaussian", flexible_prior=False, latents=2)
-    strong = strengthened(weak, key=jax.random.key(9))
+    strong = strengthen(weak, key=jax.random.key(9))
     assert strong.prior is not None
     made = {"latents": 2, "decoder": "spline", "flexible_prior": True, "defensive": False}
     assert json.loads(strong.settings) == made
@@ -164,7 +164,7 @@ def test_stronger_networks_begin_with_the_same_densities(periodic):
 
 def test_defensive_draws():
     """z is drawn from the stated mixture: means of density ratios over its draws are one; without a share, from q."""
-    model = defended(random_model([False, True], decoder="gaussian", flexible_prior=True, latents=2))
+    model = add_defensive_density(random_model([False, True], decoder="gaussian", flexible_prior=True, latents=2))
     model = disturbed(model, 0.5, seed=1)
     keys = jax.random.split(jax.random.key(0), 20_000)
     y, z, log_mixed = jax.jit(jax.vmap(lambda k: model.sample(defensive=0.3, key=k)))(keys)
@@ -182,7 +182,7 @@ def test_defensive_draws():
 def test_files(tmp_path, decoder, flexible_prior):
     """What comes back is the same to the last bit, with its whitening and report."""
     model = random_model([False, True], decoder=decoder, flexible_prior=flexible_prior)
-    model = disturbed(defended(model), 0.2, seed=2) if flexible_prior else model
+    model = disturbed(add_defensive_density(model), 0.2, seed=2) if flexible_prior else model
     model = model.with_report({"evaluations": 7, "information": [0.5]})
     path = model.save(tmp_path / "folder" / "model.eqx")
     back = LatentModel.load(path)

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from dataclasses import replace
 
 import equinox as eqx
 import jax
@@ -19,7 +20,7 @@ from .models import random_model
 QUICK = Training(
     discovery_steps=200, sharpening_steps=100, refinement_steps=60, rounds=1, batch=128, decoder="gaussian"
 )
-ARGUMENTS = {"latent_dim": 1, "budget": 100_000, "training": QUICK}
+ARGUMENTS = {"latent_dim": 1, "budget": 100_000, "settings": QUICK}
 TARGET = gaussian_mixture([[-2.0, 0.0], [2.0, 1.0]], [np.diag([0.3, 1.0]), np.diag([0.4, 0.5])], [0.7, 0.3])
 KEY = jax.random.key(3)
 
@@ -35,31 +36,32 @@ def test_two_wells_are_found(whole):
     report = json.loads(whole.report)
     assert 0.5 * 100_000 < report["evaluations"] <= 100_000
     assert not report["interrupted"]
-    assert abs(report["log_z_smc"]) < 4 * report["log_z_smc_error"] < 0.6
+    assert abs(report["log_z_smc"]) < 4 * report["log_z_smc_se"] < 0.6
     assert report["information"][0] > 0.5
     right = {"right": lambda s: s["coordinates"].values[:, 0] > 0}
     tree = sample(whole, TARGET, draws=4096, observables=right, key=jax.random.key(0))
     found = tree["estimates"]
-    assert abs(float(found["log_z"])) < 4 * float(found["log_z_error"])
-    assert abs(float(found["right"]) - 0.3) < 4 * float(found["right_error"]) < 0.12
-    assert tree.attrs["effective_share"] > 0.3
+    assert abs(float(found["log_z"])) < 4 * float(found["log_z_se"])
+    assert abs(float(found["right"]) - 0.3) < 4 * float(found["right_se"]) < 0.12
+    assert tree.attrs["ess_share"] > 0.3
     plain = np.mean(right["right"](tree["samples"].to_dataset()))
     assert 0.15 < plain < 0.45
 
 
 def test_a_stopped_run_goes_on(whole, tmp_path, monkeypatch):
     """Interrupted in the refinement: a model with a warning; the next call goes on and gives what one run gives."""
+    kept = ARGUMENTS | {"settings": replace(QUICK, checkpoint=tmp_path / "run")}
     real = training.progress
     monkeypatch.setattr(training, "progress", _interrupting(real))
     with pytest.warns(UserWarning, match=r"training was interrupted.*checkpoint="):
-        part = discover(TARGET, **ARGUMENTS, checkpoint=tmp_path / "run", key=KEY)
+        part = discover(TARGET, **kept, key=KEY)
     monkeypatch.undo()
     assert json.loads(part.report)["interrupted"]
-    again = discover(TARGET, **ARGUMENTS, checkpoint=tmp_path / "run", key=KEY)
+    again = discover(TARGET, **kept, key=KEY)
     assert eqx.tree_equal(*(eqx.filter(m, eqx.is_array) for m in (again, whole)))
     assert json.loads(again.report)["evaluations"] == json.loads(whole.report)["evaluations"]
     with pytest.raises(ValueError, match=r"(?s)run holds a run with other arguments.*another folder"):
-        discover(TARGET, **{**ARGUMENTS, "budget": 90_000}, checkpoint=tmp_path / "run", key=KEY)
+        discover(TARGET, **{**kept, "budget": 90_000}, key=KEY)
 
 
 def _interrupting(real):

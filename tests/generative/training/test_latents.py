@@ -10,7 +10,7 @@ from bayescg.generative.model.information import RELEVANT, latent_information
 from bayescg.generative.model.latent_model import build_model
 from bayescg.generative.model.whitening import whitening_of_samples
 from bayescg.generative.training.checkpoint import Checkpoint
-from bayescg.generative.training.replay import shown
+from bayescg.generative.training.replay import replay_data
 
 DIMENSION, NOISE, OFFERED = 5, 0.3, 3
 
@@ -29,7 +29,7 @@ def test_as_many_latents_as_hidden_variables():
     target = LogDensity(lambda y: 0.0 * y[0], np.zeros(DIMENSION), 1.0)  # only its scale is used
     whitening = whitening_of_samples(target, samples, np.ones(len(samples)))
     models = [build_model(whitening, latents=OFFERED, key=k) for k in jax.random.split(jax.random.key(1), 3)]
-    training, parts = Training(), (shown(samples[:-2000]), shown(samples[-2000:]))
+    training, parts = Training(), (replay_data(samples[:-2000]), replay_data(samples[-2000:]))
     model, interrupted = _latents(
         models, [parts[0]], parts[1], "discovered", training, Checkpoint(None, {}), 10_000, jax.random.key(2)
     )

@@ -8,14 +8,14 @@ import pytest
 
 from bayescg.atomistic import LogDensity
 from bayescg.generative.discovery import Training
-from bayescg.generative.model.latent_model import defended, trainable
+from bayescg.generative.model.latent_model import add_defensive_density, trainable
 from bayescg.generative.particles.moves import move_cost
 from bayescg.generative.particles.smc import Particles, rejuvenate
 from bayescg.generative.training.checkpoint import Checkpoint
-from bayescg.generative.training.flattening import Flattening, missed_more_often
+from bayescg.generative.training.flattening import Flattening, oversampling_factor
 from bayescg.generative.training.objectives import forward_bound, reverse_bound
-from bayescg.generative.training.refinement import Spread, _sharpened, _unit_scale, spread_out
-from bayescg.generative.training.replay import shown
+from bayescg.generative.training.refinement import Spread, _sharpen, _unit_scale, spread_out
+from bayescg.generative.training.replay import replay_data
 from bayescg.generative.training.training import SLOW, train
 
 from .models import random_model, written
@@ -123,10 +123,10 @@ def test_rare_states_are_spread_out(spread):
 def test_samples_are_shown_in_proportion():
     """Batches hold each sample as often as its factor says."""
     factor = np.array([1.0, 0.0, 3.0])
-    batch = np.asarray(shown(np.arange(3.0)[:, None], factor).batch(40_000, key=jax.random.key(0)))[:, 0]
+    batch = np.asarray(replay_data(np.arange(3.0)[:, None], factor).batch(40_000, key=jax.random.key(0)))[:, 0]
     share = np.bincount(batch.astype(int), minlength=3) / 40_000
     np.testing.assert_allclose(share, factor / 4, atol=4 * np.sqrt(3 / 16 / 40_000))
-    equal = np.asarray(shown(np.arange(3.0)[:, None]).batch(40_000, key=jax.random.key(1)))[:, 0]
+    equal = np.asarray(replay_data(np.arange(3.0)[:, None]).batch(40_000, key=jax.random.key(1)))[:, 0]
     np.testing.assert_allclose(np.bincount(equal.astype(int)) / 40_000, 1 / 3, atol=0.01)
 
 
@@ -134,7 +134,7 @@ def test_what_a_model_misses_is_shown_more_often():
     """As the root of p / q about the typical sample, a hundred times at most; where q gives no number, too."""
     ratio = np.array([-1.0, 0.0, 1.0, 4.0, 30.0, np.inf])
     exact = np.exp(0.5 * (ratio - 1.0))
-    np.testing.assert_allclose(missed_more_often(ratio), np.minimum(exact, 100.0))
+    np.testing.assert_allclose(oversampling_factor(ratio), np.minimum(exact, 100.0))
 
 
 def test_held_density_of_latents():
@@ -190,7 +190,7 @@ def test_draws_with_overlapping_atoms_do_not_decide_a_step():
 
 
 def test_what_training_leaves_alone_and_what_it_changes_slowly():
-    model = defended(random_model(PERIODIC, decoder="gaussian", flexible_prior=True, latents=2))
+    model = add_defensive_density(random_model(PERIODIC, decoder="gaussian", flexible_prior=True, latents=2))
 
     def loss(model, done, *, key):
         leaves = jax.tree.leaves(eqx.filter(model, eqx.is_inexact_array))
@@ -217,13 +217,13 @@ def test_the_decoder_learns_first():
     samples = np.asarray(jax.vmap(lambda k: model.sample(key=k)[0])(jax.random.split(jax.random.key(1), 400))) + 0.3
     spread, training = Spread(samples, np.ones(400), 0), Training(sharpening_steps=200, batch=64)
     store = Checkpoint(None, {})
-    trained, interrupted = _sharpened(model, samples, np.ones(400), spread, training, store, jax.random.key(2))
+    trained, interrupted = _sharpen(model, samples, np.ones(400), spread, training, store, jax.random.key(2))
     assert not interrupted
     assert equal(trained, model, "encoder")
     before, after = (float(forward_bound(m, samples, key=jax.random.key(3))) for m in (model, trained))
     assert after < before - 0.5
     none = Training(sharpening_steps=0)
-    assert _sharpened(model, samples, np.ones(400), spread, none, store, jax.random.key(2))[0] is model
+    assert _sharpen(model, samples, np.ones(400), spread, none, store, jax.random.key(2))[0] is model
 
 
 def equal(one, other, name: str) -> bool:

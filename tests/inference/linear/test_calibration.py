@@ -191,7 +191,7 @@ def test_memory_is_that_of_each_trajectory():
     pilot = bcg.fit_pilot(POTENTIAL, noisy[0])
     sums = [bcg.force_statistics(POTENTIAL, data, pilot=pilot) for data in noisy]
     plan = Sampling(1, 1, 100)
-    tree = bcg.force_match(POTENTIAL, sums[0] + sums[1], method="laplace", sampling=plan, key=jax.random.key(0))
+    tree = bcg.force_match(POTENTIAL, sums[0] + sums[1], method="laplace", settings=plan, key=jax.random.key(0))
     assert tree.attrs["score_memory"] < 1.5
 
 
@@ -246,7 +246,7 @@ def test_calibrated_error_bars_follow_the_scatter_and_plain_ones_do_not(liquid):
         statistics = bcg.force_statistics(fine, noisy, pilot=bcg.fit_pilot(fine, noisy))
         for calibration, kept in widths.items():
             tree = bcg.force_match(
-                fine, statistics, method="laplace", calibration=calibration, sampling=plan, key=jax.random.key(k)
+                fine, statistics, method="laplace", calibration=calibration, settings=plan, key=jax.random.key(k)
             )
             force = curves(fine, "A-A", tree["posterior"]["coefficients"].values[0], r)[1]
             kept.append(force.std(axis=0))
@@ -260,7 +260,7 @@ def test_calibrated_error_bars_follow_the_scatter_and_plain_ones_do_not(liquid):
 
 
 def test_report_and_refusals(liquid):
-    tree = bcg.force_match(POTENTIAL, liquid, method="laplace", sampling=Sampling(1, 1, 100), key=jax.random.key(0))
+    tree = bcg.force_match(POTENTIAL, liquid, method="laplace", settings=Sampling(1, 1, 100), key=jax.random.key(0))
     assert tree.attrs["calibration"] == "godambe"
     assert {"score_variance", "score_clipped", "score_memory"} <= set(tree.attrs)
     assert "log_evidence" not in tree.attrs

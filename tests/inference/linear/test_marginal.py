@@ -206,7 +206,7 @@ def test_vector_lengthscales_are_learnt(problem):
         kernels=kernels,
         method="laplace",
         calibration="none",
-        sampling=plan,
+        settings=plan,
         key=jax.random.key(0),
     )
     assert tree["posterior"]["lengthscale_A-B"].shape == (1, 50, 1)

@@ -339,7 +339,7 @@ def test_whole_terms_are_left_out():
         forces = systems.forces_of(only, data)
     noise = np.random.default_rng(0).normal(0, forces.std(), forces.shape)
     noisy = data.assign(forces=(("frame", "bead", "xyz"), forces + noise))
-    posterior = bcg.force_match(pairs, noisy, method="rvm", sampling=Sampling(1, 1, 200), key=jax.random.key(0))
+    posterior = bcg.force_match(pairs, noisy, method="rvm", settings=Sampling(1, 1, 200), key=jax.random.key(0))
     found = posterior["relevance"].to_dataset()
     assert found["kept"].values.tolist() == [False, True, False]
     assert posterior.attrs["calibration"] == "godambe"

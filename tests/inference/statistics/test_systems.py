@@ -33,7 +33,7 @@ def test_every_system_has_its_own_noise(parts):
     assert both.noise_names == ("A_A125", "A_A216")
     assert "2 systems" in repr(both)
     posterior = bcg.force_match(
-        POTENTIAL, both, method="laplace", calibration="none", sampling=PLAN, key=jax.random.key(0)
+        POTENTIAL, both, method="laplace", calibration="none", settings=PLAN, key=jax.random.key(0)
     )["posterior"]
     for name, expected in (("noise_A_A125", 20.0), ("noise_A_A216", 60.0)):
         noise = posterior[name]
@@ -46,7 +46,7 @@ def test_together_they_know_more_than_either(parts, calibration):
 
     def width(statistics):
         tree = bcg.force_match(
-            POTENTIAL, statistics, method="laplace", calibration=calibration, sampling=PLAN, key=jax.random.key(1)
+            POTENTIAL, statistics, method="laplace", calibration=calibration, settings=PLAN, key=jax.random.key(1)
         )
         force = curves(POTENTIAL, "A-A", tree["posterior"]["coefficients"].values[0], r)[1]
         assert np.sqrt(np.mean(((force.mean(0) - systems.true_force(systems.LJ, r)) / force.std(0)) ** 2)) < 2
@@ -104,7 +104,7 @@ def test_a_pure_component_may_lack_the_other():
         bcg.force_match(potential, alone, method="laplace", key=jax.random.key(0))
     both = alone + bcg.force_statistics(potential, mixed, pilot=pilot, system="mixed")
     assert both.noise_names == ("A_mixed", "B_mixed", "A_pure")
-    tree = bcg.force_match(potential, both, method="laplace", sampling=PLAN, key=jax.random.key(0))
+    tree = bcg.force_match(potential, both, method="laplace", settings=PLAN, key=jax.random.key(0))
     draws = tree["posterior"]["coefficients"].values[0]
     r = np.linspace(0.36, 0.7, 20)
     width = {}
