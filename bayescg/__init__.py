@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from bayescg.data import coarse_grain as coarse_grain
     from bayescg.data import datasets as datasets
     from bayescg.data import from_arrays as from_arrays
-    from bayescg.data import load as load
     from bayescg.data import stream as stream
     from bayescg.exports import export as export
     from bayescg.inference import ForceStatistics as ForceStatistics
@@ -63,9 +62,11 @@ if TYPE_CHECKING:
     from bayescg.potentials import table as table
     from bayescg.simulation import Langevin as Langevin
     from bayescg.simulation import simulate as simulate
+    from bayescg.storage import load as load
+    from bayescg.storage import save as save
 
 _HOME = {
-    "data": ("Mapping", "coarse_grain", "datasets", "from_arrays", "load", "stream"),
+    "data": ("Mapping", "coarse_grain", "datasets", "from_arrays", "stream"),
     "potentials": (
         *("WCA", "Angle", "Bond", "Dihedral", "Harmonic", "LennardJones", "LocalDensity", "Pair", "Potential"),
         *("SmoothOverlap", "ThreeBody", "fixed", "table"),
@@ -78,6 +79,7 @@ _HOME = {
     "observables": ("propagate",),
     "simulation": ("Langevin", "simulate"),
     "exports": ("export",),
+    "storage": ("load", "save"),
 }
 _ROOMS = ("atomistic", "backmapping", "generative", "observables", "plots", "posterior", "surrogates")
 

@@ -15,7 +15,7 @@ import xarray as xr
 from jaxtyping import Array, Float, Int
 
 from bayescg._runtime import double_precision, write_netcdf
-from bayescg._version import __version__
+from bayescg._version import ORIGIN
 from bayescg.potentials import Potential, Term, fixed
 
 FORMAT = 1
@@ -84,7 +84,7 @@ def build(
         variables[f"f_{term.name}"] = (("chain", "draw", dimension), force, {"units": f"kJ/mol/{term.unit}"})
     root = {
         "format": FORMAT,
-        "bayescg_version": __version__,
+        **ORIGIN,
         "potential": potential.to_json(),
         "exclude_bonds": potential.exclude_bonds,
         "sampled_ranges": json.dumps({name: list(pair) for name, pair in (ranges or {}).items()}),

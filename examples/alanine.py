@@ -54,7 +54,7 @@ settings = {"budget": 5_000_000, "checkpoint": OUTPUT / "checkpoint"}
 if FAST:  # to see that everything runs: the method with the least to compile, and far too little of it
     settings = {"budget": 40_000, "method": "reverse_kl", "settings": generative.Training(decoder="gaussian")}
 model = generative.discover(target, latent_dim=2, **settings, key=jax.random.key(0))
-model.save(OUTPUT / "alanine.eqx")
+bcg.save(model, OUTPUT / "alanine.npz")
 
 # %% [markdown]
 # ## Samples with weights

@@ -16,6 +16,7 @@ import jax
 import numpy as np
 import numpyro.distributions as dist
 
+import bayescg as bcg
 from bayescg import surrogates
 from bayescg.plots.surrogates import surrogate
 from bayescg.simulation.lammps_worker import load_lammps
@@ -112,7 +113,7 @@ mean = surrogates.traction_separation(
     strength=dist.LogNormal(np.log(0.3), 0.5), opening=dist.LogNormal(np.log(0.15), 0.5), units=("nm", "GPa")
 )
 model = surrogates.PhysicsGuidedGP(mean)
-sampling = {"chains": 2, "warmup": 150, "draws": 300} if FAST else {}
+settings = bcg.Sampling(2, 150, 300) if FAST else bcg.Sampling()
 grid = np.linspace(SEPARATIONS[0], SEPARATIONS[-1], 40 if FAST else 200)
 
 
@@ -136,7 +137,7 @@ def show(posterior, name):
 
 print("fitted below 0.33 nm:")
 known = SEPARATIONS < 0.33
-posterior = surrogates.fit(model, (SEPARATIONS[known], traction[known]), **sampling, key=jax.random.key(0))
+posterior = surrogates.fit(model, (SEPARATIONS[known], traction[known]), settings=settings, key=jax.random.key(0))
 show(posterior, "traction_extrapolated.png")
 
 # %% [markdown]
@@ -147,7 +148,7 @@ show(posterior, "traction_extrapolated.png")
 
 # %%
 print("fitted everywhere:")
-posterior = surrogates.fit(model, (SEPARATIONS, traction), **sampling, key=jax.random.key(2))
+posterior = surrogates.fit(model, (SEPARATIONS, traction), settings=settings, key=jax.random.key(2))
 curve = show(posterior, "traction.png")
 positive = grid >= 0
 work = np.trapezoid(curve["curve"].values[:, positive], grid[positive], axis=1) * 1000  # GPa nm to mJ/m^2

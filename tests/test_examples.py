@@ -68,7 +68,7 @@ def test_alanine(tmp_path):
     assert float(found[1]) > 0.9
     names = {f"alanine_{name}.png" for name in ("ramachandran", "latent", "free_energy", "biased")}
     assert pictures(tmp_path / "alanine") == names
-    assert (tmp_path / "alanine" / "alanine.eqx").is_file()
+    assert (tmp_path / "alanine" / "alanine.npz").is_file()
 
 
 def test_traction(tmp_path):

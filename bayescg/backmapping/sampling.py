@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 
 from bayescg._runtime import double_precision, progress
-from bayescg._version import __version__
+from bayescg._version import ORIGIN
 from bayescg.backmapping.guides.configurations import Energy, bead_positions, reduced_energy
 from bayescg.backmapping.guides.guide import Conditional
 from bayescg.backmapping.liquid.liquid import RHAT, Annealing, Liquid, LiquidResult, is_liquid, liquid_beads
@@ -158,7 +158,7 @@ def _dataset(
             "exact": int(exact),
             "interrupted": int(done.interrupted),
             "floor": floor,
-            "bayescg_version": __version__,
+            **ORIGIN,
         },
     )
     if "box" in ensemble and ensemble["box"].dims == ("frame", "vector", "xyz"):

@@ -220,10 +220,10 @@ def export(
 
 
 def _statistics(path: Path):
-    from bayescg.inference.statistics import files as statistics_files
+    from bayescg.storage import load as load_result
 
     try:
-        return statistics_files.load(path)
+        return load_result(path)
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} holds no force statistics: {str(error).splitlines()[0]:.200}") from error
 

@@ -11,7 +11,7 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from bayescg._runtime import write_netcdf
-from bayescg._version import __version__
+from bayescg._version import ORIGIN
 from bayescg.data.mapping.topology import Topology
 from bayescg.data.neighbors import shortest_height
 from bayescg.data.plausibility import check_force_magnitude
@@ -143,7 +143,7 @@ def assemble(
     for name in ("bond", "angle", "dihedral"):
         data[f"{name}s"] = ((name, f"{name}_bead"), getattr(topology, f"{name}s"))
         coords[f"{name}_group"] = (name, getattr(topology, f"{name}_groups"))
-    return xr.Dataset(data, coords, {"units": UNITS, "bayescg_version": __version__, **attrs})
+    return xr.Dataset(data, coords, {"units": UNITS, **ORIGIN, **attrs})
 
 
 def topology_of(dataset: xr.Dataset) -> Topology:

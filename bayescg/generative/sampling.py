@@ -15,7 +15,7 @@ from jaxtyping import Float
 
 from bayescg._compiled import batched, compiled
 from bayescg._runtime import double_precision, progress
-from bayescg._version import __version__
+from bayescg._version import ORIGIN
 from bayescg.atomistic.target import Target
 from bayescg.generative.model.latent_model import LatentModel
 from bayescg.generative.particles.smc import refuse_nan
@@ -95,7 +95,7 @@ def sample(
         "reliable": int(not withheld),
         "evaluations": -(-draws // _BATCH) * _BATCH,
         "evaluations_training": int(json.loads(model.report).get("evaluations", 0)),
-        "bayescg_version": __version__,
+        **ORIGIN,
         "note": "Weights cannot see regions that the model never reaches; check_modes compares with tempered SMC.",
     }
     samples.attrs.update(attrs)

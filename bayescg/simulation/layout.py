@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from bayescg._version import __version__
+from bayescg._version import ORIGIN
 from bayescg.data.units import BOLTZMANN
 from bayescg.posterior import Draws
 from bayescg.simulation.dynamics import System, Trajectory
@@ -110,7 +110,7 @@ def assemble(
         "exclude_bonds": potential.exclude_bonds,
         "engine": engine,
         "dynamics": json.dumps({"integrator": _INTEGRATORS[engine], **dataclasses.asdict(system.dynamics)}),
-        "bayescg_version": __version__,
+        **ORIGIN,
     }
     return xr.Dataset(variables, coords, attrs)
 

@@ -14,15 +14,16 @@ import xarray as xr
 from jaxtyping import Array
 
 from bayescg._runtime import double_precision
-from bayescg._version import __version__
+from bayescg._version import ORIGIN
 from bayescg.kernels.covariance import kernel_name
+from bayescg.samplers.settings import Sampling
 from bayescg.surrogates import density, sampling
 from bayescg.surrogates.data import Data, read
 from bayescg.surrogates.density import Problem
 from bayescg.surrogates.means import Mean, law_name
-from bayescg.surrogates.model import PhysicsGuidedGP, hyperpriors
+from bayescg.surrogates.model import FORMAT, PhysicsGuidedGP, hyperpriors
 
-FORMAT = 1
+_DEFAULT = Sampling()
 _FAR = 1e3
 """Typical curves of the prior and the data may differ in size by this factor before units are suspected."""
 
@@ -34,9 +35,7 @@ def fit(
     model: PhysicsGuidedGP,
     data: xr.Dataset | Mapping | Sequence,
     *,
-    chains: int = 4,
-    warmup: int = 500,
-    draws: int = 500,
+    settings: Sampling = _DEFAULT,
     key: Array,
 ) -> xr.DataTree:
     """Fit physics parameters, discrepancy and noise to a curve or surface.
@@ -49,23 +48,20 @@ def fit(
         model: mean, kernel and priors.
         data: a dataset or mapping with `x` (point, d) or (point,), `y` (point,) and, where known, `error`, the
             standard deviations of the measurement; or a tuple (x, y) or (x, y, error). At most 2000 points.
-        chains: NUTS chains.
-        warmup: discarded steps of each chain.
-        draws: kept steps of each chain.
+        settings: numbers of chains and draws.
         key: JAX random key.
 
     Returns:
         DataTree in ArviZ layout: `posterior` (parameters of the mean by name, `amplitude`, `lengthscale`, `noise`),
         `sample_stats`, `log_likelihood` (leave-one-out predictive, for `arviz_stats.loo`), `prior`, `constant_data`
-        (x, y, error). Save it with `DataTree.to_netcdf`.
+        (x, y, error).
 
     Raises:
         ValueError: for data that cannot be fitted, priors that do not fit the mean, or numbers that are not counts.
     """
     if not isinstance(model, PhysicsGuidedGP):
         raise ValueError(f"model must be a PhysicsGuidedGP(mean, kernel); got {type(model).__name__}")
-    if min(chains, warmup, draws) < 1:
-        raise ValueError(f"chains, warmup and draws must be at least 1; got {chains}, {warmup}, {draws}")
+    chains, warmup, draws = settings.chains, settings.warmup, settings.draws
     columns = None if model.mean.inputs is None else len(model.mean.inputs)
     found = read(data, columns, noisy="noise" in model.priors)
     mode_key, chain_key, prior_key = jax.random.split(key, 3)
@@ -145,7 +141,7 @@ def _tree(model: PhysicsGuidedGP, data: Data, sampled: sampling.Sampled, prior, 
     numbers = _convergence(sampled, notes)
     attrs = {
         "format": FORMAT,
-        "bayescg_version": __version__,
+        **ORIGIN,
         "creation_library": "bayescg",
         "law": law_name(model.mean.function) or "",
         "constants": json.dumps(dict(model.mean.constants)),

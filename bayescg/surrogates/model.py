@@ -16,6 +16,9 @@ from bayescg.kernels.covariance import given_values, parameter_shapes
 from bayescg.surrogates.data import Data
 from bayescg.surrogates.means import Mean
 
+FORMAT = 2
+"""Of the posterior's names and attributes."""
+
 
 @dataclass(frozen=True, eq=False)
 class PhysicsGuidedGP:

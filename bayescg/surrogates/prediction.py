@@ -19,7 +19,7 @@ from bayescg.surrogates import density
 from bayescg.surrogates.data import check_inputs
 from bayescg.surrogates.density import Problem
 from bayescg.surrogates.means import law_by_name
-from bayescg.surrogates.model import PhysicsGuidedGP
+from bayescg.surrogates.model import FORMAT, PhysicsGuidedGP
 
 PARTS = ("physics", "discrepancy", "latent", "observation")
 CI_PROBS = (0.90, 0.95)
@@ -90,10 +90,26 @@ def predict(
     return _dataset(posterior, x, mixtures, law, curve)
 
 
-def _problem(posterior: xr.DataTree, model: PhysicsGuidedGP | None) -> Problem:
+def check(posterior: xr.DataTree, what: str) -> None:
+    """Refuse what is no posterior of `fit` of this version.
+
+    Args:
+        posterior: anything.
+        what: to call it in the message, such as its file.
+
+    Raises:
+        ValueError: saying what it lacks.
+    """
     missing = {"posterior", "constant_data"} - set(getattr(posterior, "children", ()))
     if missing or "law" not in posterior["posterior"].attrs:
-        raise ValueError("this is no posterior of bayescg.surrogates.fit: it lacks the law or the groups of one")
+        raise ValueError(f"{what} is no posterior of bayescg.surrogates.fit: it lacks the law or the groups of one")
+    found = posterior["posterior"].attrs.get("format")
+    if found != FORMAT:
+        raise ValueError(f"{what} has format {found}; this version reads format {FORMAT}: fit again")
+
+
+def _problem(posterior: xr.DataTree, model: PhysicsGuidedGP | None) -> Problem:
+    check(posterior, "this object")
     attrs, data = posterior["posterior"].attrs, posterior["constant_data"]
     names = tuple(json.loads(attrs["physics"]))
     if model is None:

@@ -22,11 +22,12 @@ from bayescg.inference import (
     force_match,
     force_statistics,
 )
-from bayescg.inference.statistics import files as statistics_files
+from bayescg.inference.statistics.files import to_dataset
 from bayescg.observables import summarize
 from bayescg.report import results as names
 from bayescg.simulation import Langevin
 from bayescg.simulation.ensemble import plan
+from bayescg.storage import load as load_result
 from bayescg.workflow.build import Frames, kernels_of, measure
 from bayescg.workflow.config import Config
 from bayescg.workflow.reference import Reference
@@ -77,7 +78,7 @@ def map_trajectory(config: Config, stamps: dict[str, str], record: Record, sched
     if last is not None and names.LAST_FRAME in stale:
         save(last.assign_attrs(record.attrs), out / names.LAST_FRAME)
     if sums is not None:
-        write_stamped(statistics_files.to_dataset(sums), out / names.STATISTICS, record)
+        write_stamped(to_dataset(sums), out / names.STATISTICS, record)
 
 
 def fit(config: Config, record: Record) -> None:
@@ -85,7 +86,7 @@ def fit(config: Config, record: Record) -> None:
     chosen = config.inference
     tree = force_match(
         config.potential,
-        statistics_files.load(config.output / names.STATISTICS),
+        load_result(config.output / names.STATISTICS),
         kernels=kernels_of(chosen.kernels),
         method=chosen.method,
         calibration=chosen.calibration,

@@ -17,13 +17,14 @@ import jax
 import numpy as np
 import numpyro.distributions as dist
 
+from bayescg.samplers.settings import Sampling
 from bayescg.surrogates import PhysicsGuidedGP, constant, fit, nucleation_time, predict, traction_separation, zero
 from bayescg.surrogates.means import nucleation_curve, traction_curve
 from tests.studies.wanted import wanted
 
 REPLICATES = 200
 CURVE = Path(__file__).with_name("argon_traction.csv")
-SAMPLING = {"chains": 2, "warmup": 300, "draws": 300}
+SETTINGS = Sampling(2, 300, 300)
 BOLTZMANN = 8.314462618e-3
 
 
@@ -98,7 +99,7 @@ def judge(mean, x, y, curve, noise: float, known: np.ndarray, rng, key) -> dict[
     }
     for number, (name, model) in enumerate(models(mean, y[known]).items()):
         first, second = jax.random.split(jax.random.fold_in(key, number))
-        tree = fit(model, (x[known], y[known]), **SAMPLING, key=first)
+        tree = fit(model, (x[known], y[known]), settings=SETTINGS, key=first)
         found = predict(tree, x, draws=300, key=second)
         error = found["mean"].sel(part="latent").values - curve
         row = [np.sqrt(np.mean(error[s] ** 2)) for s in sides]

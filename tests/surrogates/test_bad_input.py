@@ -10,6 +10,7 @@ import numpyro.distributions as dist
 import pytest
 import xarray as xr
 
+from bayescg.samplers.settings import Sampling
 from bayescg.surrogates import Mean, PhysicsGuidedGP, fit, nucleation_time, predict, traction_separation, zero
 
 X = np.linspace(0.0, 1.0, 12)
@@ -109,10 +110,10 @@ def test_models():
     with pytest.raises(ValueError, match="must be a PhysicsGuidedGP"):
         fit(zero(), (X, Y), key=KEY)
     with pytest.raises(ValueError, match="at least 1"):
-        fit(PhysicsGuidedGP(zero()), (X, Y), chains=0, key=KEY)
+        fit(PhysicsGuidedGP(zero()), (X, Y), settings=Sampling(chains=0), key=KEY)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of five draws there is more to say
-        few = fit(PhysicsGuidedGP(zero()), (X, Y), chains=1, warmup=10, draws=5, key=KEY)
+        few = fit(PhysicsGuidedGP(zero()), (X, Y), settings=Sampling(1, 10, 5), key=KEY)
     assert "5 draws are too few for a leave-one-out score" in few.attrs["warnings"]
     assert np.isnan(few.attrs["elpd"])
     two = (np.stack([X, X**2], 1), Y)

@@ -12,6 +12,7 @@ import pytest
 from scipy import stats
 
 from bayescg._runtime import double_precision
+from bayescg.samplers.settings import Sampling
 from bayescg.surrogates import Mean, PhysicsGuidedGP, density, fit, predict
 from bayescg.surrogates.data import read
 from bayescg.surrogates.fitting import build_problem
@@ -54,7 +55,7 @@ def fitted(line_data):
     with warnings.catch_warnings():
         # Of hyperparameters that are constants, rounding makes effective draws few.
         warnings.simplefilter("ignore")
-        return fit(linear_model(), line_data, chains=2, warmup=300, draws=1500, key=jax.random.key(0))
+        return fit(linear_model(), line_data, settings=Sampling(2, 300, 1500), key=jax.random.key(0))
 
 
 def exact(x, y, new):
@@ -167,7 +168,7 @@ def test_known_errors_are_all_the_noise(line_data):
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        tree = fit(model, (x, y, np.full(25, NOISE)), chains=2, warmup=300, draws=500, key=jax.random.key(0))
+        tree = fit(model, (x, y, np.full(25, NOISE)), settings=Sampling(2, 300, 500), key=jax.random.key(0))
     assert "noise" not in tree["posterior"]
     mean, covariance = exact(x, y, np.array([0.0]))["parameters"]
     sd = np.sqrt(np.diag(covariance))

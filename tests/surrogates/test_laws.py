@@ -10,6 +10,7 @@ from scipy.integrate import quad
 
 from bayescg._runtime import write_netcdf
 from bayescg.plots.surrogates import surrogate
+from bayescg.samplers.settings import Sampling
 from bayescg.surrogates import PhysicsGuidedGP, fit, nucleation_time, predict, traction_separation, zero
 from bayescg.surrogates.means import nucleation_curve, traction_curve
 
@@ -60,7 +61,7 @@ def traction_fit():
     law = np.asarray(traction_curve(x[:, None], {"strength": 1.4, "opening": 0.16}))
     y = law + 0.05 * np.sin(15 * x) + 0.03 * rng.normal(size=30)
     data = xr.Dataset({"x": (("point", "input"), x[:, None]), "y": ("point", y)})
-    return x, fit(PhysicsGuidedGP(cohesive()), data, chains=4, warmup=500, draws=1000, key=jax.random.key(1))
+    return x, fit(PhysicsGuidedGP(cohesive()), data, settings=Sampling(4, 500, 1000), key=jax.random.key(1))
 
 
 def test_traction_is_recovered(traction_fit):
@@ -151,7 +152,7 @@ def test_nucleation_extrapolates_to_long_times():
     x = np.stack(np.meshgrid(np.linspace(1.0, 2.0, 5), np.linspace(500, 800, 5)), axis=-1).reshape(-1, 2)
     y = np.asarray(nucleation_curve(x, TIMES, boltzmann=K)) + 0.3 * rng.normal(size=25)
     tree = fit(
-        PhysicsGuidedGP(thermal()), (x, y, np.full(25, 0.3)), chains=4, warmup=500, draws=1000, key=jax.random.key(0)
+        PhysicsGuidedGP(thermal()), (x, y, np.full(25, 0.3)), settings=Sampling(4, 500, 1000), key=jax.random.key(0)
     )
     assert tree["posterior"]["lengthscale"].dims == ("chain", "draw", "input")
     assert list(tree["posterior"]["input"].values) == ["stress", "temperature"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from pathlib import Path
 
 import equinox as eqx
 import jax
@@ -12,12 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from bayescg._runtime import atomic_path
 from bayescg.generative.model.networks import Decoder, Encoder, GaussianDecoder
 from bayescg.generative.model.splines import LatentFlow, SplineDecoder, latent_flow
 from bayescg.generative.model.whitening import Whitening
-
-_FORMAT = 3
 
 
 class LatentModel(eqx.Module):
@@ -110,39 +106,6 @@ class LatentModel(eqx.Module):
     def latent_mean(self, y: Float[Array, " coordinate"]) -> Float[Array, " latent"]:
         """The collective variables of one vector of coordinates: the encoder's mean."""
         return self.encoder.moments(self.whitening.whiten(y))[0]
-
-    def save(self, path) -> Path:
-        """Write to a file that `load` reads, atomically."""
-        header = {"format": _FORMAT, "settings": json.loads(self.settings), "report": json.loads(self.report)}
-        header |= {"periodic": self.whitening.periodic, "symmetry": self.whitening.symmetry}
-        with atomic_path(path) as temporary, temporary.open("wb") as file:
-            file.write((json.dumps(header) + "\n").encode())
-            eqx.tree_serialise_leaves(file, self)
-        return Path(path)
-
-    @classmethod
-    def load(cls, path) -> LatentModel:
-        """Read a model that `save` wrote.
-
-        Raises:
-            ValueError: if the file is none, damaged, or of another format.
-        """
-        with Path(path).open("rb") as file:
-            try:
-                header = json.loads(file.readline())
-                known = header["format"] == _FORMAT
-            except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError):
-                known = False
-            if not known:
-                raise ValueError(f"{path} is no latent model of this version of bayescg: make it again with discover")
-            n = len(header["periodic"])
-            whitening = Whitening.of(np.zeros(n), np.eye(n), header["periodic"], header["symmetry"])
-            model = build_model(whitening, **header["settings"], key=jax.random.key(0))
-            try:
-                model = eqx.tree_deserialise_leaves(file, model)
-            except (RuntimeError, ValueError, EOFError, TypeError) as error:
-                raise ValueError(f"{path} is damaged: its weights cannot be read ({error})") from error
-        return model.with_report(header["report"])
 
     def with_report(self, report: dict) -> LatentModel:
         """The same model with another report."""

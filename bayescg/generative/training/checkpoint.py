@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from bayescg._runtime import atomic_path
+from bayescg.generative.model.files import read_model, write_model
 from bayescg.generative.model.latent_model import LatentModel
 from bayescg.generative.particles.smc import Particles
 
@@ -41,14 +42,14 @@ class Checkpoint:
 
     def model(self, name: str) -> LatentModel | None:
         """A kept model, or None."""
-        path = self._path(f"{name}.eqx")
-        return None if path is None or not path.exists() else LatentModel.load(path)
+        path = self._path(f"{name}.npz")
+        return None if path is None or not path.exists() else read_model(path)
 
     def keep(self, name: str, model: LatentModel) -> LatentModel:
         """Keep a model; returns it."""
-        path = self._path(f"{name}.eqx")
+        path = self._path(f"{name}.npz")
         if path is not None:
-            model.save(path)
+            write_model(model, path)
         return model
 
     def particles(self) -> tuple[Particles, np.ndarray] | None:

@@ -18,9 +18,10 @@ from bayescg.atomistic.dihedrals import wrapped
 from bayescg.atomistic.internal_coordinates import InternalCoordinates
 from bayescg.atomistic.target import Target
 from bayescg.atomistic.zmatrix import ZMatrix
+from bayescg.generative.model.files import read_model, write_model
 from bayescg.generative.model.latent_model import LatentModel
 
-MODEL, COORDINATES = "model.eqx", "coordinates.json"
+MODEL, COORDINATES = "model.npz", "coordinates.json"
 _BLEND = np.pi / 3
 """How far from its fold a rotor's coordinate is blended [rad]: the last 20 of the 60 degrees that the rotor turns."""
 
@@ -109,7 +110,7 @@ class CollectiveVariables:
         folder.mkdir(parents=True, exist_ok=True)
         with atomic_path(folder / COORDINATES) as temporary:
             temporary.write_text(json.dumps(_described(self.coordinates), indent=1), encoding="utf-8")
-        self.model.save(folder / MODEL)
+        write_model(self.model, folder / MODEL)
         return folder
 
     @classmethod
@@ -124,11 +125,11 @@ class CollectiveVariables:
         if missing:
             raise ValueError(f"{folder} has no {' and no '.join(missing)}: export the collective variables again")
         described = json.loads((folder / COORDINATES).read_text(encoding="utf-8"))
-        return cls(LatentModel.load(folder / MODEL), _rebuilt(described))
+        return cls(read_model(folder / MODEL), _rebuilt(described))
 
     def __reduce__(self):
         with tempfile.TemporaryDirectory() as folder:
-            model = self.model.save(Path(folder) / MODEL).read_bytes()
+            model = write_model(self.model, Path(folder) / MODEL).read_bytes()
         return _restored, (json.dumps(_described(self.coordinates)), model)
 
 
@@ -137,7 +138,7 @@ def _restored(described: str, model: bytes) -> CollectiveVariables:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / MODEL
         path.write_bytes(model)
-        return CollectiveVariables(LatentModel.load(path), _rebuilt(json.loads(described)))
+        return CollectiveVariables(read_model(path), _rebuilt(json.loads(described)))
 
 
 def continuous(coordinates: InternalCoordinates, y: Float[Array, " coordinate"]) -> Float[Array, " coordinate"]:

@@ -135,7 +135,7 @@ def openmm_bias(
 def export_plumed(model: LatentModel, target: Target, folder, *, atoms: Sequence[int] | None = None) -> Path:
     """Write a module for PLUMED's Python interface (pycv), and an input file that uses it.
 
-    The folder gets `model.eqx`, `coordinates.json` (the Z-matrix), `bayescg_cv.py` and `plumed.dat`. Components are
+    The folder gets `model.npz`, `coordinates.json` (the Z-matrix), `bayescg_cv.py` and `plumed.dat`. Components are
     z1, z2, ... (`cv.py-z1` in PLUMED's input), without a period; lengths are in nm, PLUMED's default. They are
     continuous, as `CollectiveVariables` explains.
 

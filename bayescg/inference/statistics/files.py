@@ -10,12 +10,13 @@ import numpy as np
 import xarray as xr
 
 from bayescg._runtime import write_netcdf
-from bayescg._version import __version__
+from bayescg._version import ORIGIN
 from bayescg.inference.statistics.blocks import Sums
 from bayescg.inference.statistics.force_statistics import ForceStatistics, Pilot
 from bayescg.potentials import Potential
 
-_FORMAT = 2
+_KIND = "force statistics"
+_FORMAT = 3
 
 
 def to_dataset(statistics: ForceStatistics) -> xr.Dataset:
@@ -42,9 +43,9 @@ def to_dataset(statistics: ForceStatistics) -> xr.Dataset:
         "block_number": ("block", np.asarray([number for _, number in keys], np.int64)),
     }
     attrs = {
-        "kind": "force statistics",
+        "kind": _KIND,
         "format": _FORMAT,
-        "bayescg_version": __version__,
+        **ORIGIN,
         "potential": statistics.potential.to_json(),
         "temperature": statistics.temperature,
         "levels": json.dumps(statistics.levels),
@@ -55,14 +56,23 @@ def to_dataset(statistics: ForceStatistics) -> xr.Dataset:
     return xr.Dataset(variables, coords, attrs)
 
 
-def from_dataset(data: xr.Dataset) -> ForceStatistics:
+def from_dataset(data: xr.Dataset, where: str = "this dataset") -> ForceStatistics:
     """Rebuild from `to_dataset`.
+
+    Args:
+        data: the numbers.
+        where: they are from, for error messages.
 
     Raises:
         ValueError: if the dataset holds no statistics or another format.
     """
-    if data.attrs.get("kind") != "force statistics" or int(data.attrs["format"]) != _FORMAT:
-        raise ValueError(f"not force statistics of format {_FORMAT}: {dict(data.attrs)!r:.200}")
+    if data.attrs.get("kind") != _KIND:
+        raise ValueError(f"{where} holds no force statistics")
+    if data.attrs.get("format") != _FORMAT:
+        raise ValueError(
+            f"{where} holds force statistics of format {data.attrs.get('format')}; this version reads {_FORMAT}: make "
+            "them again with force_statistics"
+        )
     potential = Potential.from_json(data.attrs["potential"])
     keys = zip(data["block_source"].values.tolist(), data["block_number"].values.tolist(), strict=True)
     pilot, scores = None, {}
@@ -91,22 +101,6 @@ def from_dataset(data: xr.Dataset) -> ForceStatistics:
     )
 
 
-def save(statistics: ForceStatistics, path: str | os.PathLike[str]) -> Path:
+def write(statistics: ForceStatistics, path: str | os.PathLike[str]) -> Path:
     """Write to netCDF, atomically."""
     return write_netcdf(to_dataset(statistics), path)
-
-
-def load(path: str | os.PathLike[str]) -> ForceStatistics:
-    """Read from netCDF.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it is not netCDF or holds no statistics of this format.
-    """
-    if not Path(path).exists():
-        raise FileNotFoundError(f"no statistics at {path}")
-    try:
-        data = xr.load_dataset(path, engine="h5netcdf")
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path} is not a readable netCDF file: {error}") from error
-    return from_dataset(data)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bayescg.generative import LatentModel
+from bayescg.generative.model.files import read_model, write_model
 from bayescg.generative.model.latent_model import build_model
 from bayescg.generative.model.whitening import Whitening
 
@@ -28,7 +28,7 @@ def test_densities_survive_a_file(dimension, tmp_path):
     whitening = Whitening.of(np.zeros(dimension), np.eye(dimension), periodic)
     key = jax.random.key(1)
     model = shaken(build_model(whitening, latents=2, decoder="spline", flexible_prior=True, key=key), key)
-    loaded = LatentModel.load(model.save(tmp_path / "model.eqx"))
+    loaded = read_model(write_model(model, tmp_path / "model.npz"))
     y, z = jax.random.normal(key, (dimension,)), jnp.asarray([0.3, -0.7])
     density = eqx.filter_jit(lambda m, y, z: m.log_joint(y, z))
     np.testing.assert_allclose(density(loaded, y, z), density(model, y, z), rtol=1e-6)

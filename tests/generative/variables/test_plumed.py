@@ -55,7 +55,7 @@ def test_plumed_module_values_and_derivatives(molecule, plumed):
     model, target, x, _ = molecule
     folder, module = plumed
     assert {path.name for path in folder.iterdir()} == {
-        "model.eqx",
+        "model.npz",
         "coordinates.json",
         "bayescg_cv.py",
         "plumed.dat",
@@ -100,8 +100,8 @@ def test_plumed_input(molecule, tmp_path):
     order = [*range(7, 28), 3]
     text = (export_plumed(model, target, tmp_path / "b", atoms=order) / "plumed.dat").read_text()
     assert f"ATOMS={','.join(str(k + 1) for k in order)} " in text
-    (tmp_path / "a" / "model.eqx").unlink()
-    with pytest.raises(ValueError, match=r"has no model\.eqx"):
+    (tmp_path / "a" / "model.npz").unlink()
+    with pytest.raises(ValueError, match=r"has no model\.npz"):
         CollectiveVariables.read(tmp_path / "a")
 
 

@@ -22,7 +22,6 @@ from bayescg.data import datasets, save
 from bayescg.data.neighbors import minimum_image
 from bayescg.inference.statistics import distributed as room
 from bayescg.inference.statistics.distributed import TrajectoryChunk, distributed_statistics, trajectory_chunks
-from bayescg.inference.statistics.force_statistics import ForceStatistics
 from bayescg.inference.statistics.streaming import force_statistics
 from bayescg.workflow import actions, build
 from tests.inference.statistics.test_force_statistics import assert_same
@@ -190,7 +189,7 @@ def test_run_on_a_scheduler(cluster, tmp_path, monkeypatch):
         result = CliRunner().invoke(cli.app, ["run", str(write_inputs(tmp_path)), "--last", "map", *options])
         assert result.exit_code == 0, result.stderr
         reference = xr.load_datatree(out / "reference.nc", engine="h5netcdf")
-        return ForceStatistics.load(out / "statistics.nc"), bcg.load(out / "cg_last.nc"), reference
+        return bcg.load(out / "statistics.nc"), bcg.load(out / "cg_last.nc"), reference
 
     here, last, reference = run()
     monkeypatch.setattr(actions, "force_statistics", None)

@@ -80,7 +80,7 @@ def test_equal_systems_are_one(parts, trajectories):
 
 def test_saved_and_loaded(parts, tmp_path):
     both = parts[0] + parts[1].weighted(3.0)
-    again = bcg.ForceStatistics.load(both.save(tmp_path / "both.nc"))
+    again = bcg.load(bcg.save(both, tmp_path / "both.nc"))
     assert again.weights == {"A125": 1.0, "A216": 3.0}
     assert again.systems == both.systems
     assert again.pilot == both.pilot
