@@ -1,6 +1,7 @@
 """Atoms from beads: placement of atoms with exact statistics."""
 
 from bayescg.backmapping.conditional.gaussian_process import fit_conditional
+from bayescg.backmapping.conditional.settings import Learning
 from bayescg.backmapping.guides.fibre import Fibre
 from bayescg.backmapping.guides.guide import Conditional, GaussianConditional, GaussianGuide, Guide
 from bayescg.backmapping.liquid.liquid import Annealing
@@ -17,6 +18,7 @@ __all__ = [
     "GaussianConditional",
     "GaussianGuide",
     "Guide",
+    "Learning",
     "Tempering",
     "correct_ensemble",
     "fit_conditional",

@@ -11,7 +11,7 @@ import xarray as xr
 
 from bayescg._runtime import write_netcdf
 from bayescg.atomistic import read_force_field
-from bayescg.backmapping import Annealing, fit_conditional, sample, write_atoms
+from bayescg.backmapping import Annealing, Learning, fit_conditional, sample, write_atoms
 from bayescg.backmapping.liquid.liquid import is_liquid
 from bayescg.data import Mapping, load, read_beads
 from bayescg.data.trajectories.universe import open_universe
@@ -99,9 +99,9 @@ def backmap(files: Files, plan: Plan, output: Path, atoms: Path | None, say) -> 
         )
     first, second = jax.random.split(jax.random.key(plan.seed))
     every = max(len(universe.trajectory) // plan.learn, 1) if plan.learn else 1
-    chosen = slice(None, None if plan.learn is None else every * plan.learn, every)
-    say(f"learn: {len(range(len(universe.trajectory))[chosen])} atomistic frames")
-    conditional = fit_conditional(universe, mapping, frames=chosen, key=first)
+    settings = Learning(stop=None if plan.learn is None else every * plan.learn, step=every)
+    say(f"learn: {len(range(len(universe.trajectory))[settings.frames])} atomistic frames")
+    conditional = fit_conditional(universe, mapping, settings=settings, key=first)
     count = beads.sizes["frame"] * beads.sizes.get("draw", 1)
     say(f"place: {count} configurations of {beads.sizes['bead']} beads")
     how = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import equinox as eqx
 import gpjax
 import jax
@@ -32,7 +34,7 @@ def fit_model(
     descriptors: Descriptors,
     values: Float[np.ndarray, "row descriptor"],
     *,
-    kernel: gpjax.kernels.AbstractKernel,
+    kernels: Mapping[str, gpjax.kernels.AbstractKernel],
     method: str,
     key,
 ) -> CoordinateModel:
@@ -43,7 +45,7 @@ def fit_model(
         coordinates: from data.
         descriptors: what the descriptors are.
         values: of the descriptors, from the same frames.
-        kernel: GPJax kernel of the smooth parts, of unit lengthscale and variance.
+        kernels: GPJax kernel of the smooth parts, of unit lengthscale and variance, for each kind of coordinate.
         method: "laplace" or "nuts".
         key: random key.
 
@@ -63,7 +65,7 @@ def fit_model(
     with progress("Gaussian processes", len(learned)) as advance:
         for k in (*mixed, *_order(columns, features, [k for k in learned if k not in mixed])):
             table = np.where(known, matrix, 0.0)
-            fold = jax.random.fold_in(key, k)
+            fold, kernel = jax.random.fold_in(key, k), kernels[columns[k].kind]
             if k in mixed:
                 mixtures.append(
                     _mixture(k, columns[k], wells[k], table, coordinates[:, k], bases, kernel, method, fold)

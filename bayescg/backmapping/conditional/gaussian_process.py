@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import abc
 from typing import Literal
 
 import equinox as eqx
@@ -18,14 +19,19 @@ from bayescg.backmapping.conditional.fit import fit_model
 from bayescg.backmapping.conditional.model import CoordinateModel
 from bayescg.backmapping.conditional.molecules import Molecule, find_molecule, read_positions
 from bayescg.backmapping.conditional.placement import PlacedCoordinates, placed_coordinates
+from bayescg.backmapping.conditional.settings import Learning
 from bayescg.backmapping.conditional.zmatrix import anchored_zmatrix
 from bayescg.backmapping.guides.fibre import Fibre
 from bayescg.backmapping.guides.guide import Conditional, Guide
 from bayescg.data.mapping.mapping import Mapping
+from bayescg.kernels import by_name
 
+Kernels = gpjax.kernels.AbstractKernel | str | abc.Mapping[str, gpjax.kernels.AbstractKernel | str] | None
+_KINDS = ("bond", "angle", "torsion")
 FEWEST = 50
 """Frames (or molecules in frames) below which nothing is learnt."""
 
+_DEFAULT = Learning()
 _MOST = 2000
 _OUTSIDE = 0.5
 """How far beyond the range of the training data [nm] a distance between beads may be before it is refused."""
@@ -127,10 +133,9 @@ def fit_conditional(
     universe,
     mapping: Mapping,
     *,
-    frames: slice = slice(None),
+    kernels: Kernels = None,
     method: Literal["laplace", "nuts"] = "laplace",
-    kernel: gpjax.kernels.AbstractKernel | None = None,
-    unmapped: Literal["error", "free"] | None = None,
+    settings: Learning = _DEFAULT,
     key,
 ) -> GaussianProcessConditional:
     """Learn where atoms are, given beads, from atomistic frames.
@@ -147,12 +152,11 @@ def fit_conditional(
         universe: MDAnalysis Universe with bonds, of one molecule or of many of one kind, as simulated; a few hundred
             frames (or molecules in frames) are enough.
         mapping: its beads.
-        frames: which frames of the trajectory to learn from; at most 2000 molecules in frames are used.
+        kernels: GPJax stationary kernel of the smooth parts, an object or the name of its class, or one for each of
+            "bond", "angle" and "torsion" (RBF where absent); lengthscales and variances are learnt.
         method: of the kernels' hyperparameters: "laplace", a Gaussian at the mode, or "nuts", sampled, which takes some
             twenty times as long.
-        kernel: GPJax stationary kernel of the smooth parts, RBF if None; its lengthscale and variance are learnt.
-        unmapped: what to do with atoms in no bead: refuse them, or place them around the others; None for the former
-            if beads are centers of several atoms, for the latter if they are single ones.
+        settings: which frames to learn from, and what to do with atoms in no bead.
         key: random key.
 
     Returns:
@@ -164,9 +168,9 @@ def fit_conditional(
     """
     if method not in ("laplace", "nuts"):
         raise ValueError(f"method={method!r}: choose 'laplace' or 'nuts'")
-    smooth = _unit(kernel)
+    smooth = _by_kind(kernels)
     molecule = find_molecule(universe, mapping)
-    positions = read_positions(universe, molecule, frames, _MOST)
+    positions = read_positions(universe, molecule, settings.frames, _MOST)
     if len(positions) < FEWEST:
         raise ValueError(
             f"{len(positions)} frames are too few: the conditional is learnt from at least {FEWEST}, and a few hundred "
@@ -174,7 +178,8 @@ def fit_conditional(
         )
     with double_precision():
         slices = bool(np.all(np.count_nonzero(molecule.weights, axis=1) == 1))
-        fibre = Fibre(molecule.weights, bonds=molecule.bonds, unmapped=unmapped or ("free" if slices else "error"))
+        unmapped = settings.unmapped or ("free" if slices else "error")
+        fibre = Fibre(molecule.weights, bonds=molecule.bonds, unmapped=unmapped)
         sites = np.einsum("ba,nax->nbx", molecule.weights, positions)
         coordinates = _coordinates(molecule, positions, sites)
         x, s = jnp.asarray(positions), jnp.asarray(sites)
@@ -183,7 +188,7 @@ def fit_conditional(
         descriptors = choose_descriptors(molecule.topology)
         values = np.asarray(jax.jit(jax.vmap(descriptors))(s))
         data = (coordinates.columns, internal, descriptors, values)
-        model = fit_model(*data, kernel=smooth, method=method, key=key)
+        model = fit_model(*data, kernels=smooth, method=method, key=key)
         # Plain arrays: the conditional outlives the scope of double precision.
         model = jax.tree.map(np.asarray, model)
     distance = np.linalg.norm(sites[:, :, None] - sites[:, None], axis=-1)
@@ -222,8 +227,18 @@ def _check_handedness(coordinates: AnchoredCoordinates | PlacedCoordinates, inte
             )
 
 
-def _unit(kernel) -> gpjax.kernels.AbstractKernel:
-    chosen = gpjax.kernels.RBF() if kernel is None else kernel
+def _by_kind(kernels: Kernels) -> dict[str, gpjax.kernels.AbstractKernel]:
+    """A kernel of unit lengthscale and variance for each kind of internal coordinate."""
+    given = kernels if isinstance(kernels, abc.Mapping) else dict.fromkeys(_KINDS, kernels)
+    if unknown := sorted(set(given) - set(_KINDS)):
+        raise ValueError(f"kernels name unknown kinds of coordinates {unknown}; there are {', '.join(_KINDS)}")
+    found = {kind: _unit(given.get(kind)) for kind in _KINDS}
+    # Branch angles and turns of rotors are torsions, too.
+    return found | {"branch": found["torsion"], "rotor": found["torsion"]}
+
+
+def _unit(kernel: gpjax.kernels.AbstractKernel | str | None) -> gpjax.kernels.AbstractKernel:
+    chosen = by_name(kernel) if isinstance(kernel, str) else gpjax.kernels.RBF() if kernel is None else kernel
     if not isinstance(chosen, gpjax.kernels.stationary.StationaryKernel):
         raise ValueError(
             f"kernel is {chosen!r}: give a stationary GPJax kernel such as gpjax.kernels.Matern52(); its lengthscales "

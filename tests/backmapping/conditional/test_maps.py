@@ -10,6 +10,7 @@ from scipy.stats import multivariate_normal, norm, vonmises
 
 import bayescg
 from bayescg._runtime import double_precision
+from bayescg.backmapping import Learning
 from bayescg.backmapping.conditional.gaussian_process import fit_conditional
 from tests.atomistic.molecules import rotation
 from tests.backmapping import planted
@@ -178,9 +179,9 @@ def test_what_is_refused():
     with pytest.raises(ValueError, match="has no bonds"):
         fit(planted.universe(x, []))
     with pytest.raises(ValueError, match="40 frames are too few"):
-        fit(good, frames=slice(40))
+        fit(good, settings=Learning(stop=40))
     with pytest.raises(ValueError, match="chooses none"):
-        fit(good, frames=slice(500, None))
+        fit(good, settings=Learning(start=500))
     with pytest.raises(ValueError, match=r"no bonds lead from a kept atom or bead to the molecule of atom 2"):
         fit(planted.universe(x, [(0, 1)]))
     with pytest.raises(ValueError, match=r"bonds of the trajectory are 0.0\d+ nm long"):
@@ -188,7 +189,11 @@ def test_what_is_refused():
     with pytest.raises(ValueError, match="not finite"):
         fit(planted.universe(np.where(np.arange(100)[:, None, None] == 7, np.nan, x), _WATER, "OHH"))
     with pytest.raises(ValueError, match="stationary GPJax kernel"):
-        fit(good, kernel=gpjax.kernels.Linear())
+        fit(good, kernels=gpjax.kernels.Linear())
+    with pytest.raises(ValueError, match=r"unknown kinds of coordinates \['length'\]; there are bond, angle, torsion"):
+        fit(good, kernels={"length": "RBF"})
+    with pytest.raises(ValueError, match="unmapped='ignore'"):
+        Learning(unmapped="ignore")
     with pytest.raises(ValueError, match="method='map'"):
         fit(good, method="map")
     pair = planted.universe(np.concatenate([x, x[:, :2] + 1], axis=1), [*_WATER, (3, 4)], "OHHOH")
