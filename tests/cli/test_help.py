@@ -12,7 +12,7 @@ from tests.cli.shell import call
 COMMANDS = ("demo", "run", "init", "fit", "simulate", "observe", "export", "report", "backmap")
 
 
-HEAVY = ("jax", "numpy", "scipy", "xarray", "matplotlib", "pydantic", "yaml", "MDAnalysis")
+HEAVY = ("jax", "numpy", "scipy", "xarray", "matplotlib", "yaml", "MDAnalysis")  # typer takes pydantic where it is
 
 
 def run_module(*arguments):
