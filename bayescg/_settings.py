@@ -12,11 +12,16 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from bayescg._yaml import Document
 
 
-class _KeyError(ValueError):
-    """Something is wrong with a key itself; `key` says with which."""
+class UnknownKeyError(ValueError):
+    """A key that nothing is called by.
 
-    def __init__(self, key: str, words: str):
-        super().__init__(words)
+    Args:
+        key: of a table.
+        known: what keys may be there.
+    """
+
+    def __init__(self, key: str, known: Iterable[str]):
+        super().__init__(f"unknown key {key!r}; {nearest(key, known)}")
         self.key = key
 
 
@@ -39,7 +44,7 @@ class Section(BaseModel):
             raise ValueError(f"a section of settings was expected, not {given!r}")
         for key in given:
             if key not in cls.model_fields:
-                raise _KeyError(key, f"unknown key {key!r}; {nearest(key, cls.model_fields)}")
+                raise UnknownKeyError(key, cls.model_fields)
         given = {key: value for key, value in given.items() if value is not None}
         for name, field in cls.model_fields.items():
             if field.is_required() and name not in given:
@@ -71,14 +76,14 @@ def explain(error: ValidationError, document: Document) -> str:
     """The first mistake that pydantic has found in a file, in one line."""
     first = error.errors(include_url=False)[0]
     cause = first.get("ctx", {}).get("error")
-    location = first["loc"] + ((cause.key,) if isinstance(cause, _KeyError) else ())
+    location = first["loc"] + ((cause.key,) if isinstance(cause, UnknownKeyError) else ())
     return f"{document.place(location)}: {describe(error)}"
 
 
-def nearest(word: str, known: Iterable[str], cutoff: float = 0.5) -> str:
+def nearest(word: str, known: Iterable[str]) -> str:
     """The known word that was probably meant, or all that are known."""
     known = list(known)
-    near = difflib.get_close_matches(str(word), known, n=1, cutoff=cutoff)
+    near = difflib.get_close_matches(str(word), known, n=1, cutoff=0.5)
     return f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
 
 

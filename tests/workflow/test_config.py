@@ -15,7 +15,7 @@ from tests.workflow.steps import edit
         ("inference:", "inferense:", "did you mean 'inference'"),
         ("cutoff: 0.7\n    bins", "cutof: 0.7\n    bins", "did you mean 'cutoff'"),
         ("method: laplace", "method: laplase", "did you mean 'laplace'"),
-        ("- rdf: [A, A]", "- rfd: [A, A]", "did you mean 'rdf'"),
+        ("- rdf: [A, A]", "- rfd: [A, A]", r"line 19, observables\[0\].rfd: unknown key 'rfd'; did you mean 'rdf'"),
         ("pair: [A, A]", "pair: [A]", "2 bead types were expected"),
         ("draws: 20", "draws: many", "line 10, inference.draws: a whole number was expected, not 'many'"),
         ("time: 0.4", "time: -1", "time must be positive"),

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator
 
-from bayescg._settings import Section, nearest
+from bayescg._settings import Section, UnknownKeyError
 
 
 class Item(Section):
@@ -62,7 +62,7 @@ def choose(models: Mapping[str, type[Item]], value: Any) -> Item:
         settings = dict.fromkeys(name for model in models.values() for name in model.model_fields)
         for key in value:
             if key not in settings:
-                raise ValueError(f"unknown key {key!r}; {nearest(key, [*models, *settings])}")
+                raise UnknownKeyError(key, [*models, *settings])
     if len(found) != 1:
         raise ValueError(f"one of {', '.join(models)} must name the item, as in {example}")
     return models[found[0]].model_validate(value)
