@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +10,8 @@ import typer
 from bayescg.cli.backmap import backmap
 from bayescg.cli.console import errors, run_config, state, table
 from bayescg.cli.single import Scheduler, export, fit, observe, simulate
+from bayescg.workflow import example
+from bayescg.workflow.schema.choices import StepName
 
 app = typer.Typer(
     name="bayescg",
@@ -23,17 +24,6 @@ app = typer.Typer(
     "Start with `bayescg demo`, then `bayescg init > config.yaml` and "
     "`bayescg run config.yaml` for your own system.",
 )
-
-
-class Last(StrEnum):
-    """The step to stop after."""
-
-    map = "map"
-    fit = "fit"
-    simulate = "simulate"
-    observe = "observe"
-    export = "export"
-    report = "report"
 
 
 def _version(asked: bool) -> None:
@@ -83,7 +73,7 @@ def demo(
 def run(
     config: Annotated[Path, typer.Argument(help="YAML file; `bayescg init` prints one with every setting explained.")],
     force: Annotated[bool, typer.Option("--force", help="Redo all steps, also those that are up to date.")] = False,
-    last: Annotated[Last, typer.Option("--last", help="Stop after this step.")] = Last.report,
+    last: Annotated[StepName, typer.Option("--last", help="Stop after this step.")] = "report",
     scheduler: Scheduler = None,
 ) -> None:
     """Carry out a configuration: map, fit, simulate, observe, export, report.
@@ -94,15 +84,13 @@ def run(
     With --scheduler, the sums of forces are made by the workers of a Dask cluster, which must see the same files.
     """
     with errors():
-        run_config(config, force=force, last=last.value, scheduler=scheduler)
+        run_config(config, force=force, last=last, scheduler=scheduler)
 
 
 @app.command()
 def init() -> None:
     """Print a configuration with every setting explained: `bayescg init > config.yaml`."""
-    from importlib.resources import files
-
-    typer.echo(files("bayescg").joinpath("workflow", "example.yaml").read_text(encoding="utf-8"), nl=False)
+    typer.echo(example(), nl=False)
 
 
 def report(
@@ -111,7 +99,8 @@ def report(
 ) -> None:
     """Write one self-contained HTML page about a run."""
     with errors():
-        from bayescg.report import headline, load_results, write
+        from bayescg.report import headline, write
+        from bayescg.workflow import load_results
 
         results = load_results(directory)
         path = write(results, output or directory / "report.html")

@@ -2,40 +2,18 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from bayescg.cli.console import errors, say, table
-from bayescg.cli.single import Seed
+from bayescg.workflow.schema.choices import By, Placement
 
-
-class Method(StrEnum):
-    """How atoms are sampled."""
-
-    smc = "smc"
-    nuts = "nuts"
-    imh = "imh"
-    gp = "gp"
-    blocks = "blocks"
-
-
-class By(StrEnum):
-    """One bead for each of these."""
-
-    residues = "residues"
-    molecules = "molecules"
-    fragments = "fragments"
-    atoms = "atoms"
-
-
-class Units(StrEnum):
-    """Of LAMMPS dumps."""
-
-    real = "real"
-    metal = "metal"
+_files = partial(typer.Option, rich_help_panel="What is read and written")
+_placed = partial(typer.Option, rich_help_panel="Which beads, which atoms")
+_how = partial(typer.Option, rich_help_panel="How atoms are placed")
 
 
 def backmap(
@@ -43,36 +21,35 @@ def backmap(
         Path,
         typer.Argument(help="Ensemble or coarse-grained dataset (netCDF), or a trajectory of beads (xtc, dump, ..)."),
     ],
-    topology: Annotated[Path, typer.Option(help="Topology of the atoms, with bonds (tpr, psf, prmtop, pdb).")],
-    trajectory: Annotated[Path, typer.Option(help="Atomistic trajectory to learn from.")],
-    system: Annotated[Path, typer.Option(help="OpenMM System of what is placed, as XmlSerializer writes it.")],
+    topology: Annotated[Path, _files(help="Topology of the atoms, with bonds (tpr, psf, prmtop, pdb).")],
+    trajectory: Annotated[Path, _files(help="Atomistic trajectory to learn from.")],
+    system: Annotated[Path, _files(help="OpenMM System of what is placed, as XmlSerializer writes it.")],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Draws to write, with energies and diagnostics.")
+        Path,
+        _files("--output", "-o", help="Draws to write, with energies and diagnostics."),
     ] = Path("atoms.nc"),
     atoms: Annotated[
-        Path | None, typer.Option(help="File of the positions too (pdb, xtc, dcd, ..): all draws of each frame.")
+        Path | None,
+        _files(help="File of the positions too (pdb, xtc, dcd, ..): all draws of each frame."),
     ] = None,
-    bead_topology: Annotated[
-        Path | None, typer.Option(help="Topology of a trajectory of beads (gro, data, pdb).")
+    mapping: Annotated[Path | None, _files(help="Mapping (YAML); centers of mass if left out.")] = None,
+    bead_topology: Annotated[Path | None, _files(help="Topology of a trajectory of beads (gro, data, pdb).")] = None,
+    settings: Annotated[
+        Path | None,
+        _files(help="YAML file with any of the settings below, and with units, learn, chains, rounds."),
     ] = None,
-    mapping: Annotated[Path | None, typer.Option(help="Mapping (YAML); centers of mass if left out.")] = None,
-    by: Annotated[By, typer.Option(help="One center of mass for each of these.")] = By.residues,
-    select: Annotated[str, typer.Option(help="Selection of the atoms that are mapped.")] = "all",
-    draws: Annotated[int, typer.Option(help="Draws of atoms for each configuration of the beads.")] = 100,
+    by: Annotated[By | None, _placed(help="One center of mass for each; residues if left out.")] = None,
+    select: Annotated[str | None, _placed(help="Selection of the atoms that are mapped.")] = None,
+    start: Annotated[int | None, _placed(help="First frame of the beads.")] = None,
+    stop: Annotated[int | None, _placed(help="Frame of the beads to stop before.")] = None,
+    step: Annotated[int | None, _placed(help="Every how many frames of the beads.")] = None,
+    draws: Annotated[int | None, _how(help="Draws of atoms for each frame; 100 if left out.")] = None,
     method: Annotated[
-        Method | None, typer.Option(help="smc if left out, of liquids blocks; gp is approximate.")
+        Placement | None,
+        _how(help="smc if left out, of liquids blocks; gp is approximate."),
     ] = None,
-    temperature: Annotated[float | None, typer.Option(help="In K; that of the dataset if left out.")] = None,
-    units: Annotated[Units | None, typer.Option(help="Of LAMMPS dumps.")] = None,
-    start: Annotated[int | None, typer.Option(help="First frame of the beads.")] = None,
-    stop: Annotated[int | None, typer.Option(help="Frame of the beads to stop before.")] = None,
-    step: Annotated[int | None, typer.Option(help="Every how many frames of the beads.")] = None,
-    learn: Annotated[int | None, typer.Option(help="Learn from this many atomistic frames, spread evenly.")] = None,
-    chains: Annotated[int | None, typer.Option(help="Independent chains of a liquid.")] = None,
-    rounds: Annotated[
-        int | None, typer.Option(help="In which a liquid's environment rises, and until it settles.")
-    ] = None,
-    seed: Seed = 0,
+    temperature: Annotated[float | None, _how(help="In K; that of the dataset if left out.")] = None,
+    seed: Annotated[int | None, _how(help="Seed of all random numbers.")] = None,
 ) -> None:
     """Place atoms for beads: learn a conditional from an atomistic trajectory, and correct it by the force field.
 
@@ -82,25 +59,10 @@ def backmap(
     with errors():
         from bayescg.workflow import backmap as work
 
-        placed = work.backmap(
-            work.Files(
-                *(beads, bead_topology, topology, trajectory, system, mapping, by.value, select),
-                units=None if units is None else units.value,
-            ),
-            work.Plan(
-                draws=draws,
-                method=None if method is None else method.value,
-                temperature=temperature,
-                frames=slice(start, stop, step),
-                learn=learn,
-                chains=chains,
-                rounds=rounds,
-                seed=seed,
-            ),
-            output,
-            atoms,
-            say,
-        )
+        given = {"by": by, "select": select, "start": start, "stop": stop, "step": step, "draws": draws}
+        given |= {"method": method, "temperature": temperature, "seed": seed}
+        files = work.Files(beads, topology, trajectory, system, output, atoms, mapping, bead_topology)
+        placed = work.backmap(files, work.read_plan(settings, given), say)
         rows = {"method": str(placed.attrs["method"]), "frames": str(placed.sizes["frame"])}
         rows["draws of each"] = str(placed.sizes["draw"])
         rows["mean energy"] = f"{float(placed['energy'].mean()):.6g} {placed['energy'].attrs['units']}"

@@ -70,9 +70,8 @@ def run_config(path: Path, *, force: bool, last: str, scheduler: str | None = No
     """Run a configuration and show what came out."""
     from bayescg import workflow
     from bayescg.report import headline
+    from bayescg.workflow.folder import contents
 
     config = workflow.load(path)
     results = workflow.run(config, force=force, last=last, scheduler=scheduler, say=say)
-    shown = [path for path in config.output.iterdir() if path.suffix in (".nc", ".html") or path.name == "figures"]
-    shown += [config.output / form for form in config.exports.formats if (config.output / form).is_dir()]
-    table(headline(results), sorted(shown))
+    table(headline(results), contents(config.output, config.settings.exports.formats))

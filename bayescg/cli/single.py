@@ -2,56 +2,17 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from bayescg.cli.console import errors, run_config, table
+from bayescg.workflow.schema.choices import Calibration, Engine, Format, Method, ObservableKind
 
-
-class Method(StrEnum):
-    """How hyperparameters are sampled."""
-
-    nuts = "nuts"
-    vi = "vi"
-    laplace = "laplace"
-
-
-class Calibration(StrEnum):
-    """What the width of the posterior follows."""
-
-    godambe = "godambe"
-    magnitude = "magnitude"
-    none = "none"
-
-
-class Engine(StrEnum):
-    """What simulates."""
-
-    auto = "auto"
-    jax = "jax"
-    lammps = "lammps"
-
-
-class Format(StrEnum):
-    """Whose files to write."""
-
-    lammps = "lammps"
-    openmm = "openmm"
-    gromacs = "gromacs"
-
-
-class Kind(StrEnum):
-    """Which observable."""
-
-    rdf = "rdf"
-    coordination_number = "coordination_number"
-    angle_distribution = "angle_distribution"
-    bond_distribution = "bond_distribution"
-    bonded_angle_distribution = "bonded_angle_distribution"
-    dihedral_distribution = "dihedral_distribution"
+_sampling = partial(typer.Option, rich_help_panel="How hyperparameters are sampled")
+_dynamics = partial(typer.Option, rich_help_panel="Dynamics")
 
 
 Seed = Annotated[int, typer.Option(help="Seed of all random numbers.")]
@@ -67,14 +28,14 @@ def fit(
     output: Annotated[Path, typer.Option("--output", "-o", help="Posterior to write (from statistics).")] = Path(
         "posterior.nc"
     ),
-    method: Annotated[Method, typer.Option(help="How hyperparameters are sampled.")] = Method.nuts,
+    method: Annotated[Method, _sampling(help="How hyperparameters are sampled.")] = "nuts",
     calibration: Annotated[
         Calibration,
         typer.Option(help="Error bars: all of the scores' covariance, its size only, or independent noise."),
-    ] = Calibration.godambe,
-    chains: Annotated[int, typer.Option(help="NUTS chains.")] = 4,
-    warmup: Annotated[int, typer.Option(help="Discarded steps of each chain.")] = 500,
-    draws: Annotated[int, typer.Option(help="Kept draws of each chain.")] = 500,
+    ] = "godambe",
+    chains: Annotated[int, _sampling(help="NUTS chains.")] = 4,
+    warmup: Annotated[int, _sampling(help="Discarded steps of each chain.")] = 500,
+    draws: Annotated[int, _sampling(help="Kept draws of each chain.")] = 500,
     kernel: Annotated[list[str] | None, typer.Option(help="GPJax kernel of a term, as TERM=RBF; repeatable.")] = None,
     scheduler: Scheduler = None,
     seed: Seed = 0,
@@ -95,15 +56,15 @@ def fit(
 
         import bayescg as bcg
         from bayescg.report import Results, headline
-        from bayescg.workflow.build import kernels_of
+        from bayescg.workflow.schema.terms import kernels_of
 
         statistics = _statistics(source)
         posterior = bcg.force_match(
             statistics.potential,
             statistics,
             kernels=kernels_of(dict(_pair(word) for word in kernel or [])),
-            method=method.value,
-            calibration=calibration.value,
+            method=method,
+            calibration=calibration,
             settings=bcg.Sampling(chains, warmup, draws),
             key=jax.random.key(seed),
         )
@@ -117,12 +78,12 @@ def simulate(
     time: Annotated[float, typer.Option(help="Sampled time of each draw, in ps.")] = 20.0,
     draws: Annotated[int, typer.Option(help="Posterior draws, each simulated; 0: only the posterior mean.")] = 16,
     output: Annotated[Path, typer.Option("--output", "-o", help="Ensemble to write.")] = Path("ensemble.nc"),
-    engine: Annotated[Engine, typer.Option(help="auto: jax on a GPU, else LAMMPS or jax.")] = Engine.auto,
-    temperature: Annotated[float | None, typer.Option(help="In K; that of the data if left out.")] = None,
-    timestep: Annotated[float, typer.Option(help="In ps.")] = 0.002,
-    friction: Annotated[float, typer.Option(help="In 1/ps.")] = 1.0,
-    equilibration: Annotated[float, typer.Option(help="Simulated before and thrown away, in ps.")] = 5.0,
-    interval: Annotated[float, typer.Option(help="Between frames, in ps.")] = 0.2,
+    engine: Annotated[Engine, typer.Option(help="auto: jax on a GPU, else LAMMPS or jax.")] = "auto",
+    temperature: Annotated[float | None, _dynamics(help="In K; that of the data if left out.")] = None,
+    timestep: Annotated[float, _dynamics(help="In ps.")] = 0.002,
+    friction: Annotated[float, _dynamics(help="In 1/ps.")] = 1.0,
+    equilibration: Annotated[float, _dynamics(help="Simulated before and thrown away, in ps.")] = 5.0,
+    interval: Annotated[float, _dynamics(help="Between frames, in ps.")] = 0.2,
     seed: Seed = 0,
 ) -> None:
     """Simulate draws of a posterior by Langevin dynamics at constant volume and temperature.
@@ -143,7 +104,7 @@ def simulate(
             draws=draws or None,
             dynamics=bcg.Langevin(timestep, friction, equilibration, interval),
             temperature=temperature,
-            engine=engine.value,
+            engine=engine,
             key=jax.random.key(seed),
         )
         write_netcdf(ensemble, output)
@@ -152,7 +113,7 @@ def simulate(
 
 def observe(
     trajectory: Annotated[Path, typer.Argument(help="Ensemble (ensemble.nc), or a coarse-grained dataset.")],
-    observable: Annotated[Kind, typer.Argument(help="Which observable.")],
+    observable: Annotated[ObservableKind, typer.Argument(help="Which observable.")],
     beads: Annotated[list[str], typer.Argument(help="Bead types, as in: W W.")],
     cutoff: Annotated[float | None, typer.Option(help="Largest distance, in nm.")] = None,
     group: Annotated[str | None, typer.Option(help="Only bonds, angles or dihedrals of this group.")] = None,
@@ -168,11 +129,11 @@ def observe(
     with errors():
         from bayescg.workflow.single import observe as compute
 
-        target = output or Path(f"{observable.value}.nc")
-        options = {"cutoff": cutoff, "group": group}
+        target = output or Path(f"{observable}.nc")
+        options = {"cutoff": cutoff, "group": group, "blocks": blocks}
         compared = compute(
-            *(trajectory, observable.value, tuple(beads)),
-            **{"options": options, "blocks": blocks, "reference": reference, "output": target},
+            *(trajectory, observable, tuple(beads)),
+            **{"options": options, "reference": reference, "output": target},
         )
         written = [target]
         if figure is not None:
@@ -195,7 +156,7 @@ def observe(
 def export(
     posterior: Annotated[Path, typer.Argument(help="Posterior (posterior.nc).")],
     directory: Annotated[Path, typer.Argument(help="Folder to write to.")],
-    format: Annotated[Format, typer.Option("--format", "-f", help="Whose files to write.")] = Format.lammps,
+    format: Annotated[Format, typer.Option("--format", "-f", help="Whose files to write.")] = "lammps",
     draws: Annotated[int, typer.Option(help="This many posterior draws instead of the mean.")] = 0,
     initial: Annotated[
         Path | None, typer.Option(help="Configuration (netCDF; its last frame), such as cg_last.nc; OpenMM needs it.")
@@ -211,12 +172,12 @@ def export(
         files = bcg.export(
             bcg.posterior.load(posterior),
             directory,
-            format=format.value,
+            format=format,
             draws=draws or None,
             initial=None if initial is None else _configuration(initial),
             key=jax.random.key(seed),
         )
-        table({"format": format.value, "files": str(len(files))}, files[:8])
+        table({"format": format, "files": str(len(files))}, files[:8])
 
 
 def _statistics(path: Path):

@@ -12,13 +12,13 @@ from bayescg import posterior as posteriors
 from bayescg._runtime import atomic_path
 from bayescg.potentials import ThreeBody
 from bayescg.report import outcomes, page, sections
-from bayescg.report.results import Compared, Results, load_results
+from bayescg.report.results import Compared, Results
 
-__all__ = ["Compared", "Results", "headline", "load_results", "write"]
+__all__ = ["Compared", "Results", "headline", "write"]
 
 
 def write(
-    results: Results | str | os.PathLike[str],
+    results: Results,
     path: str | os.PathLike[str],
     *,
     figures: str | os.PathLike[str] | None = None,
@@ -27,20 +27,14 @@ def write(
     """Write the report.
 
     Args:
-        results: of a run, or the folder they lie in.
+        results: of a run.
         path: of the HTML file.
         figures: folder for the figures as PNG files too; None: only inside the page.
         meta: further meta tags of the page.
 
     Returns:
         The path.
-
-    Raises:
-        FileNotFoundError: if the folder holds no run.
-        ValueError: if a file in it is damaged or of another version.
     """
-    if not isinstance(results, Results):
-        results = load_results(results)
     pictures = draw(results)
     if figures is not None:
         for name, content in pictures.items():

@@ -3,81 +3,104 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jax
 import xarray as xr
 
 from bayescg._runtime import write_netcdf
+from bayescg._settings import Count, Positive, Section, Text, validate
+from bayescg._yaml import Document, read_yaml
 from bayescg.atomistic import read_force_field
 from bayescg.backmapping import Annealing, Learning, fit_conditional, sample, write_atoms
 from bayescg.backmapping.liquid.liquid import is_liquid
-from bayescg.data import Mapping, load, read_beads
+from bayescg.data import Mapping, read_beads
 from bayescg.data.trajectories.universe import open_universe
-from bayescg.report.results import load_ensemble
+from bayescg.workflow.schema.choices import By, Placement, Units
+from bayescg.workflow.single import open_beads
 
 
 @dataclass(frozen=True)
 class Files:
-    """What is read.
+    """What is read and written.
 
     Attributes:
         beads: ensemble or coarse-grained dataset (netCDF), or a trajectory of beads.
-        bead_topology: of a trajectory of beads.
         topology: of the atoms, with bonds.
         trajectory: atomistic, to learn from.
         system: OpenMM System of all that is placed (XML).
-        mapping: YAML file; None for centers of mass by `by`.
-        by: "residues", "molecules", "fragments" or "atoms".
-        select: of the atoms that are mapped.
-        units: of LAMMPS dumps, "real" or "metal".
+        output: netCDF file of all draws, with energies and diagnostics.
+        atoms: file of the positions in any format of MDAnalysis; None for none.
+        mapping: YAML file; None for centers of mass.
+        bead_topology: of a trajectory of beads.
     """
 
     beads: Path
-    bead_topology: Path | None
     topology: Path
     trajectory: Path
     system: Path
+    output: Path
+    atoms: Path | None = None
     mapping: Path | None = None
-    by: str = "residues"
-    select: str = "all"
-    units: str | None = None
+    bead_topology: Path | None = None
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What is done.
+class Plan(Section):
+    """What is done: the options of `bayescg backmap`, and of the file that its --settings names."""
 
-    Attributes:
-        draws: of atoms for each frame of the beads.
-        method: see `backmapping.sample`; None for its choice.
-        temperature: [K]; None for that of the beads.
-        frames: of the beads.
-        learn: how many frames of the atomistic trajectory, spread evenly; None for all.
-        chains: of a liquid; None for the default.
-        rounds: in which a liquid's environment is switched on, and as many until it has settled; None for the default.
-        seed: of all random numbers.
-    """
-
-    draws: int = 100
-    method: str | None = None
-    temperature: float | None = None
-    frames: slice = field(default_factory=lambda: slice(None))
-    learn: int | None = None
-    chains: int | None = None
-    rounds: int | None = None
+    by: By = "residues"
+    """One center of mass for each of these, where no mapping is given."""
+    select: Text = "all"
+    """Selection of the atoms that are mapped."""
+    units: Units | None = None
+    """Of LAMMPS dumps."""
+    draws: Count = 100
+    """Draws of atoms for each frame of the beads."""
+    method: Placement | None = None
+    """See `backmapping.sample`; its choice if left out."""
+    temperature: Positive | None = None
+    """In K; that of the beads if left out."""
+    start: int | None = None
+    """First frame of the beads."""
+    stop: int | None = None
+    """Frame of the beads to stop before."""
+    step: int | None = None
+    """Every how many frames of the beads."""
+    learn: Count | None = None
+    """Learn from this many frames of the atomistic trajectory, spread evenly; from all if left out."""
+    chains: Count | None = None
+    """Independent chains of a liquid."""
+    rounds: Count | None = None
+    """In which a liquid's environment is switched on, and as many until it has settled."""
     seed: int = 0
+    """Of all random numbers."""
 
 
-def backmap(files: Files, plan: Plan, output: Path, atoms: Path | None, say) -> xr.Dataset:
+def read_plan(path: Path | None, given: dict[str, Any]) -> Plan:
+    """A plan from a settings file and from options, which go first.
+
+    Args:
+        path: YAML file; None for none.
+        given: options; None for those not given.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: for what is wrong in it, with its line.
+    """
+    document = Document("bayescg backmap", "", {}, {}) if path is None else read_yaml(path)
+    chosen = {name: value for name, value in given.items() if value is not None}
+    return validate(Plan, document._replace(table={**document.table, **chosen}))
+
+
+def backmap(files: Files, plan: Plan, say: Callable[[str], None]) -> xr.Dataset:
     """Learn the conditional, place atoms, and write them.
 
     Args:
-        files: what is read.
+        files: what is read and written.
         plan: what is done.
-        output: netCDF file of all draws, with energies and diagnostics.
-        atoms: file of the positions in any format of MDAnalysis; None for none.
         say: told of each step.
 
     Returns:
@@ -90,9 +113,9 @@ def backmap(files: Files, plan: Plan, output: Path, atoms: Path | None, say) -> 
     # Everything that can be wrong with the files comes before the work.
     beads = read_configurations(files, plan)
     target = read_force_field(files.system)
-    universe = open_universe(files.topology, files.trajectory, units=files.units)
-    mapping = _mapping(files, universe)
-    if atoms is not None and len(universe.atoms) != target.n_atoms:
+    universe = open_universe(files.topology, files.trajectory, units=plan.units)
+    mapping = _mapping(files, plan, universe)
+    if files.atoms is not None and len(universe.atoms) != target.n_atoms:
         raise ValueError(
             f"--atoms: the topology has {len(universe.atoms)} atoms and the System {target.n_atoms}; names of atoms "
             "come from a topology of the same atoms"
@@ -109,11 +132,11 @@ def backmap(files: Files, plan: Plan, output: Path, atoms: Path | None, say) -> 
         given = {"chains": plan.chains, "rise": plan.rounds, "settle": plan.rounds}
         how = Annealing(**{name: value for name, value in given.items() if value is not None})
     elif plan.chains is not None or plan.rounds is not None:
-        raise ValueError("--chains and --rounds are for liquids, and the beads are of one molecule")
+        raise ValueError("`chains` and `rounds` are for liquids, and the beads are of one molecule")
     placed = sample(*(conditional, beads, target), draws=plan.draws, method=plan.method, tempering=how, key=second)
-    write_netcdf(placed, output)
-    if atoms is not None:
-        write_atoms(placed, atoms, universe)
+    write_netcdf(placed, files.output)
+    if files.atoms is not None:
+        write_atoms(placed, files.atoms, universe)
     return placed
 
 
@@ -130,13 +153,9 @@ def read_configurations(files: Files, plan: Plan) -> xr.Dataset:
     """
     if not files.beads.is_file():
         raise FileNotFoundError(f"no such file: {files.beads}")
+    window = {"start": plan.start, "stop": plan.stop, "step": plan.step}
     if files.beads.suffix in (".nc", ".h5"):
-        try:
-            beads = load_ensemble(files.beads)
-        except ValueError:
-            beads = load(files.beads)
-        beads = beads.isel(draw=~beads["failed"].values) if "failed" in beads else beads
-        beads = beads.isel(frame=plan.frames)
+        beads = open_beads(files.beads).isel(frame=slice(*window.values()))
     else:
         if files.bead_topology is None:
             raise ValueError(
@@ -144,10 +163,8 @@ def read_configurations(files: Files, plan: Plan) -> xr.Dataset:
             )
         if plan.temperature is None:
             raise ValueError(f"{files.beads} does not say its temperature: give --temperature in K")
-        universe = open_universe(files.bead_topology, files.beads, units=files.units)
-        ends = (plan.frames.start, plan.frames.stop, plan.frames.step)
-        options = dict(zip(("start", "stop", "step"), ends, strict=True))
-        beads = read_beads(universe, temperature=plan.temperature, **options)
+        universe = open_universe(files.bead_topology, files.beads, units=plan.units)
+        beads = read_beads(universe, temperature=plan.temperature, **window)
     if beads.sizes["frame"] == 0:
         raise ValueError(f"no frames of {files.beads} are chosen: it has fewer than --start")
     if plan.temperature is not None:
@@ -157,10 +174,10 @@ def read_configurations(files: Files, plan: Plan) -> xr.Dataset:
     return beads
 
 
-def _mapping(files: Files, universe) -> Mapping:
+def _mapping(files: Files, plan: Plan, universe) -> Mapping:
     with warnings.catch_warnings():
         # That atoms are in no bead is what backmapping is about.
         warnings.filterwarnings("ignore", message=".*in no bead.*")
         if files.mapping is not None:
             return Mapping.from_yaml(files.mapping, universe, constraints="none")
-        return Mapping.center_of_mass(universe, by=files.by, select=files.select, constraints="none")
+        return Mapping.center_of_mass(universe, by=plan.by, select=plan.select, constraints="none")

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
-from bayescg.workflow.build import measure
-from bayescg.workflow.items import Observable
+from bayescg.workflow.schema.observables import Observable
 
 _BLOCKS = 10
 
@@ -42,7 +41,7 @@ class Reference:
             numbers = blocks[self._seen : self._seen + size]
             for block in np.unique(numbers).tolist():
                 inside = chunk.isel(frame=np.flatnonzero(numbers == block))
-                part = measure(observable, inside, blocks=1).isel(block=0, drop=True)
+                part = observable.measure(inside, blocks=1).isel(block=0, drop=True)
                 kept = parts.setdefault(block, [])
                 kept.append((inside.sizes["frame"], part.drop_vars("block_weight", errors="ignore")))
                 if len(kept) > 1:
@@ -52,6 +51,14 @@ class Reference:
     def results(self) -> list[xr.DataArray]:
         """One array for each observable, dims (block, ...)."""
         return [_stack(parts) for parts in self._parts]
+
+    def tree(self) -> xr.DataTree:
+        """The results as they lie in a file: a group for each, called by its number."""
+        groups = {
+            str(number): array.to_dataset(name="value").assign_attrs(kind=each.kind, label=each.label)
+            for number, (each, array) in enumerate(zip(self._observables, self.results(), strict=True))
+        }
+        return xr.DataTree.from_dict({"/": xr.Dataset(), **groups})
 
 
 def _merge(parts: list[tuple[int, xr.DataArray]]) -> tuple[int, xr.DataArray]:

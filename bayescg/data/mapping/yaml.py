@@ -27,17 +27,101 @@ Molecules that the file does not name are in no bead, which is announced by a wa
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from functools import partial
+from typing import Annotated, Any
 
 import numpy as np
-import yaml
-from numpy.typing import NDArray
+from pydantic import BeforeValidator, Field
 
+from bayescg._settings import Section, Text, validate
+from bayescg._yaml import read_yaml
 from bayescg.data.mapping.beads import BeadSpec
-from bayescg.data.mapping.templates import BeadTemplate, MoleculeTemplate, instantiate
+from bayescg.data.mapping.templates import BeadTemplate, Interactions, MoleculeTemplate, instantiate
 from bayescg.data.mapping.topology import Topology
 
-_WIDTHS = {"bonds": 2, "angles": 3, "dihedrals": 4}
+
+def _atoms(value: Any) -> tuple[str | int, ...]:
+    found = value.split() if isinstance(value, str) else value
+    known = isinstance(found, list) and all(isinstance(a, str | int) and not isinstance(a, bool) for a in found)
+    if not found or not known:
+        raise ValueError(f"names, indices, or `all` were expected, not {value!r}")
+    return tuple(found)
+
+
+def _weights(value: Any) -> Any:
+    numbers = isinstance(value, list) and all(isinstance(w, int | float) and not isinstance(w, bool) for w in value)
+    if not numbers and value not in ("mass", "geometry"):
+        raise ValueError(f"weights must be mass, geometry or a list of numbers, not {value!r}")
+    return tuple(map(float, value)) if numbers else value
+
+
+def _listed(kind: str, width: int, value: Any) -> tuple[Any, ...]:
+    """Entries of a list of bonds, angles or dihedrals, those without a group as those with one."""
+    if not isinstance(value, list):
+        raise ValueError(f"a list of {kind} was expected, not {value!r}")
+    entries = []
+    for item in value:
+        entry = dict(item) if isinstance(item, dict) else {"beads": item}
+        names = entry.get("beads", [""] * width)
+        if not isinstance(names, list) or len(names) != width:
+            raise ValueError(f"{kind} need {width} bead names each, but one is {item!r}")
+        entries.append({**entry, "beads": tuple(names)} if "beads" in entry else entry)
+    return tuple(entries)
+
+
+class Bead(Section):
+    """A bead of a kind of molecule."""
+
+    type: Text | None = None
+    """Bead type; its name if left out."""
+    atoms: Annotated[tuple[str | int, ...], BeforeValidator(_atoms)]
+    """Names, indices within the molecule, or all."""
+    weights: Annotated[str | tuple[float, ...], BeforeValidator(_weights)] = "mass"
+    """mass, geometry or numbers."""
+
+    def template(self, name: str) -> BeadTemplate:
+        """The bead under its name."""
+        atoms = None if self.atoms == ("all",) else self.atoms
+        weights = self.weights if isinstance(self.weights, str) else np.array(self.weights)
+        return BeadTemplate(name, self.type or name, atoms, weights)
+
+
+class Interaction(Section):
+    """A bond, an angle or a dihedral."""
+
+    beads: tuple[Text, ...]
+    """Names of beads."""
+    group: Text = ""
+    """Tells interactions of equal bead types apart."""
+
+
+class Molecule(Section):
+    """A kind of molecule."""
+
+    beads: dict[Text, Bead] = Field(examples=["{W: {atoms: all}}"])
+    """By name."""
+    bonds: Annotated[tuple[Interaction, ...], BeforeValidator(partial(_listed, "bonds", 2))] = ()
+    """Pairs of bead names."""
+    angles: Annotated[tuple[Interaction, ...], BeforeValidator(partial(_listed, "angles", 3))] | None = None
+    """Derived from the bonds if left out."""
+    dihedrals: Annotated[tuple[Interaction, ...], BeforeValidator(partial(_listed, "dihedrals", 4))] | None = None
+    """Derived from the bonds if left out."""
+
+    def template(self, name: str) -> MoleculeTemplate:
+        """The molecule under its name."""
+        beads = tuple(bead.template(label) for label, bead in self.beads.items())
+        return MoleculeTemplate(name, beads, _named(self.bonds) or (), _named(self.angles), _named(self.dihedrals))
+
+
+class MappingFile(Section):
+    """The file."""
+
+    molecules: dict[Text, Molecule] = Field(examples=["{SOL: {beads: {W: {atoms: all}}}}"])
+    """Kinds of molecules by name."""
+
+
+def _named(listed: tuple[Interaction, ...] | None) -> Interactions | None:
+    return None if listed is None else tuple((each.beads, each.group) for each in listed)
 
 
 def read(path: str | os.PathLike[str], universe) -> tuple[list[BeadSpec], Topology]:
@@ -51,65 +135,11 @@ def read(path: str | os.PathLike[str], universe) -> tuple[list[BeadSpec], Topolo
         Beads and topology.
 
     Raises:
+        FileNotFoundError: if there is no such file.
         ValueError: naming what in the file is wrong or does not fit the universe.
     """
+    given = validate(MappingFile, read_yaml(path))
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is not YAML: {error}") from error
-    if not isinstance(content, dict) or not isinstance(content.get("molecules"), dict):
-        raise ValueError(f"{path}: the file must begin with `molecules:` and name the kinds of molecules below it")
-    try:
-        return instantiate([_molecule(name, entry) for name, entry in content["molecules"].items()], universe)
+        return instantiate([molecule.template(name) for name, molecule in given.molecules.items()], universe)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-
-
-def _molecule(name: str, entry: object) -> MoleculeTemplate:
-    _check_keys(f"molecule {name}", entry, {"beads", *_WIDTHS}, required="beads")
-    assert isinstance(entry, dict)
-    if not isinstance(entry["beads"], dict):
-        raise ValueError(f"molecule {name}: beads must be a table of bead names, as in `W: {{atoms: all}}`")
-    beads = tuple(_bead(name, str(bead), spec) for bead, spec in entry["beads"].items())
-    bonded = {
-        key: tuple(_interaction(name, key, item) for item in entry[key]) if entry.get(key) is not None else None
-        for key in _WIDTHS
-    }
-    return MoleculeTemplate(str(name), beads, bonded["bonds"] or (), bonded["angles"], bonded["dihedrals"])
-
-
-def _bead(molecule: str, name: str, spec: object) -> BeadTemplate:
-    where = f"molecule {molecule}, bead {name}"
-    _check_keys(where, spec, {"type", "atoms", "weights"}, required="atoms")
-    assert isinstance(spec, dict)
-    atoms = spec["atoms"]
-    listed = atoms.split() if isinstance(atoms, str) else atoms
-    if not isinstance(listed, list) or not listed:
-        raise ValueError(f"{where}: atoms must be names, indices, or `all`")
-    weights = spec.get("weights", "mass")
-    return BeadTemplate(
-        name, str(spec.get("type", name)), None if listed == ["all"] else tuple(listed), _weights(where, weights)
-    )
-
-
-def _weights(where: str, weights: object) -> NDArray[np.float64] | str:
-    if weights in ("mass", "geometry"):
-        return str(weights)
-    if isinstance(weights, list) and all(isinstance(w, int | float) and not isinstance(w, bool) for w in weights):
-        return np.array(weights, dtype=np.float64)
-    raise ValueError(f"{where}: weights must be mass, geometry or a list of numbers, not {weights!r}")
-
-
-def _interaction(molecule: str, kind: str, item: object) -> tuple[tuple[str, ...], str]:
-    beads, group = (item.get("beads"), item.get("group", "")) if isinstance(item, dict) else (item, "")
-    if not isinstance(beads, list) or len(beads) != _WIDTHS[kind]:
-        raise ValueError(f"molecule {molecule}: {kind} need {_WIDTHS[kind]} bead names each, but one is {item!r}")
-    return tuple(str(bead) for bead in beads), str(group)
-
-
-def _check_keys(where: str, entry: object, allowed: set[str], required: str) -> None:
-    if not isinstance(entry, dict) or required not in entry:
-        raise ValueError(f"{where}: `{required}` is missing")
-    unknown = sorted(str(key) for key in entry if key not in allowed)
-    if unknown:
-        raise ValueError(f"{where}: unknown {', '.join(unknown)}; known are {', '.join(sorted(allowed))}")

@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 
 from bayescg.data import Mapping, coarse_grain
-
-from .systems import chain, universe_of
+from tests.data.systems import chain, universe_of
 
 MIXED = """
 molecules:
@@ -69,14 +68,20 @@ def test_yaml_listed_angles_replace_derived_ones(tmp_path):
     [
         ("HEX:", "OCT:", "no molecule is called OCT; the universe has HEX, SOL"),
         ("atoms: C1 C2", "atoms: C1 C9", "bead A1: atom C9 is not there"),
-        ("atoms: C1 C2", "atom: C1 C2", "`atoms` is missing"),
-        ("atoms: C1 C2", "atoms: C1 C2, wieghts: mass", "unknown wieghts"),
+        ("atoms: C1 C2", "atom: C1 C2", "line 5, molecules.HEX.beads.A1.atom: .*; did you mean 'atoms'"),
+        (", atoms: C1 C2", "", "line 5, molecules.HEX.beads.A1: `atoms` is missing"),
+        ("atoms: C1 C2", "atoms: C1 C2, wieghts: mass", "unknown key 'wieghts'; did you mean 'weights'"),
+        ("atoms: C1 C2", "atoms: {C1: C2}", "names, indices, or `all` were expected, not {'C1': 'C2'}"),
+        ("weights: [1, 3]", "weights: [1, x]", "weights must be mass, geometry or a list of numbers"),
         ("weights: [1, 3]", "weights: [1]", "1 weights for 2 atoms"),
         ("weights: [1, 3]", "weights: [1, -1]", "give positive weights"),
         ("weights: geometry", "weights: heavy", "not 'heavy'"),
         ("[B1, A2]", "[B1, A3]", "no bead is called A3"),
-        ("[B1, A2]", "[B1]", "bonds need 2 bead names"),
-        ("molecules:", "molecule:", "must begin with `molecules:`"),
+        ("[B1, A2]", "[B1]", r"molecules.HEX.bonds: bonds need 2 bead names each, but one is \['B1'\]"),
+        ("group: left", "grup: left", r"bonds\[0\].grup: unknown key 'grup'; did you mean 'group'"),
+        ("  SOL:", "  HEX:", "line 9: 'HEX' stands here a second time"),
+        ("molecules:", "molecule:", "did you mean 'molecules'"),
+        (MIXED, "{}", "`molecules` is missing, as in"),
         ("molecules:", "molecules: [", "is not YAML"),
     ],
 )

@@ -23,7 +23,8 @@ from bayescg.data.neighbors import minimum_image
 from bayescg.inference.statistics import distributed as room
 from bayescg.inference.statistics.distributed import TrajectoryChunk, distributed_statistics, trajectory_chunks
 from bayescg.inference.statistics.streaming import force_statistics
-from bayescg.workflow import actions, build
+from bayescg.workflow import frames
+from bayescg.workflow.steps import map as map_step
 from tests.inference.statistics.test_force_statistics import assert_same
 from tests.runs import write_inputs
 
@@ -192,8 +193,8 @@ def test_run_on_a_scheduler(cluster, tmp_path, monkeypatch):
         return bcg.load(out / "statistics.nc"), bcg.load(out / "cg_last.nc"), reference
 
     here, last, reference = run()
-    monkeypatch.setattr(actions, "force_statistics", None)
-    monkeypatch.setattr(build.Frames.chunks, "__defaults__", (5,))
+    monkeypatch.setattr(map_step, "force_statistics", None)
+    monkeypatch.setattr(frames.Frames.chunks, "__defaults__", (5,))
     there, also_last, also_reference = run("--force", "--scheduler", cluster.scheduler_address)
     assert here.sums.keys() == there.sums.keys()
     np.testing.assert_allclose(there.total().gram, here.total().gram, rtol=0, atol=1e-12 * here.total().gram.max())

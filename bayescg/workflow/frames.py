@@ -1,37 +1,35 @@
-"""From settings to objects: trajectory, mapping, kernels, observables."""
+"""The mapped frames of a configuration, in chunks."""
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import xarray as xr
 
-from bayescg import observables as observable_room
 from bayescg.data import Mapping, load, stream
 from bayescg.data.trajectories.universe import open_universe
-from bayescg.kernels import by_name
-from bayescg.workflow.config import Config
-from bayescg.workflow.items import Observable
+from bayescg.workflow.schema.config import Input, MappingChoice
 
 
 class Frames:
     """Mapped frames, read anew by every iteration; those of a trajectory are never held together.
 
     Args:
-        config: the settings. A coarse-grained dataset is read as a whole, a trajectory chunk by chunk.
+        given: where they come from. A coarse-grained dataset is read as a whole, a trajectory chunk by chunk.
+        mapping: which atoms make up which bead.
+        folder: where relative paths start.
 
     Attributes:
         count: how many frames there are.
     """
 
-    def __init__(self, config: Config):
-        given = config.input
-        self._config = config
+    def __init__(self, given: Input, mapping: MappingChoice, folder: Path):
+        self._given, self._chosen, self._folder = given, mapping, folder
         self._window = slice(given.start, given.stop, given.step)
         if given.dataset is not None:
-            self._dataset = load(config.path(given.dataset))
+            self._dataset = load(folder / Path(given.dataset).expanduser())
             if given.temperature is not None:
                 self._dataset = self._dataset.assign_attrs(temperature=given.temperature)
             self._numbers = range(*self._window.indices(self._dataset.sizes["frame"]))
@@ -41,9 +39,10 @@ class Frames:
                 raise ValueError(f"{given.dataset} has no frames between start and stop")
             return
         self._dataset = None
-        files = [config.path(name) for name in given.trajectory]
-        self._universe = open_universe(config.path(given.topology), files, units=given.units, timestep=given.timestep)
-        self._mapping = mapping_of(config, self._universe)
+        files = [folder / Path(name).expanduser() for name in given.trajectory]
+        topology = folder / Path(str(given.topology)).expanduser()
+        self._universe = open_universe(topology, files, units=given.units, timestep=given.timestep)
+        self._mapping = mapping_of(self._universe, mapping, folder, constraints=given.constraints)
         self._numbers = range(*self._window.indices(self._universe.trajectory.n_frames))
         self.count = len(self._numbers)
 
@@ -52,7 +51,7 @@ class Frames:
             for begin in range(0, self.count, 50):
                 yield self._dataset.isel(frame=slice(begin, begin + 50))
             return
-        given = self._config.input
+        given = self._given
         yield from stream(
             self._universe,
             self._mapping,
@@ -73,49 +72,23 @@ class Frames:
 
     def _opening(self, numbers: range) -> Callable[[], Frames]:
         part = {"start": numbers[0], "stop": numbers[-1] + 1, "step": numbers.step}
-        given = dataclasses.replace(self._config.input, **part)
-        return functools.partial(
-            Frames, dataclasses.replace(self._config, input=given, file=self._config.file.absolute())
-        )
+        given = self._given.model_copy(update=part)
+        return functools.partial(Frames, given, self._chosen, self._folder.absolute())
 
 
-def mapping_of(config: Config, universe) -> Mapping:
-    """The mapping that a configuration asks for."""
-    chosen, constraints = config.mapping, config.input.constraints
-    if chosen.file:
-        return Mapping.from_yaml(config.path(chosen.file), universe, constraints=constraints)
-    if chosen.votca:
-        return Mapping.from_votca([config.path(name) for name in chosen.votca], universe, constraints=constraints)
-    make = Mapping.center_of_mass if chosen.center == "mass" else Mapping.center_of_geometry
-    return make(universe, chosen.by, chosen.names or None, select=chosen.select, constraints=constraints)
-
-
-def kernels_of(names: dict[str, str]) -> dict[str, object]:
-    """GPJax kernels by the names of their classes.
-
-    Raises:
-        ValueError: for a class that GPJax does not have.
-    """
-    found = {}
-    for term, name in names.items():
-        try:
-            found[term] = by_name(name)
-        except ValueError as error:
-            raise ValueError(f"kernel of {term}: {error}") from None
-    return found
-
-
-def measure(observable: Observable, dataset: xr.Dataset, blocks: int | None = None) -> xr.DataArray:
-    """Compute an observable of a trajectory or an ensemble.
+def mapping_of(universe, chosen: MappingChoice, folder: Path, *, constraints: str) -> Mapping:
+    """The mapping that a configuration asks for.
 
     Args:
-        observable: which.
-        dataset: trajectory or ensemble.
-        blocks: instead of the observable's own number.
+        universe: MDAnalysis Universe.
+        chosen: settings.
+        folder: where relative paths start.
+        constraints: what the simulation held rigid.
     """
-    function = getattr(observable_room, observable.kind)
-    beads = (observable.beads,) if observable.kind == "dihedral_distribution" else observable.beads
-    chosen = observable.blocks if blocks is None else blocks
-    if chosen is not None:
-        chosen = min(chosen, dataset.sizes["frame"])
-    return function(dataset, *beads, blocks=chosen, **dict(observable.options))
+    if chosen.file:
+        return Mapping.from_yaml(folder / Path(chosen.file).expanduser(), universe, constraints=constraints)
+    if chosen.votca:
+        files = [folder / Path(name).expanduser() for name in chosen.votca]
+        return Mapping.from_votca(files, universe, constraints=constraints)
+    make = Mapping.center_of_mass if chosen.center == "mass" else Mapping.center_of_geometry
+    return make(universe, chosen.by, chosen.names or None, select=chosen.select, constraints=constraints)

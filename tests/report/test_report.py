@@ -202,16 +202,6 @@ def test_figures_are_written_too(results, tmp_path):
     }
 
 
-def test_folders_without_a_run(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no folder"):
-        report.write(tmp_path / "nothing", tmp_path / "report.html")
-    with pytest.raises(FileNotFoundError, match=r"no posterior\.nc"):
-        report.write(tmp_path, tmp_path / "report.html")
-    (tmp_path / "posterior.nc").write_bytes(b"foreign")
-    with pytest.raises(ValueError, match="not a readable netCDF"):
-        report.write(tmp_path, tmp_path / "report.html")
-
-
 @pytest.mark.parametrize(
     ("value", "shown"),
     [

@@ -1,0 +1,127 @@
+"""The folder of a run: names of its files, and what they hold."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import xarray as xr
+
+from bayescg import posterior as posteriors
+from bayescg.report.results import Results
+from bayescg.workflow.comparisons import load_observables
+from bayescg.workflow.schema.choices import ObservableKind
+from bayescg.workflow.stamps import record_of
+
+STATISTICS = "statistics.nc"
+LAST_FRAME = "cg_last.nc"
+REFERENCE = "reference.nc"
+POSTERIOR = "posterior.nc"
+ENSEMBLE = "ensemble.nc"
+OBSERVABLES = {kind: f"{kind}.nc" for kind in get_args(ObservableKind)}
+EXPORTS = "exports.json"
+CONFIG = "config.yaml"
+REPORT = "report.html"
+FIGURES = "figures"
+# What of an ensemble a report needs: not its positions.
+_DIAGNOSTICS = ("temperature", "configurational_temperature", "pressure", "out_of_range", "failed", "failure")
+
+
+def contents(directory: Path, formats: Iterable[str]) -> list[Path]:
+    """What is worth naming to a user: results, page, figures, and the folders of exported files."""
+    found = [path for path in directory.iterdir() if path.suffix in (".nc", ".html") or path.name == FIGURES]
+    return sorted([*found, *(directory / form for form in formats if (directory / form).is_dir())])
+
+
+def load_results(directory: str | os.PathLike[str]) -> Results:
+    """Read what a folder holds of a run.
+
+    Raises:
+        FileNotFoundError: if there is no such folder, or nothing of a run in it.
+        ValueError: if a file in it is damaged or of another version.
+    """
+    folder = Path(directory)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"no folder {folder}: give the output folder of `bayescg run`")
+    if not (folder / POSTERIOR).is_file():
+        raise FileNotFoundError(f"{folder} holds no {POSTERIOR}: give the output folder of `bayescg run`")
+    names = (STATISTICS, POSTERIOR, ENSEMBLE, *OBSERVABLES.values(), EXPORTS)
+    return read_results(folder, (name for name in names if (folder / name).is_file()))
+
+
+def read_results(folder: Path, names: Iterable[str]) -> Results:
+    """Read results of a run; the names of files say what they hold.
+
+    Args:
+        folder: of the run; its settings are read where they are there.
+        names: files in it.
+
+    Raises:
+        ValueError: if a file is damaged or of another version.
+    """
+    tree, ensemble, compared, beads, exports = None, None, [], {}, {}
+    kinds = {name: kind for kind, name in OBSERVABLES.items()}
+    attrs = {}
+    for name in names:
+        path = folder / name
+        if name == STATISTICS:
+            attrs["map"] = _attributes(path)
+        elif name == POSTERIOR:
+            tree = posteriors.load(path)
+            attrs["fit"] = tree.attrs
+        elif name == ENSEMBLE:
+            ensemble = load_ensemble(path, diagnostics_only=True)
+            attrs["simulate"] = ensemble.attrs
+            types, counts = np.unique(ensemble["bead_type"].values.astype(str), return_counts=True)
+            beads = dict(zip(types.tolist(), counts.tolist(), strict=True))
+        elif name in kinds:
+            compared += load_observables(path)
+            attrs[f"observe {kinds[name]}"] = _attributes(path)
+        elif name == EXPORTS:
+            attrs["export"] = json.loads(path.read_text())
+            exports = attrs["export"]["files"]
+    config = (folder / CONFIG).read_text() if (folder / CONFIG).is_file() else ""
+    records = {step: record_of(found) for step, found in attrs.items()}
+    return Results(
+        *(tree, ensemble, tuple(compared), exports, config),
+        warnings={step: said for step, (said, _) in records.items() if said},
+        seconds={step: seconds for step, (_, seconds) in records.items() if seconds is not None},
+        beads=beads,
+    )
+
+
+def _attributes(path: Path) -> dict:
+    """Root attributes of a netCDF file, without reading anything else."""
+    with xr.open_dataset(path, engine="h5netcdf") as data:
+        return dict(data.attrs)
+
+
+def load_ensemble(path: str | os.PathLike[str], *, diagnostics_only: bool = False) -> xr.Dataset:
+    """Read an ensemble, or only its diagnostics.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is no ensemble.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"no ensemble at {path}")
+    try:
+        with xr.open_dataset(path, engine="h5netcdf") as data:
+            if not {"positions", "box"} <= set(data.data_vars) or "draw" not in data.dims:
+                raise ValueError("it holds no positions with the dimension 'draw'")
+            kept = [name for name in _DIAGNOSTICS if name in data] if diagnostics_only else list(data.data_vars)
+            dropped = [name for name in data.variables if name not in data.coords and name not in kept]
+            data = data.drop_vars(dropped).load()
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} is no ensemble of bayescg: {error}") from error
+    words = [name for name, variable in data.variables.items() if variable.dtype == object]
+    return data.assign({name: (data[name].dims, data[name].values.astype(str), data[name].attrs) for name in words})
+
+
+def whole_draws(ensemble: xr.Dataset) -> xr.Dataset:
+    """An ensemble without the draws that blew up; a dataset without draws as it is."""
+    return ensemble.isel(draw=~ensemble["failed"].values) if "failed" in ensemble else ensemble

@@ -1,0 +1,100 @@
+"""The runner: knows the order of the steps, and does those that are not up to date."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import get_args
+
+from bayescg import _runtime
+from bayescg.report.results import Results
+from bayescg.workflow import folder
+from bayescg.workflow.schema.choices import StepName
+from bayescg.workflow.schema.config import Config
+from bayescg.workflow.stamps import recording
+from bayescg.workflow.steps.export import Export
+from bayescg.workflow.steps.fit import Fit
+from bayescg.workflow.steps.map import Map
+from bayescg.workflow.steps.observe import Observe
+from bayescg.workflow.steps.report import Report
+from bayescg.workflow.steps.simulate import Simulate
+from bayescg.workflow.steps.step import Step
+
+STEPS: tuple[str, ...] = get_args(StepName)
+
+
+def run(
+    config: Config,
+    *,
+    force: bool = False,
+    last: str = "report",
+    scheduler: str | None = None,
+    say: Callable[[str], None] = lambda text: None,
+) -> Results:
+    """Carry out the steps of a configuration that are not up to date.
+
+    Args:
+        config: from `workflow.load`.
+        force: redo all steps.
+        last: stop after this one.
+        scheduler: of a Dask cluster whose workers make the sums of forces; None: this process makes them.
+        say: receives one line for every step that is skipped or done, and every warning.
+
+    Returns:
+        What the output folder holds.
+
+    Raises:
+        ValueError: for settings that do not fit the data, or results that another run has replaced meanwhile; finished
+            steps remain.
+        KeyboardInterrupt: if interrupted; finished steps remain, and draws that were simulated.
+    """
+    if last not in STEPS:
+        raise ValueError(f"last={last!r}: the steps are {', '.join(STEPS)}")
+    config.output.mkdir(parents=True, exist_ok=True)
+    _keep_config(config)
+    for step in steps_of(config, scheduler)[: STEPS.index(last) + 1]:
+        _carry_out(step, force, say)
+    if not (config.output / folder.POSTERIOR).is_file():
+        return Results(config=config.text)
+    return folder.load_results(config.output)
+
+
+def steps_of(config: Config, scheduler: str | None = None) -> tuple[Step, ...]:
+    """All steps of a configuration, in order."""
+    mapped = Map(config, scheduler)
+    fitted = Fit(config, mapped)
+    simulated = Simulate(config, mapped, fitted)
+    observed = Observe(config, mapped, simulated)
+    exported = Export(config, mapped, fitted)
+    return mapped, fitted, simulated, observed, exported, Report(config, observed, exported)
+
+
+def _carry_out(step: Step, force: bool, say: Callable[[str], None]) -> None:
+    listed = ", ".join(product.path.name for product in step.writes) or "nothing to write"
+    wanted = step.writes if force else tuple(product for product in step.writes if not product.is_current)
+    if not wanted:
+        say(f"{step.name}: up to date ({listed})")
+        return
+    why = "asked for" if force else "settings or inputs have changed"
+    again = any(product.path.exists() for product in wanted)
+    say(f"{step.name}: again ({why})" if again else f"{step.name}: begins")
+    for product in step.reads:
+        if not product.is_current:
+            raise ValueError(
+                f"{product.path} is not what an earlier step of this run has left: another run has replaced it; give "
+                "each configuration an output folder of its own"
+            )
+    if force:
+        step.forget()
+    with recording(say) as record:
+        step.act(wanted, record)
+    say(f"{step.name}: done in {record.seconds:.0f} s ({listed})")
+
+
+def _keep_config(config: Config) -> None:
+    """A copy of the settings beside the results, with paths as they were given."""
+    path = config.output / folder.CONFIG
+    if config.file.resolve() == path.resolve():
+        return
+    text = f"# A copy: relative paths start at {config.file.parent.resolve()}\n{config.text}"
+    with _runtime.atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

@@ -1,0 +1,1 @@
+"""The settings of `run`: frozen models of a YAML file."""

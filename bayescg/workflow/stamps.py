@@ -1,0 +1,142 @@
+"""Files of results that know what made them: a step is skipped when its files carry today's fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from bayescg._runtime import write_netcdf
+
+_STAMP = "workflow_fingerprint"
+_WARNINGS = "workflow_warnings"
+_SECONDS = "workflow_seconds"
+# Part of every fingerprint: a change of what steps do with the same settings makes old files stale.
+_VERSION = 1
+_SAMPLE, _WHOLE = 1 << 16, 1 << 26
+
+
+def fingerprint(*parts: Any) -> str:
+    """Sixteen hexadecimal digits that tell settings apart."""
+    text = json.dumps([_VERSION, *parts], default=str, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def file_fingerprint(path: Path) -> str:
+    """The contents of a file; of a large one size, both ends and time of the last change, which is cheap."""
+    found = path.stat()
+    size = found.st_size
+    digest = hashlib.sha256(str(size).encode())
+    with path.open("rb") as file:
+        if size < _WHOLE:
+            digest.update(file.read())
+            return digest.hexdigest()[:16]
+        digest.update(str(found.st_mtime_ns).encode())
+        digest.update(file.read(_SAMPLE))
+        file.seek(max(0, size - _SAMPLE))
+        digest.update(file.read())
+    return digest.hexdigest()[:16]
+
+
+@dataclass
+class Record:
+    """What a step leaves about itself beside its results.
+
+    Attributes:
+        started: when, by the clock that only goes on.
+        said: its warnings.
+    """
+
+    started: float = field(default_factory=time.monotonic)
+    said: list[str] = field(default_factory=list)
+
+    @property
+    def seconds(self) -> float:
+        """Since it has begun."""
+        return round(time.monotonic() - self.started, 2)
+
+
+@contextmanager
+def recording(say: Callable[[str], None]) -> Iterator[Record]:
+    """Collect the warnings of a step, so that a report can list them later, and say each of them once."""
+    record = Record()
+
+    def show(message, category, filename, lineno, file=None, line=None):
+        text = str(message)
+        # Deprecations are for programmers; ours are UserWarnings.
+        if issubclass(category, DeprecationWarning | PendingDeprecationWarning) or text in record.said:
+            return
+        record.said.append(text)
+        say(f"warning: {text}")
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = show
+        yield record
+
+
+@dataclass(frozen=True)
+class Product:
+    """A file of results.
+
+    Attributes:
+        path: where it lies.
+        stamp: fingerprint of all settings and inputs that it depends on.
+    """
+
+    path: Path
+    stamp: str
+
+    @property
+    def is_current(self) -> bool:
+        """Whether it is there and was made by these settings and inputs."""
+        return stamp_of(self.path) == self.stamp
+
+    @property
+    def unfinished(self) -> Product:
+        """The same file as an interrupted step leaves it, to go on from."""
+        return replace(self, stamp=f"interrupted {self.stamp}")
+
+    def attrs(self, record: Record) -> dict[str, Any]:
+        """What the file says of itself."""
+        return {_STAMP: self.stamp, _WARNINGS: json.dumps(record.said), _SECONDS: record.seconds}
+
+    def write(self, data: xr.Dataset | xr.DataTree, record: Record) -> None:
+        """Write to netCDF, atomically, with what made it in the root attributes."""
+        copy = data.copy()
+        copy.attrs.update(self.attrs(record))
+        write_netcdf(copy, self.path)
+
+
+def stamp_of(path: Path) -> str | None:
+    """The fingerprint that a file carries; None if it is missing, damaged or carries none."""
+    if not path.is_file():
+        return None
+    try:
+        if path.suffix == ".json":
+            return json.loads(path.read_text()).get(_STAMP)
+        if path.suffix == ".html":
+            return _meta(path.read_text(encoding="utf-8"))
+        with xr.open_dataset(path, engine="h5netcdf") as data:
+            return data.attrs.get(_STAMP)
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _meta(html: str) -> str | None:
+    mark = f'<meta name="{_STAMP}" content="'
+    return html.split(mark, 1)[1].split('"', 1)[0] if mark in html else None
+
+
+def record_of(attrs: dict[str, Any]) -> tuple[list[str], float | None]:
+    """Warnings and seconds of the step that made a file, from its attributes."""
+    seconds = attrs.get(_SECONDS)
+    return json.loads(str(attrs.get(_WARNINGS, "[]"))), None if seconds is None else float(seconds)

@@ -1,0 +1,65 @@
+"""The potential for other programs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import ClassVar
+
+import bayescg as bcg
+from bayescg import _runtime
+from bayescg import posterior as posteriors
+from bayescg.data import load
+from bayescg.workflow import folder
+from bayescg.workflow.schema.choices import StepName
+from bayescg.workflow.stamps import Product, Record, fingerprint
+from bayescg.workflow.steps.fit import Fit
+from bayescg.workflow.steps.map import Map
+from bayescg.workflow.steps.step import Step
+
+
+@dataclass(frozen=True)
+class Export(Step):
+    """The mean, and draws if asked for; a program that is not installed is left out.
+
+    Attributes:
+        map: the step that leaves the last frame.
+        fit: the step that makes the posterior.
+    """
+
+    map: Map
+    fit: Fit
+
+    name: ClassVar[StepName] = "export"
+
+    @property
+    def index(self) -> Product:
+        """A list of all files, which lie in a folder for each format."""
+        settings = self.config.settings
+        stamp = fingerprint(self.fit.posterior.stamp, settings.exports.model_dump(), settings.seed)
+        return self.product(folder.EXPORTS, stamp)
+
+    @property
+    def reads(self) -> tuple[Product, ...]:
+        return self.fit.posterior, self.map.last_frame
+
+    @property
+    def writes(self) -> tuple[Product, ...]:
+        return (self.index,) if self.config.settings.exports.formats else ()
+
+    def act(self, wanted: tuple[Product, ...], record: Record) -> None:
+        chosen, output = self.config.settings.exports, self.config.output
+        tree, initial = posteriors.load(self.fit.posterior.path), load(self.map.last_frame.path)
+        written: dict[str, list[str]] = {}
+        for form in chosen.formats:
+            try:
+                paths = bcg.export(tree, output / form, format=form, initial=initial)
+                if chosen.draws:
+                    draws = {"draws": chosen.draws, "key": self.key(2)}
+                    paths += bcg.export(tree, output / form / "draws", format=form, initial=initial, **draws)
+            except ImportError as error:
+                record.said.append(f"not exported for {form}: {error}")
+                continue
+            written[form] = [str(path.relative_to(output)) for path in paths]
+        with _runtime.atomic_path(self.index.path) as temporary:
+            temporary.write_text(json.dumps({**self.index.attrs(record), "files": written}, indent=1) + "\n")

@@ -1,0 +1,49 @@
+"""The page about a run, and its figures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from bayescg import report
+from bayescg.workflow import folder
+from bayescg.workflow.schema.choices import StepName
+from bayescg.workflow.stamps import Product, Record, fingerprint
+from bayescg.workflow.steps.export import Export
+from bayescg.workflow.steps.observe import Observe
+from bayescg.workflow.steps.step import Step
+
+
+@dataclass(frozen=True)
+class Report(Step):
+    """From all results to a page.
+
+    Attributes:
+        observe: the step that compares observables.
+        export: the step that writes files for other programs.
+    """
+
+    observe: Observe
+    export: Export
+
+    name: ClassVar[StepName] = "report"
+
+    @property
+    def page(self) -> Product:
+        """HTML."""
+        return self.product(folder.REPORT, fingerprint(self.observe.stamp, self.export.index.stamp))
+
+    @property
+    def reads(self) -> tuple[Product, ...]:
+        simulated = self.observe.simulate
+        made = (self.observe.map.statistics, simulated.fit.posterior, simulated.ensemble)
+        return *made, *self.observe.writes, *self.export.writes
+
+    @property
+    def writes(self) -> tuple[Product, ...]:
+        return (self.page,)
+
+    def act(self, wanted: tuple[Product, ...], record: Record) -> None:
+        results = folder.read_results(self.config.output, (product.path.name for product in self.reads))
+        figures = self.config.output / folder.FIGURES
+        report.write(results, self.page.path, figures=figures, meta=self.page.attrs(record))

@@ -1,0 +1,68 @@
+"""The ensemble: draws of the posterior, each simulated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from bayescg import posterior as posteriors
+from bayescg.data import load
+from bayescg.simulation.ensemble import plan
+from bayescg.workflow import folder
+from bayescg.workflow.schema.choices import StepName
+from bayescg.workflow.stamps import Product, Record, fingerprint
+from bayescg.workflow.steps.fit import Fit
+from bayescg.workflow.steps.map import Map
+from bayescg.workflow.steps.step import Step
+
+
+@dataclass(frozen=True)
+class Simulate(Step):
+    """From a posterior to an ensemble; if interrupted, with the finished draws: the next run goes on from them.
+
+    Attributes:
+        map: the step that leaves the last frame.
+        fit: the step that makes the posterior.
+    """
+
+    map: Map
+    fit: Fit
+
+    name: ClassVar[StepName] = "simulate"
+
+    @property
+    def ensemble(self) -> Product:
+        """Trajectories of the draws."""
+        settings = self.config.settings
+        stamp = fingerprint(self.fit.posterior.stamp, settings.simulation.model_dump(), settings.seed)
+        return self.product(folder.ENSEMBLE, stamp)
+
+    @property
+    def reads(self) -> tuple[Product, ...]:
+        return self.fit.posterior, self.map.last_frame
+
+    @property
+    def writes(self) -> tuple[Product, ...]:
+        return (self.ensemble,)
+
+    def act(self, wanted: tuple[Product, ...], record: Record) -> None:
+        chosen, product = self.config.settings.simulation, self.ensemble
+        earlier = folder.load_ensemble(product.path) if product.unfinished.is_current else None
+        planned = plan(
+            posteriors.load(self.fit.posterior.path),
+            load(self.map.last_frame.path).isel(frame=-1),
+            time=chosen.time,
+            draws=chosen.draws,
+            dynamics=chosen.dynamics,
+            temperature=chosen.temperature,
+            engine=chosen.engine,
+            key=self.key(1),
+        )
+        ensemble = planned.run(earlier)
+        interrupted = ensemble.sizes["draw"] < chosen.draws
+        (product.unfinished if interrupted else product).write(ensemble, record)
+        if interrupted:
+            raise KeyboardInterrupt
+
+    def forget(self) -> None:
+        self.ensemble.path.unlink(missing_ok=True)

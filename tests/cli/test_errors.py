@@ -1,0 +1,75 @@
+"""One message and an exit code for what goes wrong."""
+
+import pytest
+
+from tests.cli.shell import call
+from tests.runs import write_inputs
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("run", "missing.yaml"), "no configuration at missing.yaml"),
+        (("fit", "missing.nc"), "no such file: missing.nc"),
+        (("fit", "foreign.nc"), "foreign.nc holds no force statistics"),
+        (("fit", "config.yaml"), "did you mean 'potential'"),
+        (("simulate", "foreign.nc", "--initial", "foreign.nc"), "foreign.nc is not a readable netCDF file"),
+        (("simulate", "missing.nc", "--initial", "foreign.nc"), "no posterior at missing.nc"),
+        (("observe", "foreign.nc", "rdf", "A", "A"), "rdf needs --cutoff"),
+        (("observe", "foreign.nc", "rdf", "A", "--cutoff", "0.9"), "rdf needs 2 bead types"),
+        (("observe", "foreign.nc", "rdf", "A", "A", "--cutoff", "0.9", "--group", "x"), "rdf takes no --group"),
+        (("observe", "foreign.nc", "rdf", "A", "A", "--cutoff", "0.9"), "is not a netCDF file that bayescg wrote"),
+        (("export", "foreign.nc", "out"), "foreign.nc is not a readable netCDF file"),
+        (("report", "missing"), "no folder missing"),
+        (("observe", "foreign.nc", "rdf", "A", "A", "--cutoff", "-1"), "rdf: cutoff must be positive; got -1"),
+        (("run", "empty.yaml"), "empty.yaml holds no table of settings"),
+    ],
+)
+def test_bad_input_is_one_message(tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "foreign.nc").write_bytes(b"nothing that is netCDF")
+    (tmp_path / "config.yaml").write_text("input: {dataset: foreign.nc}\npotentail: {}\n")
+    (tmp_path / "empty.yaml").touch()
+    result = call(*arguments)
+    assert result.exit_code == 2
+    text = " ".join(result.stderr.split())
+    assert message in text
+    assert text.startswith("Error:")
+    assert "Traceback" not in text
+
+
+def test_unknown_options_are_explained():
+    result = call("run", "config.yaml", "--forec")
+    assert result.exit_code == 2
+    assert "--force" in result.stderr
+
+
+def test_debug_shows_the_traceback():
+    result = call("--debug", "run", "missing.yaml")
+    assert isinstance(result.exception, FileNotFoundError)
+
+
+def test_interrupt(monkeypatch, tmp_path):
+    from bayescg import workflow
+
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(workflow, "run", interrupted)
+    result = call("run", write_inputs(tmp_path))
+    assert result.exit_code == 130
+    assert "Finished parts remain" in result.stderr
+
+
+def test_full_disk_is_one_message(monkeypatch, tmp_path):
+    from bayescg.workflow import stamps
+
+    def full(data, path):
+        raise OSError(28, "No space left on device", str(path))
+
+    path = write_inputs(tmp_path)
+    monkeypatch.setattr(stamps, "write_netcdf", full)
+    result = call("run", path, "--last", "map")
+    assert result.exit_code == 2
+    assert "No space left on device" in result.stderr
+    assert not list((tmp_path / "results").glob("*.nc"))

@@ -1,0 +1,24 @@
+"""Fingerprints of files, and of what made them."""
+
+import os
+
+from bayescg.workflow import stamps
+
+
+def test_a_file_that_changes_in_the_middle_is_another(tmp_path, monkeypatch):
+    path = tmp_path / "traj.trr"
+    content = bytearray(300_000)
+    path.write_bytes(content)
+    before = stamps.file_fingerprint(path)
+    os.utime(path, (1, 1))
+    assert stamps.file_fingerprint(path) == before
+    content[150_000] = 1
+    path.write_bytes(content)
+    os.utime(path, (1, 1))
+    assert stamps.file_fingerprint(path) != before
+    # Of large files both ends are read; what changes between them shows in the time.
+    monkeypatch.setattr(stamps, "_WHOLE", 1000)
+    before = stamps.file_fingerprint(path)
+    content[150_000] = 2
+    path.write_bytes(content)
+    assert stamps.file_fingerprint(path) != before
