@@ -4,8 +4,8 @@ import jax
 import numpy as np
 
 import bayescg as bcg
-from bayescg.data import save
 from bayescg.potentials import Interactions
+from bayescg.storage import save
 
 CONFIG = """\
 input:

@@ -68,7 +68,7 @@ def fit(
             settings=bcg.Sampling(chains, warmup, draws),
             key=jax.random.key(seed),
         )
-        bcg.posterior.save(posterior, output)
+        bcg.save(posterior, output)
         table(headline(Results(posterior=posterior)), [output])
 
 
@@ -94,11 +94,11 @@ def simulate(
         import jax
 
         import bayescg as bcg
-        from bayescg._runtime import write_netcdf
         from bayescg.report import Results, headline
+        from bayescg.storage.expected import load_posterior
 
         ensemble = bcg.simulate(
-            bcg.posterior.load(posterior),
+            load_posterior(posterior),
             _configuration(initial).isel(frame=-1),
             time=time,
             draws=draws or None,
@@ -107,7 +107,7 @@ def simulate(
             engine=engine,
             key=jax.random.key(seed),
         )
-        write_netcdf(ensemble, output)
+        bcg.save(ensemble, output)
         table(headline(Results(ensemble=ensemble)), [output])
 
 
@@ -168,9 +168,10 @@ def export(
         import jax
 
         import bayescg as bcg
+        from bayescg.storage.expected import load_posterior
 
         files = bcg.export(
-            bcg.posterior.load(posterior),
+            load_posterior(posterior),
             directory,
             format=format,
             draws=draws or None,
@@ -181,19 +182,15 @@ def export(
 
 
 def _statistics(path: Path):
-    from bayescg.storage import load as load_result
+    from bayescg.storage.expected import load_statistics
 
-    try:
-        return load_result(path)
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} holds no force statistics: {str(error).splitlines()[0]:.200}") from error
+    return load_statistics(path)
 
 
 def _configuration(path: Path):
-    from bayescg import load
+    from bayescg.storage.expected import load_trajectory
 
-    _require(path)
-    return load(path)
+    return load_trajectory(path)
 
 
 def _require(path: Path) -> None:

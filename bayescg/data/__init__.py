@@ -1,7 +1,7 @@
 """Trajectories in, one dataset layout out; the one room where units change."""
 
 from bayescg.data import datasets
-from bayescg.data.dataset import from_arrays, load, save, topology_of, validate, with_forces
+from bayescg.data.dataset import from_arrays, topology_of, validate, with_forces
 from bayescg.data.mapping.mapping import Mapping
 from bayescg.data.mapping.topology import Topology, exclusions
 from bayescg.data.neighbors import minimum_image, pairs, shortest_height
@@ -16,11 +16,9 @@ __all__ = [
     "datasets",
     "exclusions",
     "from_arrays",
-    "load",
     "minimum_image",
     "pairs",
     "read_beads",
-    "save",
     "shape_tensors",
     "shortest_height",
     "stream",

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import os
-from pathlib import Path
 
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from bayescg._runtime import write_netcdf
 from bayescg._version import ORIGIN
 from bayescg.data.mapping.topology import Topology
 from bayescg.data.neighbors import shortest_height
@@ -214,32 +211,6 @@ def check_box(box: NDArray) -> None:
             "and the second in the xy plane (lower triangular); transpose it or rotate the system"
         )
     shortest_height(box)
-
-
-def load(path: str | os.PathLike[str]) -> xr.Dataset:
-    """Read a coarse-grained dataset that `save` wrote.
-
-    Raises:
-        ValueError: if the file is not one.
-    """
-    try:
-        dataset = xr.load_dataset(path, engine="h5netcdf")
-    except FileNotFoundError:
-        raise
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is not a netCDF file that bayescg wrote: {error}") from error
-    text = [name for name in ("bead_type", "bond_group", "angle_group", "dihedral_group") if name in dataset.variables]
-    dataset = dataset.assign_coords({name: (dataset[name].dims, dataset[name].values.astype(str)) for name in text})
-    try:
-        validate(dataset)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
-    return dataset
-
-
-def save(dataset: xr.Dataset, path: str | os.PathLike[str]) -> Path:
-    """Write a coarse-grained dataset to netCDF, under a temporary name first. Returns the path."""
-    return write_netcdf(dataset, path)
 
 
 def fingerprint(*arrays: NDArray) -> str:

@@ -1,8 +1,7 @@
-"""The posterior, an `xarray.DataTree` in ArviZ layout: built, checked, saved, loaded, drawn from and evaluated."""
+"""The posterior, an `xarray.DataTree` in ArviZ layout: built, checked, drawn from and evaluated."""
 
-from bayescg.posterior.files import load, save
 from bayescg.posterior.grids import curve_grid, curves
-from bayescg.posterior.layout import FORMAT, build, from_coefficients
+from bayescg.posterior.layout import FORMAT, build, check, from_coefficients
 from bayescg.posterior.parts import as_baseline, only_choice
 from bayescg.posterior.reading import (
     Draws,
@@ -18,15 +17,14 @@ __all__ = [
     "Draws",
     "as_baseline",
     "build",
+    "check",
     "curve_grid",
     "curves",
     "draw_coefficients",
     "from_coefficients",
-    "load",
     "mean_coefficients",
     "only_choice",
     "potential_of",
     "ranges_of",
-    "save",
     "temperature_of",
 ]

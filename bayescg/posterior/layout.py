@@ -13,7 +13,7 @@ from bayescg._version import ORIGIN
 from bayescg.posterior.grids import curve_grid, curves
 from bayescg.potentials import Potential
 
-FORMAT = 1
+FORMAT = 2
 
 
 def build(

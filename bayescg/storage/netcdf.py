@@ -49,7 +49,7 @@ def _checked_tree(tree: xr.DataTree, path: str | os.PathLike[str]) -> xr.DataTre
 
         surrogates.check(tree, str(path))
     else:
-        posteriors.potential_of(tree)
+        posteriors.check(tree, str(path))
     return tree
 
 

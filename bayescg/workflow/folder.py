@@ -11,8 +11,8 @@ from typing import get_args
 import numpy as np
 import xarray as xr
 
-from bayescg import posterior as posteriors
 from bayescg.report.results import Results
+from bayescg.storage.expected import load_posterior
 from bayescg.workflow.comparisons import load_observables
 from bayescg.workflow.schema.choices import ObservableKind
 from bayescg.workflow.stamps import record_of
@@ -71,7 +71,7 @@ def read_results(folder: Path, names: Iterable[str]) -> Results:
         if name == STATISTICS:
             attrs["map"] = _attributes(path)
         elif name == POSTERIOR:
-            tree = posteriors.load(path)
+            tree = load_posterior(path)
             attrs["fit"] = tree.attrs
         elif name == ENSEMBLE:
             ensemble = load_ensemble(path, diagnostics_only=True)

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import xarray as xr
 
-from bayescg.data import Mapping, load, stream
+from bayescg.data import Mapping, stream
 from bayescg.data.trajectories.universe import open_universe
+from bayescg.storage.expected import load_trajectory
 from bayescg.workflow.schema.config import Input, MappingChoice
 
 
@@ -29,7 +30,7 @@ class Frames:
         self._given, self._chosen, self._folder = given, mapping, folder
         self._window = slice(given.start, given.stop, given.step)
         if given.dataset is not None:
-            self._dataset = load(folder / Path(given.dataset).expanduser())
+            self._dataset = load_trajectory(folder / Path(given.dataset).expanduser())
             if given.temperature is not None:
                 self._dataset = self._dataset.assign_attrs(temperature=given.temperature)
             self._numbers = range(*self._window.indices(self._dataset.sizes["frame"]))

@@ -10,8 +10,8 @@ from pydantic import ValidationError
 
 from bayescg._runtime import write_netcdf
 from bayescg._settings import describe
-from bayescg.data import load
 from bayescg.report.results import Compared
+from bayescg.storage.expected import load_trajectory
 from bayescg.workflow.comparisons import compared_in, comparison_tree
 from bayescg.workflow.folder import load_ensemble, whole_draws
 from bayescg.workflow.schema.observables import OBSERVABLES, Observable
@@ -82,4 +82,4 @@ def open_beads(path: Path) -> xr.Dataset:
     try:
         return whole_draws(load_ensemble(path))
     except ValueError:
-        return load(path)
+        return load_trajectory(path)

@@ -7,7 +7,8 @@ from typer.testing import CliRunner
 
 import bayescg as bcg
 from bayescg.cli import app
-from bayescg.data import from_arrays, save
+from bayescg.data import from_arrays
+from bayescg.storage import save
 from tests.backmapping import planted
 from tests.studies import methanol
 

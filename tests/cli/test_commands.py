@@ -43,7 +43,7 @@ def test_single_steps_from_file_to_file(ran, tmp_path):
         *("fit", out / "statistics.nc", "-o", posterior, "--method", "laplace", "--draws", 10, "--kernel", "A-A=RBF")
     )
     assert fit.exit_code == 0, fit.stderr
-    assert bcg.posterior.load(posterior).attrs["method"] == "laplace"
+    assert bcg.load(posterior).attrs["method"] == "laplace"
     simulate = call(
         *("simulate", posterior, "--initial", out / "cg_last.nc", "--draws", 2, "--time", 0.2, "-o", ensemble),
         *("--engine", "jax", "--timestep", 0.004, "--equilibration", 0.04, "--interval", 0.04),

@@ -11,7 +11,7 @@ from tests.runs import write_inputs
     [
         (("run", "missing.yaml"), "no configuration at missing.yaml"),
         (("fit", "missing.nc"), "no such file: missing.nc"),
-        (("fit", "foreign.nc"), "foreign.nc holds no force statistics"),
+        (("fit", "foreign.nc"), "foreign.nc is no result of bayescg"),
         (("fit", "config.yaml"), "did you mean 'potential'"),
         (("simulate", "foreign.nc", "--initial", "foreign.nc"), "foreign.nc is not a readable netCDF file"),
         (("simulate", "missing.nc", "--initial", "foreign.nc"), "no posterior at missing.nc"),

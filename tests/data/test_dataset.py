@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from bayescg.data import Topology, from_arrays, load, save, topology_of, validate, with_forces
+from bayescg.data import Topology, from_arrays, topology_of, validate, with_forces
+from bayescg.storage import load, save
+from bayescg.storage.expected import load_trajectory
 
 
 def small(**changes):
@@ -85,11 +87,11 @@ def test_bad_input(changes, message):
 
 def test_foreign_files(tmp_path):
     (tmp_path / "text.nc").write_text("no netCDF")
-    with pytest.raises(ValueError, match="not a netCDF file that bayescg wrote"):
+    with pytest.raises(ValueError, match="neither netCDF nor a record"):
         load(tmp_path / "text.nc")
     xr.Dataset({"a": ("x", [1.0])}).to_netcdf(tmp_path / "other.nc", engine="h5netcdf")
     with pytest.raises(ValueError, match="not a coarse-grained dataset"):
-        load(tmp_path / "other.nc")
+        load_trajectory(tmp_path / "other.nc")
     with pytest.raises(FileNotFoundError):
         load(tmp_path / "none.nc")
 

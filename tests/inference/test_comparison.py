@@ -11,7 +11,7 @@ from bayescg.inference.comparison import compare
 from bayescg.inference.linear import predictive
 from bayescg.inference.linear.predictive import Linear, block_scores
 from bayescg.inference.statistics.blocks import Sums
-from bayescg.posterior import load, save
+from bayescg.storage import load, save
 from tests.inference import systems
 from tests.studies import planted_library
 

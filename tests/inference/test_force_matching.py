@@ -8,8 +8,9 @@ import pytest
 
 import bayescg as bcg
 from bayescg.inference import Sampling
-from bayescg.posterior import curves, load, save
+from bayescg.posterior import curves
 from bayescg.samplers.diagnostics import convergence
+from bayescg.storage import load, save
 from tests.inference import systems
 
 POTENTIAL = bcg.Potential(bcg.Pair("A", "A", systems.CUTOFF))

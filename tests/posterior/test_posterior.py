@@ -10,13 +10,13 @@ from bayescg.posterior import (
     curves,
     draw_coefficients,
     from_coefficients,
-    load,
     mean_coefficients,
     potential_of,
     ranges_of,
-    save,
     temperature_of,
 )
+from bayescg.storage import load, save
+from bayescg.storage.expected import load_posterior
 
 POTENTIAL = bcg.Potential(bcg.Pair("A", "B", 0.9), bcg.Dihedral("A", "A", "A", "A"))
 
@@ -61,21 +61,18 @@ def test_curves_are_those_of_the_terms(tree):
 
 
 def test_files_that_are_no_posterior_are_refused(tree, tmp_path):
-    with pytest.raises(FileNotFoundError, match="no posterior at"):
+    with pytest.raises(FileNotFoundError, match="no such file"):
         load(tmp_path / "nowhere.nc")
     (tmp_path / "text.nc").write_text("hello")
-    with pytest.raises(ValueError, match="not a readable netCDF"):
+    with pytest.raises(ValueError, match="neither netCDF nor a record"):
         load(tmp_path / "text.nc")
     xr.Dataset({"a": 1.0}).to_netcdf(tmp_path / "foreign.nc", engine="h5netcdf")
     with pytest.raises(ValueError, match="no group 'posterior'"):
-        load(tmp_path / "foreign.nc")
+        load_posterior(tmp_path / "foreign.nc")
     other = xr.DataTree.from_dict({"posterior": xr.Dataset({"mu": ("draw", np.zeros(3))})})
     other.to_netcdf(tmp_path / "numpyro.nc", engine="h5netcdf")
     with pytest.raises(ValueError, match="lacks the attribute 'potential'"):
         load(tmp_path / "numpyro.nc")
-    with pytest.raises(ValueError, match="not a bayescg posterior"):
-        save(other, tmp_path / "out.nc")
-    assert not (tmp_path / "out.nc").exists()
 
 
 @pytest.mark.parametrize(

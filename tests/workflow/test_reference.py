@@ -45,8 +45,8 @@ def test_a_reference_from_a_file_leaves_out_what_the_ensemble_does(tmp_path):
     positions = np.stack([ends, ends + 0.2], axis=2).reshape(10, 40, 3)
     bonds = np.arange(40).reshape(-1, 2)
     cg = bcg.from_arrays(positions, [3, 3, 3], "A", temperature=300.0, topology=bcg.data.Topology.from_bonds(40, bonds))
-    bcg.data.save(cg, tmp_path / "reference.nc")
-    bcg.data.save(cg.assign_attrs(exclude_bonds=1), tmp_path / "ensemble.nc")
+    bcg.save(cg, tmp_path / "reference.nc")
+    bcg.save(cg.assign_attrs(exclude_bonds=1), tmp_path / "ensemble.nc")
     compared = single.observe(
         tmp_path / "ensemble.nc",
         "coordination_number",

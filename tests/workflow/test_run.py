@@ -22,7 +22,7 @@ def test_everything_is_written(finished):
     assert not [name for name in names if name.startswith(".")], "temporary files were left behind"
     assert (out / "lammps" / "in.bayescg").is_file()
     assert {item.name for item in (out / "figures").iterdir()} >= {"potential.png", "rdf_A-A_0.7_20.png"}
-    assert bcg.posterior.load(out / "posterior.nc").attrs["method"] == "laplace"
+    assert bcg.load(out / "posterior.nc").attrs["method"] == "laplace"
     assert bcg.load(out / "cg_last.nc").sizes["frame"] == 1
 
 
@@ -65,7 +65,7 @@ def test_what_depends_on_a_change_is_redone(copied, old, new, redone):
 
 def test_a_changed_input_redoes_all(copied):
     cg = bcg.load(copied.parent / "cg.nc")
-    bcg.data.save(cg.assign(forces=cg["forces"] * 1.01), copied.parent / "cg.nc")
+    bcg.save(cg.assign(forces=cg["forces"] * 1.01), copied.parent / "cg.nc")
     assert again(copied) == list(STEPS)
 
 

@@ -8,8 +8,7 @@ from typing import ClassVar
 
 import bayescg as bcg
 from bayescg import _runtime
-from bayescg import posterior as posteriors
-from bayescg.data import load
+from bayescg.storage.expected import load_posterior, load_trajectory
 from bayescg.workflow import folder
 from bayescg.workflow.schema.choices import StepName
 from bayescg.workflow.stamps import Product, Record, fingerprint
@@ -49,7 +48,7 @@ class Export(Step):
 
     def act(self, wanted: tuple[Product, ...], record: Record) -> None:
         chosen, output = self.config.settings.exports, self.config.output
-        tree, initial = posteriors.load(self.fit.posterior.path), load(self.map.last_frame.path)
+        tree, initial = load_posterior(self.fit.posterior.path), load_trajectory(self.map.last_frame.path)
         written: dict[str, list[str]] = {}
         for form in chosen.formats:
             try:

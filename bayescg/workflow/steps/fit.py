@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from bayescg.inference import Sampling, force_match
-from bayescg.storage import load
+from bayescg.storage.expected import load_statistics
 from bayescg.workflow import folder
 from bayescg.workflow.schema.choices import StepName
 from bayescg.workflow.schema.terms import kernels_of
@@ -46,7 +46,7 @@ class Fit(Step):
         chosen = self.config.settings.inference
         tree = force_match(
             self.config.potential,
-            load(self.map.statistics.path),
+            load_statistics(self.map.statistics.path),
             kernels=kernels_of(self.config.kernels),
             method=chosen.method,
             calibration=chosen.calibration,

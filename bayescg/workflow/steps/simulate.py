@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from bayescg import posterior as posteriors
-from bayescg.data import load
 from bayescg.simulation.ensemble import plan
+from bayescg.storage.expected import load_posterior, load_trajectory
 from bayescg.workflow import folder
 from bayescg.workflow.schema.choices import StepName
 from bayescg.workflow.stamps import Product, Record, fingerprint
@@ -49,8 +48,8 @@ class Simulate(Step):
         chosen, product = self.config.settings.simulation, self.ensemble
         earlier = folder.load_ensemble(product.path) if product.unfinished.is_current else None
         planned = plan(
-            posteriors.load(self.fit.posterior.path),
-            load(self.map.last_frame.path).isel(frame=-1),
+            load_posterior(self.fit.posterior.path),
+            load_trajectory(self.map.last_frame.path).isel(frame=-1),
             time=chosen.time,
             draws=chosen.draws,
             dynamics=chosen.dynamics,

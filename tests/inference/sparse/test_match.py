@@ -10,8 +10,9 @@ from bayescg._runtime import double_precision
 from bayescg.inference import Sampling
 from bayescg.inference.sparse import horseshoe, relevance, supports
 from bayescg.inference.sparse.library import Problem
-from bayescg.posterior import load, only_choice, save
+from bayescg.posterior import only_choice
 from bayescg.samplers import density as sampler
+from bayescg.storage import load, save
 from tests.inference import systems
 from tests.studies import planted_library
 

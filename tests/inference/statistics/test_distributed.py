@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 import bayescg as bcg
 from bayescg import cli
-from bayescg.data import datasets, save
+from bayescg.data import datasets
 from bayescg.data.neighbors import minimum_image
 from bayescg.inference.statistics import distributed as room
 from bayescg.inference.statistics.distributed import TrajectoryChunk, distributed_statistics, trajectory_chunks
@@ -88,7 +88,7 @@ def chunks(path, count, **options):
 
 @pytest.mark.parametrize("count", [1, 2, 7, 50])
 def test_any_chunks_give_the_same_sums(client, data, pilot, whole, tmp_path, count):
-    path = save(data, tmp_path / "cg.nc")
+    path = bcg.save(data, tmp_path / "cg.nc")
     found = distributed_statistics(POTENTIAL, iter(chunks(path, count)), client=client, pilot=pilot)
     assert_same(whole, found)
     np.testing.assert_array_equal(found.frames[data.attrs["source"]], np.arange(FRAMES))
@@ -96,7 +96,7 @@ def test_any_chunks_give_the_same_sums(client, data, pilot, whole, tmp_path, cou
 
 def test_chunks_side_by_side_in_threads(data, pilot, whole, tmp_path):
     """Precision and the limit of BLAS threads hold in every thread of a worker."""
-    path = save(data, tmp_path / "cg.nc")
+    path = bcg.save(data, tmp_path / "cg.nc")
     with (
         dask.LocalCluster(n_workers=1, threads_per_worker=4, processes=False, **QUIET) as threads,
         dask.Client(threads, set_as_default=False) as client,
@@ -106,7 +106,7 @@ def test_chunks_side_by_side_in_threads(data, pilot, whole, tmp_path):
 
 
 def test_two_workers_killed_in_mid_pass(cluster, client, data, pilot, whole, tmp_path):
-    path, log = save(data, tmp_path / "cg.nc"), tmp_path / "log"
+    path, log = bcg.save(data, tmp_path / "cg.nc"), tmp_path / "log"
     log.touch()
     killed, merged = [], []
 
@@ -168,7 +168,7 @@ def test_datasets_in_memory_and_open_ranges(client, data, monkeypatch):
 
 
 def test_an_interrupt_leaves_the_cluster_idle(client, data, tmp_path):
-    path, log = save(data, tmp_path / "cg.nc"), tmp_path / "log"
+    path, log = bcg.save(data, tmp_path / "cg.nc"), tmp_path / "log"
 
     def interrupted():
         yield from chunks(path, 50, log=str(log), seconds=0.05)[:10]
@@ -205,7 +205,7 @@ def test_run_on_a_scheduler(cluster, tmp_path, monkeypatch):
 
 
 def test_errors_of_a_chunk_come_back(client, data, tmp_path):
-    path = save(data.drop_vars("forces"), tmp_path / "cg.nc")
+    path = bcg.save(data.drop_vars("forces"), tmp_path / "cg.nc")
     with pytest.raises(ValueError, match="hold no forces"):
         distributed_statistics(POTENTIAL, chunks(path, 2), client=client)
     with pytest.raises(ValueError, match="would count twice"):
