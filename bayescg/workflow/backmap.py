@@ -12,7 +12,7 @@ import xarray as xr
 from bayescg._runtime import write_netcdf
 from bayescg.atomistic import read_force_field
 from bayescg.backmapping import Annealing, Learning, fit_conditional, sample, write_atoms
-from bayescg.backmapping.liquid.liquid import is_liquid
+from bayescg.backmapping.liquid.checks import is_liquid
 from bayescg.data import Mapping, load, read_beads
 from bayescg.data.trajectories.universe import open_universe
 from bayescg.report.results import load_ensemble

@@ -72,11 +72,11 @@ def test_free_energies(drawn):
     fine = np.linspace(-4, 4, 4001)[:-1] + 0.001
     weight = np.exp(-(fine**4) / 4 + 3 * fine**2 - fine).reshape(40, 100).sum(axis=1)
     exact = -np.log(weight / weight.max())
-    used = found["error"].values < 0.2
+    used = found["free_energy_se"].values < 0.2
     assert used.sum() > 15
     gap = (found["free_energy"].values - exact)[used]
     # Zero is at the estimated minimum, which has an error of its own.
-    assert np.all(np.abs(gap) < 4.5 * np.hypot(found["error"].values[used], found["error"].values.min()))
+    assert np.all(np.abs(gap) < 4.5 * np.hypot(found["free_energy_se"].values[used], found["free_energy_se"].values.min()))
     np.testing.assert_allclose(found["bin"], 0.5 * (edges[1:] + edges[:-1]))
     far = free_energy(samples, samples["coordinates"][:, 0], [-4.0, 0.0, 50.0, 60.0])
     assert np.isnan(far["free_energy"][2])
@@ -98,7 +98,7 @@ def test_errors_are_withheld_where_weights_cannot_tell_them():
     assert np.isfinite(tree["estimates"]["x1"])
     samples = tree["samples"].to_dataset()
     assert np.isnan(average(samples, X1["x1"])[1])
-    assert np.all(np.isnan(free_energy(samples, samples["coordinates"][:, 0], np.array([-4.0, -2.5, 0.0]))["error"]))
+    assert np.all(np.isnan(free_energy(samples, samples["coordinates"][:, 0], np.array([-4.0, -2.5, 0.0]))["free_energy_se"]))
 
 
 def test_pareto_k():
