@@ -23,7 +23,8 @@ def variational(target: Density, mode: Mode, draws: int, *, key: Array) -> Sampl
     """Full-rank Gaussian in unconstrained space fitted by NumPyro's SVI, as one chain.
 
     Fitted in coordinates whitened by the curvature at the mode: a step size then suits the noise, known to a per
-    mille, and a lengthscale, known to a factor, alike. Numbers: `elbo`, and whether the fit has `converged`.
+    mille, and a lengthscale, known to a factor, alike. Numbers: `elbo`, a lower bound of the logarithm of the
+    density's integral, and whether the fit has `converged`.
 
     Args:
         target: the density.
@@ -61,5 +62,7 @@ def variational(target: Density, mode: Mode, draws: int, *, key: Array) -> Sampl
     losses = np.concatenate(losses)
     drift = abs(losses[-300:].mean() - losses[-600:-300].mean())
     positions = mode.position + np.asarray(epsilon) @ np.asarray(spread).T
-    attrs = {"elbo": float(-losses[-300:].mean()), "converged": bool(drift < _DRIFT)}
+    # The bound is one of the integral over positions, not over whitened ones.
+    elbo = np.sum(np.log(np.diag(spread))) - losses[-300:].mean()
+    attrs = {"elbo": float(elbo), "converged": bool(drift < _DRIFT)}
     return Sampled(target.constrain(positions[None]), {}, attrs)

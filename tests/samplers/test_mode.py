@@ -31,7 +31,7 @@ def test_mode_and_covariance_of_a_gaussian():
     with double_precision():
         mode = find_mode(gaussian())
     np.testing.assert_allclose(mode.position, MEAN, atol=1e-3)
-    np.testing.assert_allclose(mode.covariance, COVARIANCE, rtol=1e-6)
+    np.testing.assert_allclose(mode.covariance, COVARIANCE, rtol=1e-6, atol=1e-12)
 
 
 def test_climbing_finds_the_same():
