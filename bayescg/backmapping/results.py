@@ -10,6 +10,7 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from bayescg.data.units import BOLTZMANN
+from bayescg.samplers.importance import kish
 
 _MOST_VARIANCE = 2.0
 """Of ln Z: beyond, pseudo-marginal chains stick to overestimated frames (Doucet, Pitt, Deligiannidis and Kohn,
@@ -42,14 +43,14 @@ def potential_of_mean_force(result: xr.Dataset) -> xr.Dataset:
         result: of `sample`, by a method that gives ln Z.
 
     Returns:
-        Dataset with `potential` and its standard error `error`, [kJ/mol] (kT if the result has no temperature).
+        Dataset with `potential` and its standard error `potential_se`, [kJ/mol] (kT if the result has no temperature).
 
     Raises:
         ValueError: if the result has no ln Z.
     """
     log_z, error = _log_z(result)
     unit, name = _thermal(result)
-    pmf = xr.Dataset({"potential": -unit * log_z, "error": unit * error})
+    pmf = xr.Dataset({"potential": -unit * log_z, "potential_se": unit * error})
     for variable in pmf.values():
         variable.attrs["units"] = name
     pmf["reliable"] = result["reliable"]
@@ -67,8 +68,8 @@ def mapping_entropy(result: xr.Dataset) -> xr.Dataset:
         result: of `sample`, by a method that gives ln Z.
 
     Returns:
-        Dataset with `entropy` and its standard error `error` for each CG configuration, in k. The two terms' errors are
-        added as if they were independent.
+        Dataset with `entropy` and its standard error `entropy_se` for each CG configuration, in k. The two terms'
+        errors are added as if they were independent.
 
     Raises:
         ValueError: if the result has no ln Z.
@@ -84,7 +85,7 @@ def mapping_entropy(result: xr.Dataset) -> xr.Dataset:
     return xr.Dataset(
         {
             "entropy": (log_z + mean).assign_attrs(units="k"),
-            "error": np.sqrt(error**2 + variance / result["ess"]).assign_attrs(units="k"),
+            "entropy_se": np.sqrt(error**2 + variance / result["ess"]).assign_attrs(units="k"),
             "reliable": result["reliable"],
         }
     )
@@ -141,7 +142,7 @@ def correct_ensemble(result: xr.Dataset, cg_energy: ArrayLike, *, steps: int | N
             state, accepted = int(j), accepted + 1
         chain.append(state)
     index = np.array(chain)
-    return Corrected(result.isel(frame=index), index, accepted / steps, float(1 / np.sum(probability**2)))
+    return Corrected(result.isel(frame=index), index, accepted / steps, float(kish(probability)))
 
 
 def _log_z(result: xr.Dataset) -> tuple[xr.DataArray, xr.DataArray]:
@@ -150,7 +151,7 @@ def _log_z(result: xr.Dataset) -> tuple[xr.DataArray, xr.DataArray]:
             f"the result of method {result.attrs.get('method', 'unknown')!r} has no ln Z: sample with 'smc', 'nuts' or "
             "'imh'"
         )
-    return result["log_z"], result["log_z_error"]
+    return result["log_z"], result["log_z_se"]
 
 
 def _thermal(result: xr.Dataset) -> tuple[float, str]:

@@ -15,7 +15,8 @@ from bayescg._runtime import double_precision, progress
 from bayescg._version import ORIGIN
 from bayescg.backmapping.guides.configurations import Energy, bead_positions, reduced_energy
 from bayescg.backmapping.guides.guide import Conditional
-from bayescg.backmapping.liquid.liquid import RHAT, Annealing, Liquid, LiquidResult, is_liquid, liquid_beads
+from bayescg.backmapping.liquid.checks import is_liquid, liquid_beads
+from bayescg.backmapping.liquid.liquid import RHAT, Annealing, Liquid, LiquidResult
 from bayescg.backmapping.molecule.frame import Result, Tempering, sample_frame
 
 Method = Literal["smc", "nuts", "imh", "gp", "blocks"]
@@ -69,7 +70,7 @@ def sample(
     Returns:
         Dataset with `positions` (draw, frame, atom, xyz) [nm]; `log_weight` (draw, frame), normalized over the draws of
         a CG configuration; `energy` (draw, frame) [kJ/mol], or in kT if no temperature is known; and for each CG
-        configuration `log_z`, `log_z_error`, `ess` (of the draws returned), `ess_run`, `acceptance`, `evaluations` (of
+        configuration `log_z`, `log_z_se`, `ess` (of the draws returned), `ess_run`, `acceptance`, `evaluations` (of
         the energy, the pilot's among them), `reliable`. `log_z` is ln int exp(-beta U) delta(M x - X) dx, lengths in
         nm; NaN for "gp". Of liquids there is `rhat` in its place: the worst of the split R-hats of the total energy, of
         that between molecules, and of where molecules point to (of all together); by it, and by `ess_run` of the two
@@ -138,7 +139,7 @@ def _dataset(
     per = {name: np.array([[getattr(r, name) for r in row] for row in rows]).T for name in names}
     exact = method != "gp"
     per["reliable"] = (per["ess_run"] >= floor) & exact
-    for name, limit in (("log_z_error", 1.0), ("rhat", RHAT)):
+    for name, limit in (("log_z_se", 1.0), ("rhat", RHAT)):
         per["reliable"] &= ~(per[name] > limit) if name in per else True
     positions = np.stack([np.concatenate([r.positions for r in row]) for row in rows], axis=1)
     log_weight = np.stack([np.concatenate([r.log_weight for r in row]) for row in rows], axis=1)
@@ -181,7 +182,7 @@ def _dataset(
     return data
 
 
-_PER_CONFIGURATION = ("log_z", "log_z_error", "ess", "ess_run", "rhat", "acceptance", "evaluations")
+_PER_CONFIGURATION = ("log_z", "log_z_se", "ess", "ess_run", "rhat", "acceptance", "evaluations")
 
 
 def _warn(data: xr.Dataset, done: _Done, labels: np.ndarray, exact: bool, floor: float) -> None:

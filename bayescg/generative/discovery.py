@@ -174,7 +174,7 @@ def _annealed(
         "interrupted": False,
         "evaluations_smc": found.particles.evaluations,
         "log_z_smc": found.particles.log_z,
-        "log_z_smc_se": found.particles.log_z_error,
+        "log_z_smc_se": found.particles.log_z_se,
     }
     allowance.spent = found.particles.evaluations
     samples = found.samples

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
-from arviz_stats.base import array_stats
 from jaxtyping import Float
+from scipy.special import logsumexp
 
 from bayescg._compiled import batched, compiled
 from bayescg._runtime import double_precision, progress
@@ -20,9 +20,8 @@ from bayescg.atomistic.target import Target
 from bayescg.generative.model.latent_model import LatentModel
 from bayescg.generative.particles.smc import refuse_nan
 from bayescg.generative.training.replay import DEFENSIVE
+from bayescg.samplers.importance import PARETO_LIMIT, kish, log_mean, pareto_k
 
-PARETO_LIMIT = 0.7
-"""From here on the weights' variance need not exist and errors are withheld (Vehtari et al., JMLR 25 (2024) 72)."""
 _BATCH = 512
 Observable = Callable[[xr.Dataset], Float[np.ndarray, "sample ..."]]
 
@@ -76,7 +75,7 @@ def sample(
     if not np.any(np.isfinite(raw)):
         raise ValueError("no draw has a finite density under the target: the model does not describe it")
     raw = np.where(np.isfinite(raw), raw, -np.inf)
-    log_z, log_z_se, weights = _normalized(raw)
+    (log_z, log_z_se), weights = log_mean(raw), np.exp(raw - logsumexp(raw))
     k = pareto_k(raw)
     samples = _samples(target, y, z, np.log(np.maximum(weights, 1e-300)), log_p)
     withheld = not k < PARETO_LIMIT
@@ -89,8 +88,8 @@ def sample(
     attrs = {
         "draws": draws,
         "defensive_share": 0.0 if model.defensive is None else defensive,
-        "ess": float(1 / np.sum(weights**2)),
-        "ess_share": float(1 / np.sum(weights**2) / draws),
+        "ess": float(kish(weights)),
+        "ess_share": float(kish(weights) / draws),
         "pareto_k": k,
         "reliable": int(not withheld),
         "evaluations": -(-draws // _BATCH) * _BATCH,
@@ -142,7 +141,7 @@ def free_energy(
         edges: of the bins.
 
     Returns:
-        `free_energy` and `error` over `bin` (centers); NaN where no sample fell, and errors NaN where withheld.
+        `free_energy` and `free_energy_se` over `bin` (centers); NaN where no sample fell, errors NaN where withheld.
 
     Raises:
         ValueError: if edges do not grow, there is not one value for each sample, or none falls into a bin.
@@ -163,23 +162,10 @@ def free_energy(
     return xr.Dataset(
         {
             "free_energy": ("bin", energy - np.nanmin(energy), {"units": "kT"}),
-            "error": ("bin", relative, {"units": "kT"}),
+            "free_energy_se": ("bin", relative, {"units": "kT"}),
         },
         {"bin": centers},
     )
-
-
-def pareto_k(log_weights: Float[np.ndarray, " sample"]) -> float:
-    """Pareto k of importance weights' tail."""
-    floor = np.where(np.isfinite(log_weights), log_weights, np.min(log_weights[np.isfinite(log_weights)]) - 50)
-    tail = int(np.ceil(min(0.2 * len(floor), 3 * np.sqrt(len(floor)))))
-    if np.partition(floor, -tail)[-tail] == floor.max():
-        # The whole tail has one value, the largest weight, which leaves nothing to fit: the model is exact there.
-        return -np.inf
-    with warnings.catch_warnings():
-        # That the tail is heavy is what k says.
-        warnings.simplefilter("ignore")
-        return float(array_stats.psislw(-floor)[1])
 
 
 def _draw(model: LatentModel, target: Target, draws: int, defensive: float, key):
@@ -207,14 +193,6 @@ def _draw(model: LatentModel, target: Target, draws: int, defensive: float, key)
             parts.append((y, z, log_q, log_p, log_r))
             advance(min(_BATCH, draws - begin))
     return tuple(np.concatenate([part[k] for part in parts])[:draws].astype(float) for k in range(5))
-
-
-def _normalized(log_weights):
-    """Log of the mean weight, its standard error, and weights that add up to one."""
-    top = log_weights.max()
-    weights = np.exp(log_weights - top)
-    mean, n = weights.mean(), len(weights)
-    return float(top + np.log(mean)), float(weights.std() / mean / np.sqrt(n)), weights / weights.sum()
 
 
 def _samples(target: Target, y, z, log_weight, log_p) -> xr.Dataset:

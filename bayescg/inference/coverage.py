@@ -23,7 +23,8 @@ from bayescg.inference.pilot import pilot_of
 from bayescg.inference.statistics.force_statistics import ForceStatistics
 from bayescg.inference.statistics.streaming import force_statistics
 from bayescg.potentials import Potential, Term
-from bayescg.samplers import density as sampler
+from bayescg.samplers.importance import PARETO_LIMIT
+from bayescg.samplers.mode import find_mode
 from bayescg.samplers.settings import Sampling
 
 _FEWEST_SEGMENTS, _FEWEST_FRAMES = 4, 8
@@ -117,7 +118,7 @@ def coverage(
         if calibration != "none":
             found = force_statistics(potential, parts[k], pilot=pilot_of(found))
         fitted = fit(found, chosen, method=method, calibration=calibration, sampling=plan, key=keys[k])
-        poor.append(fitted.found.attrs.get("laplace_pareto_k", 0.0) > 0.7)
+        poor.append(fitted.found.attrs.get("laplace_pareto_k", 0.0) > PARETO_LIMIT)
         draws = fitted.coefficients[0]
         curves = {n: posterior_room.curves(potential, n, draws, x)[1] for n, x in grids.items()}
         return {name: (f.mean(axis=0), f.std(axis=0, ddof=1)) for name, f in curves.items()}
@@ -166,8 +167,8 @@ def _rest(
     with double_precision():
         prior = build_prior(whole, kernels)
         total = whole.total()
-        target = sampler.density(marginal.model, (prior, marginal.reduce(prior, total)), prior.medians())
-        values = target.constrain(sampler.find_mode(target).position)
+        target = marginal.hyperparameter_density(prior, marginal.reduce(prior, total))
+        values = target.constrain(find_mode(target).position)
         coefficients = []
         for part in parts:
             others = jax.tree.map(np.subtract, total, part.total())

@@ -27,8 +27,9 @@ from bayescg.inference.statistics.blocks import Sums
 from bayescg.inference.statistics.force_statistics import ForceStatistics
 from bayescg.inference.statistics.streaming import force_statistics
 from bayescg.potentials import Potential
-from bayescg.samplers import density as sampler
-from bayescg.samplers import diagnostics
+from bayescg.samplers import convergence
+from bayescg.samplers.density import Density
+from bayescg.samplers.mode import Mode
 from bayescg.samplers.settings import Sampling
 
 _DEFAULT = Sampling()
@@ -139,13 +140,6 @@ def force_match(
         foretold = predictive.block_scores(_linear(fitted, at_mode), statistics)
         if foretold is not None:
             groups["predictive"] = foretold
-    if method == "vi" and not found.attrs.get("converged", True):
-        notes.append("variational inference has not converged: compare with method='nuts'")
-    if found.attrs.get("laplace_pareto_k", 0.0) > 0.7:
-        k = found.attrs["laplace_pareto_k"]
-        notes.append(
-            f"the Gaussian at the mode is a poor guide (Pareto k {k:.2f}, should be below 0.7): use method='nuts'"
-        )
     for note in notes:
         warnings.warn(note, stacklevel=2)
     attrs.update(
@@ -155,7 +149,6 @@ def force_match(
         n_frames=statistics.n_frames,
         warnings="; ".join(notes),
         misfit=_MISFIT[calibration] + _OUTSIDE,
-        **{name: value for name, value in found.attrs.items() if name != "converged"},
     )
     return posterior_room.build(
         potential, fitted.coefficients, found.values, groups, ranges=statistics.ranges, attrs=attrs
@@ -177,13 +170,10 @@ def _pass(potential: Potential, data: xr.Dataset | Iterable[xr.Dataset], calibra
 def _groups(fitted: Fit, statistics, blocks, total: Sums, *, key: Array):
     prior, found, fixed = fitted.prior, fitted.found, fitted.fixed
     free = {n: d for n, d in prior.distributions().items() if n not in fixed}
-    attrs: dict[str, object] = {}
-    notes: list[str] = []
+    numbers, notes = convergence.judge(found)
+    attrs: dict[str, object] = {**numbers}
     groups: dict[str, xr.Dataset] = {}
     if found.stats:
-        numbers, words = diagnostics.convergence(found.values, found.stats)
-        attrs.update(numbers)
-        notes += words
         groups["sample_stats"] = xr.Dataset({n: (("chain", "draw"), v) for n, v in found.stats.items()})
     chains, draws = next(iter(found.values.values())).shape[:2]
     # Under another calibration hyperparameters do not follow the likelihood whose blocks would be left out.
@@ -206,7 +196,10 @@ def _groups(fitted: Fit, statistics, blocks, total: Sums, *, key: Array):
                 "coefficients integrated out"
             },
         )
-        attrs.update(diagnostics.predictive_score(groups["log_likelihood"], found.values, notes))
+        scalars = {n: v for n, v in found.values.items() if v.ndim == 2}
+        numbers, words = convergence.leave_one_out(groups["log_likelihood"], scalars, name="forces", unit="time block")
+        attrs.update(numbers)
+        notes += words
     sites = {n: d.sample(k, (500,)) for (n, d), k in zip(free.items(), jax.random.split(key, len(free)), strict=True)}
     groups["prior"] = xr.Dataset(
         {
@@ -227,7 +220,7 @@ def _groups(fitted: Fit, statistics, blocks, total: Sums, *, key: Array):
     return groups, attrs, notes
 
 
-def _log_evidence(target: sampler.Density, mode: sampler.Mode) -> float:
+def _log_evidence(target: Density, mode: Mode) -> float:
     """Laplace approximation of the evidence over hyperparameters (coefficients are integrated out exactly)."""
     _, logdet = np.linalg.slogdet(mode.covariance)
     at_mode = -float(target.value_and_gradient(jnp.asarray(mode.position))[0])

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from arviz_stats.base import array_stats
 from jaxtyping import Bool, Float, Int
 
 from bayescg.observables.references import References
 from bayescg.observables.reweighting import Mixture, log_weights, squared_distances
+from bayescg.samplers.importance import kish, pareto_k
 
 _STEP = 4.0
 """Largest squared distance of a new reference from an old one; Gaussian log weights of this variance still overlap."""
@@ -58,7 +58,8 @@ class Verdict(NamedTuple):
     Attributes:
         share: (draw,) Kish's effective sample size over the number of frames.
         ess: (draw,) independent frames that the weights are worth.
-        pareto_k: (draw,) of the tail of the weights; -inf where they are bounded as far as can be seen.
+        pareto_k: (draw,) of the tail of the weights; -inf where they are bounded as far as can be seen, NaN
+            of fewer than 25 frames.
         nearest: (draw,) the reference at the smallest distance.
         passed: (draw,) whether the guard lets the draw pass.
         enough: whether no more than the tolerated share of draws fails.
@@ -77,18 +78,16 @@ def judge(
 ) -> Verdict:
     """Judge the weights of each draw."""
     logs = log_weights(mixed, coefficients)
-    weights = np.exp(logs)
-    weights /= weights.sum(axis=1, keepdims=True)
-    share = 1 / (weights**2).sum(axis=1) / weights.shape[1]
+    share = kish(np.exp(logs)) / logs.shape[1]
     nearest = squared_distances(mixed, coefficients, references.coefficients).argmin(axis=1)
     independent = np.zeros(len(coefficients))
     for k in range(len(references.coefficients)):
         # What decorrelates is the energy difference that makes the weights.
         series = (coefficients - references.coefficients[nearest]) @ mixed.energies[references.member == k].T
         independent += series.shape[1] / inefficiency(series)
-    tails = np.array([_pareto_k(row, each / len(row)) for row, each in zip(logs, independent, strict=True)])
+    tails = np.array([pareto_k(row, each / len(row)) for row, each in zip(logs, independent, strict=True)])
     ess = share * independent
-    passed = (ess >= guard.ess) & (tails <= guard.pareto_k)
+    passed = (ess >= guard.ess) & ~(tails > guard.pareto_k)
     return Verdict(share, ess, tails, nearest, passed, bool(np.mean(~passed) <= guard.tolerance))
 
 
@@ -127,12 +126,3 @@ def next_reference(
     start = int(apart.argmin())
     step = min(1.0, np.sqrt(_STEP / apart[start])) if apart[start] > 0 else 1.0
     return references.coefficients[start] + step * (target - references.coefficients[start]), start
-
-
-def _pareto_k(logs: Float[np.ndarray, " frame"], relative_efficiency: float) -> float:
-    if np.ptp(logs) < 1e-9:
-        return -np.inf
-    try:
-        return float(array_stats.psislw(-logs, r_eff=relative_efficiency)[1])
-    except ValueError:  # a tail of equal weights is bounded
-        return -np.inf

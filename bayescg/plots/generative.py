@@ -84,7 +84,7 @@ def free_energy(
     hatched: there the free energy is high, nobody knows how high.
 
     Args:
-        surface: what `generative.free_energy` returned: `free_energy` and `error` [kT] over `bin`.
+        surface: what `generative.free_energy` returned: `free_energy` and `free_energy_se` [kT] over `bin`.
         reference: the same for something to compare with, such as a long simulation; shifted to agree where both are
             known, on average, each bin as often as it is visited.
         symbol: of the variable.
@@ -96,7 +96,7 @@ def free_energy(
     Raises:
         ValueError: if no bin has a free energy.
     """
-    x, f, error = (surface[name].values for name in ("bin", "free_energy", "error"))
+    x, f, error = (surface[name].values for name in ("bin", "free_energy", "free_energy_se"))
     known = np.isfinite(f)
     if not np.any(known):
         raise ValueError("no bin has a free energy: all samples lie outside the edges")
@@ -240,7 +240,8 @@ def _reference(panel: Axes, reference: xr.Dataset, x: np.ndarray, f: np.ndarray)
     both = np.isfinite(there) & np.isfinite(f)
     weight = np.exp(-f[both])
     shift = np.average(f[both] - there[both], weights=weight) if np.any(both) else 0.0
-    error = _QUANTILE * np.nan_to_num(reference["error"].values) if "error" in reference else np.zeros_like(values)
+    name = "free_energy_se"
+    error = _QUANTILE * np.nan_to_num(reference[name].values) if name in reference else np.zeros_like(values)
     panel.fill_between(at, values + shift - error, values + shift + error, color=look.ATOMISTIC, alpha=0.15, lw=0)
     panel.plot(at, values + shift, color=look.ATOMISTIC, lw=1.0, label="reference", zorder=4)
 

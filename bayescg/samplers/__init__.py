@@ -1,1 +1,1 @@
-"""Markov chain and variational sampling that several rooms use, and the verdicts on it."""
+"""What several rooms sample with: densities, their modes, Laplace, variational, NUTS, tempered SMC, and verdicts."""

@@ -1,31 +1,37 @@
 """The posterior density of physics parameters and hyperparameters, the discrepancy integrated out exactly.
 
 y ~ N(m(x; phi), K_theta + diag(error^2) + noise^2 I): Rasmussen & Williams, Gaussian Processes for Machine Learning
-(2006), chapters 2 and 5. Everything here is traced, inside `double_precision()`.
+(2006), chapters 2 and 5. To be used inside `double_precision()`.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+import numpyro
 from jaxtyping import Array, Float
-from numpyro.distributions import Distribution, biject_to
+from numpyro.distributions import Distribution
 
 from bayescg.kernels.covariance import covariance
+from bayescg.samplers.density import Density, density, standardized
+from bayescg.samplers.mode import Mode, climb, spread_at
 
 _JITTER = 1e-10
 """Relative to the prior variance at the points: a smooth kernel on a fine grid is singular in float64."""
 
+_STARTS = 6
+"""Searches for the mode."""
+
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=("x", "y", "error", "priors", "constants", "kernel", "center", "scale"),
+    data_fields=("x", "y", "error", "priors", "constants", "kernel"),
     meta_fields=("law", "physics"),
 )
 @dataclass(frozen=True, eq=False)
@@ -41,9 +47,6 @@ class Problem:
         kernel: of the discrepancy.
         law: the physics.
         physics: names of its parameters.
-        center: of the unconstrained unknowns under their prior.
-        scale: of the unconstrained unknowns under their prior: a parameter known to a per mille and one known to a
-            factor have positions of the same size then.
     """
 
     x: Float[Array, "point d"]
@@ -54,8 +57,6 @@ class Problem:
     kernel: object
     law: Callable
     physics: tuple[str, ...]
-    center: Mapping[str, Array] = field(default_factory=dict)
-    scale: Mapping[str, Array] = field(default_factory=dict)
 
 
 class Factored(NamedTuple):
@@ -107,44 +108,45 @@ def leave_one_out(problem: Problem, values: Mapping[str, Array]) -> Float[Array,
     return -0.5 * (found.weights**2 * variance + jnp.log(2 * jnp.pi * variance))
 
 
-def constrain(problem: Problem, position: Float[Array, " site"]) -> tuple[dict[str, Array], Float[Array, ""]]:
-    """Values at an unconstrained position, and their log prior density there (with the Jacobian)."""
-    values, total, start = {}, jnp.zeros(()), 0
-    for name in sorted(problem.priors):
-        prior = problem.priors[name]
-        size = math.prod(prior.shape())
-        free = position[start : start + size].reshape(prior.shape())
-        start += size
-        transform = biject_to(prior.support)
-        scale = problem.scale[name]
-        free = problem.center[name] + scale * free
-        values[name] = transform(free)
-        jacobian = transform.log_abs_det_jacobian(free, values[name]) + jnp.log(scale)
-        total = total + jnp.sum(prior.log_prob(values[name]) + jacobian)
-    return values, total
+def model(problem: Problem) -> None:
+    """The NumPyro model of all unknowns, the discrepancy integrated out."""
+    values = {name: numpyro.sample(name, problem.priors[name]) for name in sorted(problem.priors)}
+    numpyro.factor("log likelihood", log_likelihood(problem, values))
 
 
-def unconstrain(problem: Problem, values: Mapping[str, Array]) -> Float[Array, " site"]:
-    """The inverse of `constrain`."""
-    parts = []
-    for name in sorted(problem.priors):
-        free = biject_to(problem.priors[name].support).inv(jnp.asarray(values[name]))
-        parts.append(jnp.ravel((free - problem.center[name]) / problem.scale[name]))
-    return jnp.concatenate(parts)
+def posterior(problem: Problem, prior: Mapping[str, Float[np.ndarray, "draw ..."]]) -> Density:
+    """The density to be sampled, of positions in units of the prior's spread.
+
+    Args:
+        problem: data, priors and laws.
+        prior: draws of every unknown.
+    """
+    start = {name: jnp.zeros(distribution.shape()) for name, distribution in problem.priors.items()}
+    return standardized(density(model, (problem,), start), prior)
 
 
-def standardized(problem: Problem, draws: Mapping[str, Float[Array, "draw ..."]]) -> Problem:
-    """The same problem with positions in units of the prior's spread, from draws of the prior."""
-    center, scale = {}, {}
-    for name, prior in problem.priors.items():
-        free = biject_to(prior.support).inv(jnp.asarray(draws[name]))
-        low, middle, high = jnp.quantile(free, jnp.asarray([0.16, 0.5, 0.84]), axis=0)
-        center[name], scale[name] = middle, jnp.maximum(0.5 * (high - low), 1e-12)
-    return replace(problem, center=center, scale=scale)
+def prior_draws(problem: Problem, count: int, *, key: Array) -> dict[str, np.ndarray]:
+    """Draws of every unknown from its prior, (count, ...)."""
+    names = sorted(problem.priors)
+    keys = jax.random.split(key, len(names))
+    return {name: np.asarray(problem.priors[name].sample(k, (count,))) for name, k in zip(names, keys, strict=True)}
 
 
-def minus_log(problem: Problem, position: Float[Array, " site"]) -> Float[Array, ""]:
-    """Minus log posterior density of an unconstrained position; infinite where the covariance has no factor."""
-    values, prior = constrain(problem, position)
-    value = -prior - log_likelihood(problem, values)
-    return jnp.where(jnp.isfinite(value), value, jnp.inf)
+def find_mode(target: Density, *, key: Array) -> Mode:
+    """The best of several searches from draws of the prior.
+
+    Physics and discrepancy can explain the same data in more than one way, so that there may be several modes.
+
+    Args:
+        target: of `posterior`.
+        key: JAX random key.
+
+    Raises:
+        ValueError: if no search ends at a finite density.
+    """
+    (problem,) = target.args
+    draws = prior_draws(problem, 64 * _STARTS, key=key)
+    chosen = {name: np.concatenate([np.median(v, axis=0)[None], v[: _STARTS - 1]]) for name, v in draws.items()}
+    position = climb(target, np.asarray(target.unconstrain(chosen)))
+    spread = spread_at(target, position)
+    return Mode(position, spread @ spread.T)

@@ -6,7 +6,6 @@ import json
 import warnings
 from collections.abc import Mapping, Sequence
 
-import arviz_stats
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,8 +15,11 @@ from jaxtyping import Array
 from bayescg._runtime import double_precision
 from bayescg._version import ORIGIN
 from bayescg.kernels.covariance import kernel_name
+from bayescg.samplers import convergence
+from bayescg.samplers.density import Sampled
+from bayescg.samplers.nuts import nuts
 from bayescg.samplers.settings import Sampling
-from bayescg.surrogates import density, sampling
+from bayescg.surrogates import density
 from bayescg.surrogates.data import Data, read
 from bayescg.surrogates.density import Problem
 from bayescg.surrogates.means import Mean, law_name
@@ -27,8 +29,11 @@ _DEFAULT = Sampling()
 _FAR = 1e3
 """Typical curves of the prior and the data may differ in size by this factor before units are suspected."""
 
-_FEWEST_DRAWS = 25
-"""Of fewer, importance weights have no tail to judge them by."""
+_ACCEPTANCE = 0.99
+"""That step sizes aim at: where physics and discrepancy make up for each other, corners are narrow."""
+
+_DIVERGENT = 0.005
+"""Share of divergent transitions that leaves no corner out."""
 
 
 def fit(
@@ -61,19 +66,18 @@ def fit(
     """
     if not isinstance(model, PhysicsGuidedGP):
         raise ValueError(f"model must be a PhysicsGuidedGP(mean, kernel); got {type(model).__name__}")
-    chains, warmup, draws = settings.chains, settings.warmup, settings.draws
     columns = None if model.mean.inputs is None else len(model.mean.inputs)
     found = read(data, columns, noisy="noise" in model.priors)
     mode_key, chain_key, prior_key = jax.random.split(key, 3)
     with double_precision():
         problem = build_problem(model, found)
-        prior = sampling.prior_draws(problem, 500, key=prior_key)
-        problem = density.standardized(problem, prior)
+        prior = density.prior_draws(problem, 500, key=prior_key)
         _check_prior_curves(model.mean, problem, prior, found)
-        mode = sampling.find_mode(problem, key=mode_key)
-        sampled = sampling.nuts(problem, mode, chains=chains, warmup=warmup, draws=draws, key=chain_key)
-        flat = {n: jnp.asarray(v.reshape(chains * draws, *v.shape[2:])) for n, v in sampled.values.items()}
-        pointwise = np.asarray(_leave_one_out(problem, flat)).reshape(chains, draws, -1)
+        target = density.posterior(problem, prior)
+        mode = density.find_mode(target, key=mode_key)
+        sampled = nuts(target, mode, settings, acceptance=_ACCEPTANCE, key=chain_key)
+        flat = {n: jnp.asarray(v.reshape(-1, *v.shape[2:])) for n, v in sampled.values.items()}
+        pointwise = np.asarray(_leave_one_out(problem, flat)).reshape(*sampled.stats["lp"].shape, -1)
     return _tree(model, found, sampled, prior, pointwise)
 
 
@@ -122,7 +126,7 @@ def _check_prior_curves(mean: Mean, problem: Problem, prior: Mapping[str, np.nda
         )
 
 
-def _tree(model: PhysicsGuidedGP, data: Data, sampled: sampling.Sampled, prior, pointwise) -> xr.DataTree:
+def _tree(model: PhysicsGuidedGP, data: Data, sampled: Sampled, prior, pointwise) -> xr.DataTree:
     names = list(model.mean.inputs or (f"x{k}" for k in range(data.x.shape[1])))
     units = model.mean.units
     chains, draws = pointwise.shape[:2]
@@ -137,8 +141,7 @@ def _tree(model: PhysicsGuidedGP, data: Data, sampled: sampling.Sampled, prior, 
         return out
 
     where = {name: coords[name] for name in ("chain", "draw")}
-    notes = []
-    numbers = _convergence(sampled, notes)
+    numbers, notes = convergence.judge(sampled, tolerated=_DIVERGENT)
     attrs = {
         "format": FORMAT,
         **ORIGIN,
@@ -169,30 +172,17 @@ def _tree(model: PhysicsGuidedGP, data: Data, sampled: sampling.Sampled, prior, 
             {"input_units": json.dumps([units.get(n, "") for n in names])},
         ),
     }
-    tree = xr.DataTree.from_dict(groups)
-    attrs.update(_leave_one_out_score(tree, notes))
-    for note in notes:
-        warnings.warn(note, stacklevel=3)
+    score, words = convergence.leave_one_out(groups["log_likelihood"], sampled.values, name="y", unit="point")
     # Of few points one often decides: that is about the score, not about the fit, and no reason to raise an alarm.
-    if attrs["pareto_k_max"] > 0.7:
-        notes.append(
-            f"Pareto k of a point is {attrs['pareto_k_max']:.2f} (should be below 0.7): elpd rests on few draws"
-        )
+    for note in notes if np.isfinite(score["elpd"]) else notes + words:
+        warnings.warn(note, stacklevel=3)
+    notes += words
+    attrs.update(score)
+    tree = xr.DataTree.from_dict(groups)
     attrs["warnings"] = "; ".join(notes)
     tree.attrs.update(attrs)
     tree["posterior"].attrs.update(attrs)
     return tree
-
-
-def _leave_one_out_score(tree: xr.DataTree, notes: list[str]) -> dict[str, float]:
-    drawn = tree["log_likelihood"].sizes["chain"] * tree["log_likelihood"].sizes["draw"]
-    if drawn < _FEWEST_DRAWS:
-        notes.append(f"{drawn} draws are too few for a leave-one-out score, which takes {_FEWEST_DRAWS}: elpd is nan")
-        return {"elpd": float("nan"), "elpd_se": float("nan"), "pareto_k_max": float("nan")}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the caller says it in plain words
-        loo = arviz_stats.loo(tree, pointwise=True, var_name="y")
-    return {"elpd": float(loo.elpd), "elpd_se": float(loo.se), "pareto_k_max": float(np.max(loo.pareto_k))}
 
 
 def _unit(units: Mapping[str, str], name: str, inputs: list[str]) -> dict[str, str]:
@@ -201,23 +191,3 @@ def _unit(units: Mapping[str, str], name: str, inputs: list[str]) -> dict[str, s
     if name == "lengthscale" and len(inputs) == 1:
         name = inputs[0]
     return {"units": units[name]} if units.get(name) else {}
-
-
-def _convergence(sampled: sampling.Sampled, notes: list[str]) -> dict[str, float]:
-    """R-hat and effective draws (Vehtari et al., doi:10.1214/20-BA1221); words for what is bad go to `notes`."""
-    data = xr.Dataset(
-        {n: (("chain", "draw", *(f"{n}_{k}" for k in range(v.ndim - 2))), v) for n, v in sampled.values.items()}
-    )
-    chains = next(iter(sampled.values.values())).shape[0]
-    rhat = max(float(v.max()) for v in arviz_stats.rhat(data).data_vars.values())
-    effective = min(
-        float(v.min()) for m in ("bulk", "tail") for v in arviz_stats.ess(data, method=m).data_vars.values()
-    )
-    divergences = int(sampled.stats["diverging"].sum())
-    if not rhat < 1.01:
-        notes.append(f"R-hat is {rhat:.3f} (should be below 1.01): chains disagree; run longer chains")
-    if not effective >= 100 * chains:
-        notes.append(f"only {effective:.0f} effective draws of some parameter (should be {100 * chains}): run longer")
-    if divergences > 0.005 * sampled.stats["diverging"].size:
-        notes.append(f"{divergences} divergent transitions: the sampler missed a corner; narrow the priors")
-    return {"rhat_max": rhat, "ess_min": effective, "divergences": divergences}

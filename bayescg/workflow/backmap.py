@@ -16,7 +16,7 @@ from bayescg._settings import Count, Positive, Section, Text, validate
 from bayescg._yaml import Document, read_yaml
 from bayescg.atomistic import read_force_field
 from bayescg.backmapping import Annealing, Learning, fit_conditional, sample, write_atoms
-from bayescg.backmapping.liquid.liquid import is_liquid
+from bayescg.backmapping.liquid.checks import is_liquid
 from bayescg.data import Mapping, read_beads
 from bayescg.data.trajectories.universe import open_universe
 from bayescg.workflow.schema.choices import By, Placement, Units

@@ -58,7 +58,7 @@ def test_potential_of_mean_force(known):
     expected = [-KT * exact(model, x).log_z for x in frames]
     np.testing.assert_allclose(pmf["potential"], expected, atol=1e-6)
     assert pmf["potential"].attrs["units"] == "kJ/mol"
-    assert float(pmf["error"].max()) < 1e-6
+    assert float(pmf["potential_se"].max()) < 1e-6
 
 
 def test_mapping_entropy(known):
@@ -69,7 +69,7 @@ def test_mapping_entropy(known):
     # A Gaussian's entropy, and the fibre's volume.
     expected = 0.5 * size * np.log(2 * np.pi * np.e) + 0.5 * np.linalg.slogdet(truth.covariance)[1]
     expected += model.fibre.log_volume
-    z = (entropy["entropy"].values - expected) / entropy["error"].values
+    z = (entropy["entropy"].values - expected) / entropy["entropy_se"].values
     assert abs(np.mean(entropy["entropy"].values) - expected) < 0.25
     assert np.median(np.abs(z)) < 1.5
 
@@ -92,7 +92,7 @@ def test_a_wrong_cg_model_is_corrected(known):
 def test_what_cannot_be_corrected(known):
     _, _, data = known
     energy = np.zeros(data.sizes["frame"])
-    noisy = data.assign(log_z_error=data["log_z_error"] + 1.5)
+    noisy = data.assign(log_z_se=data["log_z_se"] + 1.5)
     with pytest.raises(ValueError, match=r"variance of ln Z is up to 2\.[23]"):
         correct_ensemble(noisy, energy, key=jax.random.key(0))
     with pytest.raises(ValueError, match="cg_energy has shape"):

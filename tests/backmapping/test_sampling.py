@@ -11,8 +11,6 @@ import xarray as xr
 from bayescg._runtime import double_precision
 from bayescg.atomistic import OpenMMTarget
 from bayescg.backmapping import Fibre, GaussianConditional, Tempering, sample
-from bayescg.backmapping.molecule.lineages import effective_samples
-from bayescg.backmapping.molecule.smc import metric_of
 from tests.backmapping.gaussian_chain import Unnormalized, beads, chain, ensemble, exact
 
 FEW = Tempering(particles=20, replicates=2, moves=1)
@@ -173,26 +171,3 @@ def test_gaussian_conditionals_that_cannot_be(small):
         GaussianConditional(fibre, np.zeros(5))
     with pytest.raises(ValueError, match="not positive definite"):
         GaussianConditional(fibre, 0.0, -1.0)
-
-
-def test_effective_samples_of_relatives():
-    rng = np.random.default_rng(0)
-    families = np.repeat(np.arange(400), 5)
-    own = rng.normal(size=(400, 3))[families]
-    equal, uniform = np.sqrt(0.5) * own + np.sqrt(0.5) * rng.normal(size=own.shape), np.full(2000, 1 / 2000)
-    # Correlation rho in families of n: n_families * n / (1 + (n - 1) rho).
-    assert effective_samples(own, uniform, families) == pytest.approx(400, rel=0.2)
-    assert effective_samples(equal, uniform, families) == pytest.approx(2000 / 3, rel=0.25)
-    assert effective_samples(rng.normal(size=(2000, 3)), uniform, families) == pytest.approx(2000, rel=0.2)
-    assert effective_samples(own, uniform, np.zeros(2000, int)) == pytest.approx(1)
-
-
-def test_the_metric_is_the_covariance_of_a_gaussian():
-    rng = np.random.default_rng(0)
-    root = rng.normal(size=(5, 5)) * np.array([1, 1, 10, 0.1, 1])
-    covariance = root @ root.T + 0.01 * np.eye(5)
-    y = rng.multivariate_normal(np.ones(5), covariance, size=20_000)
-    gradients = -(y - 1) @ np.linalg.inv(covariance)
-    found = metric_of(y, np.full(len(y), 1 / len(y)), gradients)
-    ratio = np.linalg.eigvals(np.linalg.solve(covariance, found)).real
-    assert np.all(np.abs(np.log(ratio)) < 0.15)

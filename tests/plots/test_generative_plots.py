@@ -95,7 +95,7 @@ def test_free_energy_band_is_ninety_percent(samples):
     vertices = np.concatenate([path.vertices for path in band.get_paths()])
     k = int(np.nanargmin(surface["free_energy"].values))
     at = vertices[np.isclose(vertices[:, 0], float(surface["bin"][k]))][:, 1]
-    assert np.ptp(at) == pytest.approx(2 * 1.6449 * float(surface["error"][k]), rel=1e-3)
+    assert np.ptp(at) == pytest.approx(2 * 1.6449 * float(surface["free_energy_se"][k]), rel=1e-3)
     # States differ by ln 3, up to the difference of bins' counts.
     low, high = (np.min(curve[known & (np.sign(curve[:, 0]) == sign), 1]) for sign in (-1, 1))
     assert low - high == pytest.approx(np.log(3), abs=0.1)
@@ -124,7 +124,7 @@ def test_withheld_errors_are_seen(samples):
     np.testing.assert_array_equal(np.isfinite(drawn(axes, "error bars withheld")[:, 1]), known)
     # Some of them only: both curves, and no band where the error is not known.
     some = free_energy(samples, samples["latent"].values[:, 0], EDGES).copy(deep=True)
-    some["error"][20:24] = np.nan
+    some["free_energy_se"][20:24] = np.nan
     axes = plots.free_energy(some).axes[0]
     assert {"model", "error bars withheld", "90 % interval"} <= set(labels(axes))
     assert np.all(np.isnan(drawn(axes, "model")[20:24, 1]))
@@ -135,7 +135,7 @@ def test_withheld_errors_are_seen(samples):
 
 def free_energy_without_samples():
     nothing = ("bin", np.full(5, np.nan))
-    return xr.Dataset({"free_energy": nothing, "error": nothing}, {"bin": np.arange(5.0)})
+    return xr.Dataset({"free_energy": nothing, "free_energy_se": nothing}, {"bin": np.arange(5.0)})
 
 
 def test_reference_is_shifted_not_scaled(samples):

@@ -121,7 +121,7 @@ def main() -> None:
         missed = np.einsum("ba,dfax->dfbx", matrix, data["positions"].values) - positions
         print(
             f"{method}: centers missed by {np.abs(missed).max():.1e} nm; effective samples {data['ess'].values}, ln Z "
-            f"{data['log_z'].values} +- {data['log_z_error'].values}, evaluations {data['evaluations'].values}, "
+            f"{data['log_z'].values} +- {data['log_z_se'].values}, evaluations {data['evaluations'].values}, "
             f"{time.process_time() - begin:.0f} s",
             flush=True,
         )

@@ -124,7 +124,7 @@ def main() -> None:
             data = sample(conditional, beads, field, method=method, key=jax.random.key(2), **options)
         pmf = potential_of_mean_force(data)
         found = pmf["potential"].values / KT - 2 * np.log(WINDOWS)
-        own, middle, z = pmf["error"].values / KT, len(WINDOWS) // 2, []
+        own, middle, z = pmf["potential_se"].values / KT, len(WINDOWS) // 2, []
         for k in [k for k in range(len(WINDOWS)) if k != middle]:
             sampled, sd = found[k] - found[middle], np.sqrt(own[k] ** 2 + own[middle] ** 2 + error[k] ** 2)
             z.append((sampled - free[k]) / sd)

@@ -100,7 +100,7 @@ def main() -> None:
             warnings.simplefilter("ignore")
             data = sample(conditional, beads, target, method=method, key=jax.random.key(2), **options)
         pmf = potential_of_mean_force(data)
-        found, own = pmf["potential"].values / KT, pmf["error"].values / KT
+        found, own = pmf["potential"].values / KT, pmf["potential_se"].values / KT
         middle = len(PHI) // 2
         z = []
         for k, angle in enumerate(np.degrees(PHI)):

@@ -96,7 +96,7 @@ def main() -> None:
             f"{method:<5} max |z| {np.abs(z).max():.2f}, rms z {np.sqrt(np.mean(z**2)):.2f} ({each}); sampling's share "
             f"of the variance {share:.2f}; effective samples {data['ess'].values.min():.0f}-"
             f"{data['ess'].values.max():.0f}, reliable {int(data['reliable'].sum())}; ln Z error "
-            f"at most {data['log_z_error'].values.max():.3f}; "
+            f"at most {data['log_z_se'].values.max():.3f}; "
             f"{int(data['evaluations'].mean())} evaluations a frame, {time.process_time() - begin:.0f} s",
             flush=True,
         )

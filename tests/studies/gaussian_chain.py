@@ -19,7 +19,7 @@ def report(name: str, model, x, data, seconds: float) -> None:
     found = misses(model, x, data)
     print(
         f"{name:<34} ess {found.ess:6.0f}  mean {found.mean:.4f}  covariance {found.covariance:.4f}  ln Z "
-        f"{found.log_z:+.4f} +- {float(data['log_z_error'][0]):.4f}  residual {found.residual:.1e}  evaluations "
+        f"{found.log_z:+.4f} +- {float(data['log_z_se'][0]):.4f}  residual {found.residual:.1e}  evaluations "
         f"{int(data['evaluations'][0])}  {seconds:.0f} s",
         flush=True,
     )
@@ -78,7 +78,7 @@ def error_bars(repeats: int = 200) -> None:
             key=jax.random.key(1),
         )
         error = data["log_z"].values - truth.log_z
-        z = error / data["log_z_error"].values
+        z = error / data["log_z_se"].values
         ratio = np.exp(error)
         free = np.einsum("ar,dfax->dfrx", model.fibre.basis, data["positions"].values).reshape(400, repeats, -1)
         mean = np.einsum("df,dfi->fi", np.exp(data["log_weight"].values), free)
@@ -86,7 +86,7 @@ def error_bars(repeats: int = 200) -> None:
         print(
             f"{name}: {repeats} runs of 4 x 100 particles, Z / exact = {ratio.mean():.3f} +- "
             f"{ratio.std() / np.sqrt(repeats):.3f}, sd of ln Z {error.std():.3f}, reported "
-            f"{data['log_z_error'].values.mean():.3f}, rms z {np.sqrt(np.mean(z**2)):.2f}, largest "
+            f"{data['log_z_se'].values.mean():.3f}, rms z {np.sqrt(np.mean(z**2)):.2f}, largest "
             f"{np.abs(z).max():.1f}; means: rms z from `ess` {np.sqrt(np.mean(white**2)):.2f}, worst coordinate "
             f"{np.sqrt(np.mean(white**2, axis=0).max()):.2f} (ess {data['ess'].values.mean():.0f})",
             flush=True,

@@ -1,26 +1,32 @@
 """Hyperparameters of a Gaussian process: the mode of their posterior, and draws about it by Laplace or NUTS.
 
 The logarithms of (a, b, noise, lengthscales) have Gaussian priors; the marginal likelihood is that of the plane and the
-inducing inputs in the FITC form, see `conditional_regression`.
+inducing inputs in the FITC form, see `regression`.
 """
 
 from __future__ import annotations
 
-from functools import partial
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro
+import numpyro.distributions as dist
 from jaxtyping import Array, Bool, Float
-from scipy.optimize import minimize
+
+from bayescg.samplers.density import Density, density
+from bayescg.samplers.mode import Mode, climb, spread_at
+from bayescg.samplers.nuts import nuts
+from bayescg.samplers.settings import Sampling
 
 LINEAR, SMOOTH, INDUCING = 16, 8, 32
 """Most inputs of the plane, most inputs of the smooth part, and inducing inputs."""
 
 _JITTER = 1e-6
 _DRAWS = 24
+_CHAIN = Sampling(chains=1, warmup=100, draws=2 * _DRAWS)
+"""Of NUTS; every second draw is kept."""
 
 MEDIANS = np.log([0.5, 0.3, 0.8])
 _WIDTHS = np.array([1.0, 1.0, 1.0])
@@ -71,8 +77,13 @@ def inverse_factor(kernel, data: RegressionData, length):
     return jnp.where(both, inverse, 0.0)
 
 
-def _minus_log_posterior(kernel, data: RegressionData, z):
-    """Of the logarithms z of (a, b, noise, lengthscales)."""
+def model(kernel, data: RegressionData) -> None:
+    """The NumPyro model of the logarithms of (a, b, noise, lengthscales), the weights integrated out."""
+    flat = dist.ImproperUniform(dist.constraints.real_vector, (), event_shape=(3 + SMOOTH,))
+    numpyro.factor("log_posterior", _log_posterior(kernel, data, numpyro.sample("logarithms", flat)))
+
+
+def _log_posterior(kernel, data: RegressionData, z):
     phi, left = weight_features(kernel, data, z)
     noise = jnp.exp(2 * z[2]) + left
     share = data.seen / noise
@@ -81,63 +92,33 @@ def _minus_log_posterior(kernel, data: RegressionData, z):
     fit = jnp.sum(data.target**2 * share) - jnp.sum(projected**2)
     volume = jnp.sum(data.seen * jnp.log(noise)) + 2 * jnp.sum(jnp.log(jnp.diagonal(factor)))
     prior = jnp.sum(((z[:3] - MEDIANS) / _WIDTHS) ** 2) + jnp.sum(((z[3:] - LENGTH[0]) / LENGTH[1]) ** 2)
-    return 0.5 * (fit + volume + prior)
+    return -0.5 * (fit + volume + prior)
 
 
-@eqx.filter_jit
-def _value_and_gradient(kernel, data, z):
-    return jax.value_and_grad(partial(_minus_log_posterior, kernel, data))(z)
+def posterior(kernel, data: RegressionData) -> Density:
+    """The density of the logarithms."""
+    start = jnp.asarray(np.concatenate([MEDIANS, np.full(SMOOTH, LENGTH[0])]))
+    return density(model, (kernel, data), {"logarithms": start})
 
 
-def _curvature(kernel, data, z, step: float = 1e-3) -> np.ndarray:
-    """Hessian by differences of exact gradients: second derivatives would take longer to compile than to use."""
-    slopes = [
-        [np.asarray(_value_and_gradient(kernel, data, jnp.asarray(z + s * e))[1]) for s in (step, -step)]
-        for e in np.eye(len(z))
-    ]
-    rows = np.array([(up - down) / (2 * step) for up, down in slopes])
-    return 0.5 * (rows + rows.T)
-
-
-def find_mode(kernel, data: RegressionData) -> np.ndarray:
-    """Logarithms of (a, b, noise, lengthscales) at the mode of their posterior."""
-
-    def objective(z):
-        value, gradient = _value_and_gradient(kernel, data, jnp.asarray(z))
-        return (float(value), np.asarray(gradient)) if np.isfinite(value) else (1e10, np.zeros_like(z))
-
-    start = np.concatenate([MEDIANS, np.full(SMOOTH, LENGTH[0])])
+def find_mode(target: Density) -> Float[np.ndarray, " hyperparameter"]:
+    """The logarithms at the mode of their posterior, or at the border of what its prior allows."""
     bounds = [(m - 5 * w, m + 4 * w) for m, w in zip(MEDIANS, _WIDTHS, strict=True)]
     bounds[2] = (np.log(1e-4), np.log(3.0))
     bounds += [(LENGTH[0] - 3 * LENGTH[1], LENGTH[0] + 4 * LENGTH[1])] * SMOOTH
-    return minimize(objective, start, jac=True, bounds=bounds, method="L-BFGS-B", options={"maxiter": 60}).x
+    return climb(target, [target.center], bounds=bounds, steps=60)
 
 
-def draw_hyperparameters(kernel, data: RegressionData, mode: np.ndarray, method: str, key) -> np.ndarray:
-    """Draws of their posterior, (draw, hyperparameter): a Gaussian at the mode for "laplace", sampled for "nuts"."""
-    values, vectors = np.linalg.eigh(_curvature(kernel, data, mode))
-    # A direction that is flat or at a bound has no narrower posterior than its prior.
-    spread = vectors / np.sqrt(np.maximum(values, 0.5))
+def draw_hyperparameters(
+    target: Density, mode: Float[np.ndarray, " hyperparameter"], method: str, *, key: Array
+) -> Float[np.ndarray, "draw hyperparameter"]:
+    """Draws of the logarithms: sampled for "nuts", of the Gaussian at the mode for "laplace".
+
+    Those are not corrected by weights: they serve for one number, by which variances grow, and are few.
+    """
+    spread = spread_at(target, mode)
     if method == "nuts":
-        return _nuts(kernel, data, mode, spread, key)
-    noise = np.asarray(jax.random.normal(key, (_DRAWS, len(mode))))
-    return mode + noise @ spread.T
-
-
-def _nuts(kernel, data: RegressionData, mode: np.ndarray, spread: np.ndarray, key) -> np.ndarray:
-    import numpyro.infer
-
-    sampler = numpyro.infer.NUTS(
-        potential_fn=partial(_minus_log_posterior, kernel, data),
-        dense_mass=True,
-        inverse_mass_matrix=jnp.asarray(spread @ spread.T),
-        max_tree_depth=6,
-    )
-    state = sampler.init(key, 100, init_params=jnp.asarray(mode))
-
-    def step(state, _):
-        state = sampler.sample(state, (), {})
-        return state, state.z
-
-    _, draws = jax.jit(lambda s: jax.lax.scan(step, s, None, length=100 + 2 * _DRAWS))(state)
-    return np.asarray(draws)[100::2]
+        # Trajectories of 63 steps at most: there are dozens of outputs, and inputs that do not act are flat directions.
+        found = nuts(target, Mode(mode, spread @ spread.T), _CHAIN, depth=6, key=key)
+        return found.values["logarithms"][0, ::2]
+    return mode + np.asarray(jax.random.normal(key, (_DRAWS, len(mode)))) @ spread.T

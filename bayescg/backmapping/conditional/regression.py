@@ -30,6 +30,7 @@ from bayescg.backmapping.conditional.hyperparameters import (
     draw_hyperparameters,
     find_mode,
     inverse_factor,
+    posterior,
     weight_features,
 )
 
@@ -161,8 +162,9 @@ def fit_regression(
         # Nothing to learn but the noise: the mode is known, and so is its curvature.
         mode, draws = np.concatenate([MEDIANS[:2], [0.0], np.full(SMOOTH, LENGTH[0])]), None
     else:
-        mode = find_mode(kernel, some)
-        draws = draw_hyperparameters(kernel, some, mode, method, key)
+        logarithms = posterior(kernel, some)
+        mode = find_mode(logarithms)
+        draws = draw_hyperparameters(logarithms, mode, method, key=key)
     weights, quadratic, prior, noise = (np.asarray(v) for v in _posterior(kernel, every, jnp.asarray(mode)))
     # The noise of n values, known to a chi-square of n - 1 degrees, is E[s^2] = s^2 (n - 1) / (n - 3).
     inflation = (

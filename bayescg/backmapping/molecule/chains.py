@@ -12,7 +12,9 @@ import numpy as np
 from scipy.special import logsumexp
 
 from bayescg.backmapping.molecule.path import Frame
-from bayescg.backmapping.molecule.smc import BATCH, Stage
+from bayescg.samplers.importance import log_mean
+from bayescg.samplers.schedules import Stage
+from bayescg.samplers.tempering import BATCH, bounded
 
 _CHAINS = 64
 
@@ -39,19 +41,19 @@ class Independent(NamedTuple):
         lineage: (sample,), chains that began at the same proposal are one.
         acceptance: share of accepted proposals.
         log_z: log of the target's integral over y, from the proposals' weights.
-        log_z_error: its standard error.
+        log_z_se: its standard error.
     """
 
     y: np.ndarray
     lineage: np.ndarray
     acceptance: float
     log_z: float
-    log_z_error: float
+    log_z_se: float
 
 
 @eqx.filter_jit
 def _nuts(frame: Frame, y, metric, step, steps: int, keys):
-    log_target = frame.ends(1)[1]
+    log_target = bounded(frame.log_target)
     kernel = blackjax.nuts.build_kernel()
 
     def one(argument):
@@ -119,15 +121,11 @@ def independent(frame: Frame, *, samples: int, missed: bool, key) -> Independent
         state, weight = np.where(taken[:, None], proposal, state), np.where(taken, proposed, weight)
         accepted += int(taken.sum())
         path.append(state)
-    every = np.concatenate([pool_weight, log_weight.ravel()])
-    log_z = float(logsumexp(every) - np.log(len(every)))
-    error = float(np.std(np.exp(every - log_z)) / np.sqrt(len(every)))
     return Independent(
         np.concatenate(path)[:samples],
         np.tile(lineage, steps)[:samples],
         accepted / (steps * chains),
-        log_z,
-        error,
+        *log_mean(np.concatenate([pool_weight, log_weight.ravel()])),
     )
 
 

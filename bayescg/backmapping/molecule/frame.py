@@ -10,14 +10,16 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from blackjax.smc import resampling
 from scipy.special import logsumexp
 
 from bayescg.backmapping.guides.guide import Conditional
 from bayescg.backmapping.molecule.chains import independent, nuts
-from bayescg.backmapping.molecule.lineages import effective_lineages, effective_samples
 from bayescg.backmapping.molecule.path import Frame, Gaussian
-from bayescg.backmapping.molecule.smc import BATCH, adapt, first_draws, run, spread_at_guide
+from bayescg.backmapping.molecule.start import first_draws, spread_at_guide
+from bayescg.samplers.importance import log_mean, systematic
+from bayescg.samplers.lineages import ess_of_lineages, ess_of_relatives
+from bayescg.samplers.schedules import adapt, run
+from bayescg.samplers.tempering import BATCH
 
 _WIDEN = 1.2
 _POOL = 1000
@@ -53,7 +55,7 @@ class Result(NamedTuple):
     log_weight: np.ndarray
     energy: np.ndarray
     log_z: float
-    log_z_error: float
+    log_z_se: float
     ess: float
     ess_run: float
     acceptance: float
@@ -67,7 +69,7 @@ class _Pool(NamedTuple):
     weights: np.ndarray
     lineage: np.ndarray
     log_z: float
-    log_z_error: float
+    log_z_se: float
     acceptance: float
     evaluations: int
 
@@ -136,28 +138,30 @@ def _arrays(gaussian: Gaussian) -> Gaussian:
 def _tempered(frame: Frame, y, draws: int, method: str, missed: bool, tempering: Tempering, key) -> _Pool:
     pilot, *keys, last = jax.random.split(key, tempering.replicates + 2)
     legs = (0,) if method == "gp" else frame.legs
-    stages, cost = adapt(frame, y, legs=legs, share=tempering.share, moves=tempering.moves, key=pilot)
+    stages, spent = adapt(frame, y, legs=legs, share=tempering.share, moves=tempering.moves, key=pilot)
+    # Of the target: the way to the guide does not ask it.
+    evaluations = spent.get(1, 0)
     runs = []
     for subkey in keys:
         begin, go = jax.random.split(subkey)
         start = np.asarray(first_draws(frame, missed, jax.random.split(begin, len(y))))
         runs.append(run(frame, stages, start, moves=tempering.moves, key=go))
+        evaluations += runs[-1].evaluations.get(1, 0)
     each = np.array([r.log_z for r in runs])
     weights = np.repeat(np.exp(each - logsumexp(each)) / len(y), len(y))
     states = np.concatenate([r.y for r in runs])
     lineage = np.concatenate([k * len(y) + r.ancestors for k, r in enumerate(runs)])
     # Between ancestors, and between runs: the larger of the two estimates of one variance.
-    inside = max(1 / effective_lineages(weights, lineage) - 1 / len(states), 0.0)
-    between = np.var(np.exp(each - each.max()), ddof=1) / np.mean(np.exp(each - each.max())) ** 2 / len(each)
-    evaluations, acceptance = cost + sum(r.evaluations for r in runs), float(np.mean([r.acceptance for r in runs]))
+    inside = max(1 / ess_of_lineages(weights, lineage) - 1 / len(states), 0.0)
+    log_z, between = log_mean(each, freedom=1)
+    acceptance = float(np.mean([r.acceptance for r in runs]))
     if method == "nuts":
         chains = nuts(frame, states, stages[-1], steps=-(-draws // len(states)), key=last)
         steps = len(chains.y)
         states = chains.y.reshape(-1, states.shape[1])
         weights, lineage = np.tile(weights, steps) / steps, np.tile(lineage, steps)
         evaluations, acceptance = evaluations + chains.evaluations, chains.acceptance
-    log_z = float(logsumexp(each) - np.log(len(each))) + frame.conditional.fibre.log_volume
-    error = float(np.sqrt(max(inside, between)))
+    log_z, error = log_z + frame.conditional.fibre.log_volume, max(float(np.sqrt(inside)), between)
     if method == "gp":
         log_z = error = np.nan
     return _Pool(states, weights, lineage, log_z, error, acceptance, evaluations)
@@ -167,7 +171,7 @@ def _independent(frame: Frame, samples: int, missed: bool, key) -> _Pool:
     found = independent(frame, samples=samples, missed=missed, key=key)
     weights = np.full(samples, 1 / samples)
     log_z = found.log_z + frame.conditional.fibre.log_volume
-    return _Pool(found.y, weights, found.lineage, log_z, found.log_z_error, found.acceptance, 2 * samples)
+    return _Pool(found.y, weights, found.lineage, log_z, found.log_z_se, found.acceptance, 2 * samples)
 
 
 def _alone(frame: Frame, draws: int, missed: bool, key) -> _Pool:
@@ -188,13 +192,13 @@ def _result(frame: Frame, pool: _Pool, draws: int, key) -> Result:
     positions, energy = map(np.asarray, _atoms(frame, jnp.asarray(pool.y)))
     free = frame.conditional.fibre.n_free
     values = np.concatenate([pool.y[:, :free], energy[:, None]], axis=1)
-    whole = effective_samples(values, pool.weights, pool.lineage)
+    whole = ess_of_relatives(values, pool.weights, pool.lineage)
     count, index, weights, ess = len(pool.y), np.arange(len(pool.y)), pool.weights, whole
     if draws != count:
         # Systematic resampling over particles in random order: neighbors are relatives.
         first, second = jax.random.split(key)
         order = np.asarray(jax.random.permutation(first, count))
-        index = order[np.asarray(resampling.systematic(second, jnp.asarray(pool.weights[order]), draws))]
+        index = order[systematic(pool.weights[order], draws, key=second)]
         weights = np.full(draws, 1 / draws)
         ess = 1 / max(1 / whole + 1 / draws - np.sum(pool.weights**2), 1 / draws)
     return Result(
@@ -202,7 +206,7 @@ def _result(frame: Frame, pool: _Pool, draws: int, key) -> Result:
         np.log(np.maximum(weights, 1e-300)),
         energy[index],
         pool.log_z,
-        pool.log_z_error,
+        pool.log_z_se,
         float(ess),
         float(whole),
         pool.acceptance,

@@ -18,9 +18,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from bayescg.backmapping.guides.guide import Conditional, Guide
-
-FLOOR = -1e30
-"""Stands for a density of zero: differences of it stay numbers."""
+from bayescg.samplers.metric import shrunk
+from bayescg.samplers.schedules import Path
+from bayescg.samplers.tempering import LogDensity
 
 
 class Gaussian(NamedTuple):
@@ -53,17 +53,7 @@ class Gaussian(NamedTuple):
         return cls(y.mean(axis=0), widen * np.linalg.cholesky(covariance + 1e-20 * np.eye(size)))
 
 
-def shrunk(covariance: Float[np.ndarray, "y y"], samples: float) -> Float[np.ndarray, "y y"]:
-    """A covariance that so many samples gave, pulled towards its diagonal so that its inverse exists.
-
-    Hardly at all once there are a few samples for each coordinate: what is stiff lies seldom along the axes, and a
-    diagonal does not know of it.
-    """
-    part = min(1.0, 0.5 * (len(covariance) / samples) ** 2)
-    return (1 - part) * covariance + part * np.diag(np.diagonal(covariance))
-
-
-class Frame(eqx.Module):
+class Frame(Path):
     """One CG configuration and all densities over its atoms; an argument of what is compiled once for all frames.
 
     Attributes:
@@ -126,11 +116,16 @@ class Frame(eqx.Module):
         """Log density where the path begins: normalized."""
         return self.log_guide(y) if self.start is None else self.start.log_density(y)
 
-    def ends(self, leg: int) -> tuple[Callable, Callable]:
-        """Log densities at both ends of a leg; numbers everywhere, with a floor in place of -inf and NaN."""
+    def ends(self, leg: int) -> tuple[LogDensity, LogDensity]:
+        """Log densities at both ends of a leg."""
         first = self.log_start if leg == 0 or self.start is None else self.log_guide
-        second = self.log_guide if leg == 0 else self.log_target
-        return _finite(first), _finite(second)
+        return first, self.log_guide if leg == 0 else self.log_target
+
+    def complaint(self, leg: int) -> str:
+        return (
+            f"its leg {'to the guide' if leg == 0 else 'to exp(-beta U)'}: no configuration near the guide's draws has "
+            "a finite energy; check the target, units, and that guide and target are of the same molecule"
+        )
 
     def draw(self, *, key, missed: bool) -> Float[Array, " y"]:
         """A draw of the path's start, or of the guide as long as there is no other start.
@@ -142,11 +137,3 @@ class Frame(eqx.Module):
         if self.start is not None:
             return self.start.sample(key=key)
         return self.from_positions(self.guide.sample(key=key), missed)
-
-
-def _finite(function: Callable) -> Callable:
-    def bounded(y):
-        value = function(y)
-        return jnp.where(jnp.isfinite(value), jnp.maximum(value, FLOOR), FLOOR)
-
-    return bounded

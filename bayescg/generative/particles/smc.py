@@ -13,7 +13,6 @@ from functools import partial
 from typing import NamedTuple
 
 import blackjax
-import blackjax.smc.resampling as resampling
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,13 +22,17 @@ from jaxtyping import Float
 from bayescg._runtime import progress
 from bayescg.atomistic.target import Target
 from bayescg.generative.particles.moves import TURNS, build_move, move_cost
+from bayescg.samplers.importance import kish, systematic
+from bayescg.samplers.lineages import ess_of_lineages
+from bayescg.samplers.metric import adapted_step
+from bayescg.samplers.tempering import BATCH, FLOOR, Account, bounded, build_kernel
 
 SPREAD = 1.5
 """Width of the start in units of the target's scale."""
-_ACCEPTANCE = 0.75
-_ESS = 0.5
-_BATCH = 128
-"""Particles in one vectorized piece: more do not fit a processor's cache."""
+_STEPS = {"aim": 0.75, "most": 1.5}
+"""Of trajectories: acceptance that their step size aims at, and the largest one."""
+_SHARE = 0.5
+"""Effective share of the particles that a step of lambda leaves."""
 
 
 class Particles(NamedTuple):
@@ -39,7 +42,7 @@ class Particles(NamedTuple):
         coordinates: shape (particle, dimension).
         weights: normalized, shape (particle,).
         log_z: log of the target's integral.
-        log_z_error: its standard error, from the particles' ancestors (Lee and Whiteley, Biometrika 105, 609 (2018),
+        log_z_se: its standard error, from the particles' ancestors (Lee and Whiteley, Biometrika 105, 609 (2018),
             doi:10.1093/biomet/asy028).
         evaluations: of the target's density that were made.
         step_size: of the last moves, in units of `widths`.
@@ -49,7 +52,7 @@ class Particles(NamedTuple):
     coordinates: np.ndarray
     weights: np.ndarray
     log_z: float
-    log_z_error: float
+    log_z_se: float
     evaluations: int
     step_size: float
     widths: np.ndarray
@@ -57,7 +60,7 @@ class Particles(NamedTuple):
     @property
     def ess(self) -> float:
         """Effective number of samples, of the weights only."""
-        return float(1 / np.sum(self.weights**2))
+        return float(kish(self.weights))
 
 
 def tempered_smc(target: Target, *, particles: int = 4096, moves: int = 2, budget: int | None = None, key) -> Particles:
@@ -75,33 +78,17 @@ def tempered_smc(target: Target, *, particles: int = 4096, moves: int = 2, budge
     """
     key, subkey = jax.random.split(key)
     start = _start(target, particles, subkey)
-    prior = partial(_log_start, target)
-
-    def likelihood(y):
-        value = target.log_density(y) - prior(y)
-        return jnp.where(jnp.isfinite(value), jnp.maximum(value, -1e30), -1e30)
-
-    kernel = jax.jit(
-        adaptive_tempered.build_kernel(
-            prior,
-            likelihood,
-            build_move(target.periodic),
-            blackjax.hmc.init,
-            resampling.systematic,
-            _ESS,
-            batch_size=min(_BATCH, particles),
-        ),
-        static_argnums=2,
-    )
+    ends = (partial(_log_start, target), bounded(target.log_density))
+    kernel = jax.jit(build_kernel(*ends, build_move(target.periodic), particles, share=_SHARE), static_argnums=2)
     state = adaptive_tempered.init(start)
     # Without a finite density the search for the first temperature would creep on for ever.
-    begin = jax.jit(partial(jax.lax.map, target.log_density, batch_size=min(_BATCH, particles)))(start)
+    begin = jax.jit(partial(jax.lax.map, target.log_density, batch_size=min(BATCH, particles)))(start)
     refuse_nan(target, start, np.asarray(begin))
     if not np.any(np.isfinite(begin)):
         raise ValueError(
             "no particle has a finite density: the target's location and scale must reach where it has mass"
         )
-    ancestors, log_z, evaluations, step = np.arange(particles), 0.0, particles, 0.2
+    account, evaluations, step = Account.begin(particles), particles, 0.2
     # One for the step of lambda, one for the weights, one to begin to move.
     cost = particles * (moves * move_cost(target.periodic) + 3)
     with progress("Tempered SMC", 100) as advance:
@@ -117,24 +104,22 @@ def tempered_smc(target: Target, *, particles: int = 4096, moves: int = 2, budge
             key, subkey = jax.random.split(key)
             state, info = kernel(subkey, state, moves, extend_params(parameters))
             evaluations += cost
-            if not np.isfinite(float(info.log_likelihood_increment)) or float(info.log_likelihood_increment) < -1e20:
+            account = account.after(info)
+            if not 1e-10 * FLOOR < account.log_z < np.inf:
                 raise ValueError(
                     "no particle has a finite density: the target's location and scale must reach where it has mass"
                 )
             if not np.all(np.isfinite(np.asarray(state.weights))):
                 raise ValueError("the particles' weights are not finite: the density is NaN or infinite somewhere")
-            log_z += float(info.log_likelihood_increment)
-            ancestors = ancestors[np.asarray(info.ancestors)]
-            step = _adapted(step, float(jnp.mean(info.update_info.acceptance_rate)))
+            step = adapted_step(step, float(jnp.mean(info.update_info.acceptance_rate)), gain=1.0, **_STEPS)
             advance(100 * (float(state.tempering_param) - before))
     weights = np.asarray(state.weights, float)
-    weights /= weights.sum()
-    lineages = np.bincount(ancestors, weights, minlength=particles)
+    weights = weights / weights.sum()
     return Particles(
         np.asarray(jax.jit(jax.vmap(target.canonical))(state.particles), float),
         weights,
-        log_z,
-        float(np.sqrt(np.sum(lineages**2))),
+        account.log_z,
+        1 / np.sqrt(ess_of_lineages(weights, account.ancestors)),
         evaluations,
         step,
         _widths(target, np.asarray(state.particles), weights),
@@ -171,7 +156,7 @@ def rejuvenate(
     count = len(particles.weights)
     index = np.arange(count)
     if not np.allclose(particles.weights, 1 / count):  # equal weights keep every particle, in order
-        index = np.asarray(resampling.systematic(subkey, jnp.asarray(particles.weights), count))
+        index = systematic(particles.weights, count, key=subkey)
     state = jnp.asarray(particles.coordinates[index])
     kernel = build_move(target.periodic, turns)
     inverse_mass = jnp.asarray(particles.widths**2, state.dtype)
@@ -184,7 +169,7 @@ def rejuvenate(
             end, info = kernel(key, begin, target.log_density, step, inverse_mass)
             return end.position, info.acceptance_rate
 
-        return jax.lax.map(one, (jax.random.split(key, count), positions), batch_size=min(_BATCH, count))
+        return jax.lax.map(one, (jax.random.split(key, count), positions), batch_size=min(BATCH, count))
 
     canonical = jax.jit(jax.vmap(target.canonical))
     kept, step = [], particles.step_size
@@ -193,7 +178,7 @@ def rejuvenate(
             key, subkey, jitter = jax.random.split(key, 3)
             # Trajectories of one length can return to where they began; lengths that vary do not.
             state, rate = sweep(subkey, state, step * jax.random.uniform(jitter, minval=0.7, maxval=1.1))
-            step = _adapted(step, float(jnp.mean(rate)), gain=0.3)
+            step = adapted_step(step, float(jnp.mean(rate)), gain=0.3, **_STEPS)
             kept.append(np.asarray(canonical(state), float))
             advance(1)
     moved = particles._replace(
@@ -229,7 +214,3 @@ def _widths(target: Target, coordinates: np.ndarray, weights: np.ndarray) -> np.
     resultant = np.abs(weights @ np.exp(1j * coordinates))
     free = np.sqrt(np.clip(-2 * np.log(np.maximum(resultant, 1e-3)), 0.0025, 1.0))
     return np.where(target.periodic, free, stiff)
-
-
-def _adapted(step: float, acceptance: float, gain: float = 1.0) -> float:
-    return float(np.clip(step * np.exp(gain * (acceptance - _ACCEPTANCE)), 1e-4, 1.5))

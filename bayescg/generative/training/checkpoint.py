@@ -58,7 +58,9 @@ class Checkpoint:
         if path is None or not path.exists():
             return None
         with np.load(path) as data:
-            scalars = {name: data[name].item() for name in ("log_z", "log_z_error", "evaluations", "step_size")}
+            if {*Particles._fields, "samples"} - set(data.files):
+                raise ValueError(f"{path} was kept by another version of bayescg: give another folder")
+            scalars = {name: data[name].item() for name in ("log_z", "log_z_se", "evaluations", "step_size")}
             arrays = {name: data[name] for name in ("coordinates", "weights", "widths")}
             return Particles(**arrays, **scalars), data["samples"]
 

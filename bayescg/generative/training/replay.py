@@ -12,6 +12,7 @@ from jaxtyping import Float
 from bayescg._compiled import compiled
 from bayescg.atomistic.target import Target
 from bayescg.generative.model.latent_model import LatentModel
+from bayescg.samplers.importance import kish
 
 _BATCH = 512
 DEFENSIVE = 0.1
@@ -95,7 +96,7 @@ def weighted_draws(model: LatentModel, target: Target, *, draws: int, key) -> Dr
     if not np.any(np.isfinite(log_weight)):
         raise ValueError(f"none of {draws} draws of the model has a finite density under the target: train it longer")
     weights = np.exp(log_weight - log_weight.max())
-    share = float(weights.sum() ** 2 / np.sum(weights**2) / draws)
+    share = float(kish(weights) / draws)
     weights = np.minimum(weights, np.sqrt(draws) * weights.mean())
     index = np.asarray(
         jax.random.choice(second, draws, (max(draws // 4, 256),), p=jnp.asarray(weights / weights.sum()))

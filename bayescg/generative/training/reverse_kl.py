@@ -13,11 +13,12 @@ from bayescg._runtime import progress
 from bayescg.atomistic.target import Target
 from bayescg.generative.model.latent_model import LatentModel, trainable
 from bayescg.generative.training.objectives import reverse_bound
+from bayescg.samplers.tempering import next_increment
 
 START = 1e-4
 """First inverse temperature, in units of the target's (arXiv:2002.10148, section 2.4)."""
 _CHUNK = 20
-_ESS = 0.9
+_SHARE = 0.9
 _LARGEST_STEP = 0.02
 
 
@@ -75,7 +76,7 @@ def reverse_training(model: LatentModel, target: Target, training, budget: int, 
                 if beta < 1:
                     minus = np.asarray(energies(weights, second), float)
                     spent += batch
-                    beta = min(1.0, beta + min(_step(minus[np.isfinite(minus)]), _LARGEST_STEP))
+                    beta = min(1.0, beta + _growth(minus))
                     # Half of the budget is for the target's own temperature: what is left of the way is then taken.
                     beta = max(beta, min(1.0, 2 * spent / budget))
                     reached = spent if beta >= 1 else None
@@ -93,14 +94,8 @@ def reverse_training(model: LatentModel, target: Target, training, budget: int, 
     return eqx.combine(weights, rest), report
 
 
-def _step(minus_energy: np.ndarray) -> float:
-    """The largest growth of beta that keeps _ESS of the draws effective, by bisection."""
-    if len(minus_energy) < 2:
+def _growth(minus_energy: np.ndarray) -> float:
+    """The largest growth of beta that keeps `_SHARE` of the draws effective."""
+    if np.isfinite(minus_energy).sum() < 2:
         return _LARGEST_STEP
-    low, high = 0.0, _LARGEST_STEP
-    for _ in range(30):
-        middle = 0.5 * (low + high)
-        weights = np.exp(middle * (minus_energy - minus_energy.max()))
-        share = weights.sum() ** 2 / np.sum(weights**2) / len(weights)
-        low, high = (middle, high) if share >= _ESS else (low, middle)
-    return max(low, 1e-6)
+    return max(next_increment(minus_energy, _LARGEST_STEP, _SHARE), 1e-6)

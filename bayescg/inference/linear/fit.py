@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -17,8 +16,12 @@ from bayescg.inference.linear.calibration import force_calibration
 from bayescg.inference.linear.marginal import Prior, Reduced
 from bayescg.inference.linear.priors import build_prior
 from bayescg.inference.statistics.force_statistics import ForceStatistics
-from bayescg.samplers import density as sampler
+from bayescg.samplers.density import Density, Sampled
+from bayescg.samplers.laplace import laplace
+from bayescg.samplers.mode import Mode, find_mode
+from bayescg.samplers.nuts import nuts
 from bayescg.samplers.settings import Sampling
+from bayescg.samplers.variational import variational
 
 METHODS = ("nuts", "vi", "laplace")
 
@@ -38,9 +41,9 @@ class Fit(NamedTuple):
     """
 
     prior: Prior
-    target: sampler.Density
-    mode: sampler.Mode
-    found: sampler.Sampled
+    target: Density
+    mode: Mode
+    found: Sampled
     coefficients: Float[np.ndarray, "chain draw basis"]
     fixed: dict[str, float]
     report: dict[str, float]
@@ -81,14 +84,14 @@ def kernels_by_name(kernels: Mapping[str, object] | None) -> dict[str, object]:
 
 def sample_hyperparameters(
     prior: Prior, data: Reduced, *, method: str, sampling: Sampling, key: Array
-) -> tuple[sampler.Density, sampler.Mode, sampler.Sampled]:
+) -> tuple[Density, Mode, Sampled]:
     """Mode and draws of the marginal likelihood of the kernels (and of the noises that the prior has)."""
-    target = sampler.density(marginal.model, (prior, data), prior.medians())
-    mode = sampler.find_mode(target)
+    target = marginal.hyperparameter_density(prior, data)
+    mode = find_mode(target)
     if method == "nuts":
-        return target, mode, sampler.nuts(target, mode, **dataclasses.asdict(sampling), key=key)
+        return target, mode, nuts(target, mode, sampling, key=key)
     draws = sampling.chains * sampling.draws
-    sample = sampler.variational if method == "vi" else sampler.laplace
+    sample = variational if method == "vi" else laplace
     return target, mode, sample(target, mode, draws, key=key)
 
 

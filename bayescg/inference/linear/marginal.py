@@ -31,7 +31,7 @@ from bayescg import kernels
 from bayescg.inference.statistics.blocks import Sums
 from bayescg.kernels import GridPrior, InducingPrior, TermPrior
 from bayescg.potentials import Potential
-from bayescg.samplers import density as sampler
+from bayescg.samplers.density import Density, density
 
 
 class Reduced(NamedTuple):
@@ -237,9 +237,9 @@ def model(prior: Prior, data: Reduced) -> None:
     numpyro.factor("log_evidence", log_evidence(data, prior.factors(values), prior.noises(values)))
 
 
-def hyperparameter_density(prior: Prior, data: Reduced) -> sampler.Density:
-    """Density of the hyperparameters of a prior without noises."""
-    return sampler.density(model, (prior, data), prior.medians())
+def hyperparameter_density(prior: Prior, data: Reduced) -> Density:
+    """Density of the hyperparameters of the kernels, and of the noises that the prior has."""
+    return density(model, (prior, data), prior.medians())
 
 
 def factor_at(prior: Prior, values: Mapping[str, Array]) -> Float[np.ndarray, "free free"]:

@@ -21,10 +21,11 @@ from jaxtyping import Array, Float
 
 from bayescg.inference.linear.marginal import _gaussian_integral
 from bayescg.inference.sparse.library import Problem
-from bayescg.samplers import density as sampler
+from bayescg.samplers.density import Density
+from bayescg.samplers.density import density as density_of
 
 
-def density(problem: Problem) -> sampler.Density:
+def density(problem: Problem) -> Density:
     """Density of tau, the local scales and the slab, to be sampled."""
     tau = 1 / (math.sqrt(problem.components) * max(problem.candidates - 1, 1))
     slab = math.sqrt(max(problem.signal, 1.0))
@@ -35,7 +36,7 @@ def density(problem: Problem) -> sampler.Density:
         "local_scale": jnp.ones(problem.candidates),
         "slab_variance": 2 * jnp.log(slab) * jnp.ones(()),
     }
-    return sampler.density(model, args, start)
+    return density_of(model, args, start)
 
 
 def model(gram, cross, group, tau, slab, candidates) -> None:

@@ -25,7 +25,7 @@ from bayescg.inference.linear.priors import build_prior
 from bayescg.inference.statistics.blocks import Sums
 from bayescg.inference.statistics.force_statistics import ForceStatistics
 from bayescg.potentials import Term
-from bayescg.samplers import density as sampler
+from bayescg.samplers.mode import find_mode
 
 Shapes = Mapping[str, Callable[[np.ndarray], np.ndarray]]
 """Energies [kJ/mol per unit of the coefficient] as functions of a term's descriptor, by name."""
@@ -184,8 +184,8 @@ def _factors(prior: Prior, statistics: ForceStatistics, calibration: str, wanted
     if calibration != "none":
         data, _, _ = force_calibration(prior, statistics, data, method=calibration)
         free = prior.without_noise()
-    target = sampler.density(marginal.model, (free, data), free.medians())
-    values = target.constrain(sampler.find_mode(target).position)
+    target = marginal.hyperparameter_density(free, data)
+    values = target.constrain(find_mode(target).position)
     joint = marginal.factor_at(free, values)
     edges = np.cumsum([0, *(term.lift.shape[1] for term in prior.terms)])
     spans = {t.name: slice(a, b) for t, a, b in zip(prior.terms, edges[:-1], edges[1:], strict=True)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 
 import jax
@@ -20,8 +19,9 @@ from bayescg.inference.linear.predictive import Linear
 from bayescg.inference.sparse import horseshoe, library, relevance, supports
 from bayescg.inference.sparse.library import Library, Problem
 from bayescg.inference.statistics.force_statistics import ForceStatistics
-from bayescg.samplers import density as sampler
-from bayescg.samplers import diagnostics
+from bayescg.samplers import convergence
+from bayescg.samplers.mode import find_mode
+from bayescg.samplers.nuts import nuts
 from bayescg.samplers.settings import Sampling
 
 METHODS = ("rvm", "horseshoe")
@@ -133,8 +133,8 @@ def _evidence(problem: Problem, sampling: Sampling, key: Array, notes: list[str]
 
 def _sampled(problem: Problem, sampling: Sampling, key: Array, notes: list[str]):
     target = horseshoe.density(problem)
-    found = sampler.nuts(target, sampler.find_mode(target), **dataclasses.asdict(sampling), key=key)
-    numbers, words = diagnostics.convergence(found.values, found.stats)
+    found = nuts(target, find_mode(target), sampling, key=key)
+    numbers, words = convergence.judge(found)
     notes += words
     scales = np.asarray(horseshoe.scales(**{name: jnp.asarray(v) for name, v in found.values.items()}))
     kappa = np.array([[relevance.shrinkage(problem, s) for s in chain] for chain in scales])

@@ -30,6 +30,7 @@ from bayescg._runtime import progress
 from bayescg.inference.sparse import relevance
 from bayescg.inference.sparse.library import Problem
 from bayescg.inference.sparse.relevance import STRONG, Selection
+from bayescg.samplers.importance import systematic
 
 WINDOW = math.log(100.0)
 """Choices with less than a hundredth of the best one's probability are left out."""
@@ -113,9 +114,7 @@ def explore(problem: Problem, start: Selection, *, most: int = _MOST) -> Choices
 def draw(choices: Choices, count: int, *, key: Array) -> np.ndarray:
     """The choice of each of `count` draws, (draw,): each as often as its probability says, to less than one draw."""
     first, second = jax.random.split(key)
-    marks = (np.arange(count) + float(jax.random.uniform(first))) / count
-    rows = np.searchsorted(np.cumsum(choices.probabilities)[:-1], marks, side="right")
-    return np.asarray(jax.random.permutation(second, rows))
+    return np.asarray(jax.random.permutation(second, systematic(choices.probabilities, count, key=first)))
 
 
 def inclusion(choices: Choices) -> Float[np.ndarray, " candidate"]:

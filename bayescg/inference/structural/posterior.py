@@ -14,7 +14,7 @@ from bayescg.inference.structural.pressure import pressure_at
 from bayescg.inference.structural.refinement import State, table
 from bayescg.inference.structural.reweighting import structure_z
 from bayescg.inference.structural.settle import settle
-from bayescg.samplers import diagnostics
+from bayescg.samplers import convergence
 
 _CHECKED_DRAWS = 64
 _PRIOR_DRAWS = 500
@@ -45,12 +45,11 @@ def finish(problem: Problem, state: State, notes: list[str]) -> xr.DataTree:
     data, root, report = settled.likelihood
     _, _, found = sample_hyperparameters(prior, data, method=settings.method, sampling=settings.sampling, key=fit_key)
     coefficients = draw_coefficients(prior, data, found.values, root=root, key=draw_key)
-    attrs: dict[str, object] = {}
+    numbers, words = convergence.judge(found)
+    attrs: dict[str, object] = {**numbers}
+    notes += words
     groups = {"iterations": table(state.records)}
     if found.stats:
-        numbers, words = diagnostics.convergence(found.values, found.stats)
-        attrs.update(numbers)
-        notes += words
         groups["sample_stats"] = xr.Dataset({n: (("chain", "draw"), v) for n, v in found.stats.items()})
     keys = jax.random.split(prior_key, max(len(prior.distributions()), 1))
     sites = {
@@ -91,7 +90,6 @@ def finish(problem: Problem, state: State, notes: list[str]) -> xr.DataTree:
         warnings="; ".join(notes),
         misfit=_MISFIT,
         **{name: float(value) for name, value in report.items()},
-        **{name: value for name, value in found.attrs.items() if name != "converged"},
     )
     return posterior_room.build(
         problem.potential, coefficients, found.values, groups, ranges=problem.data.ranges, attrs=attrs

@@ -16,7 +16,7 @@ from bayescg.inference.linear.calibration import Calibrated, calibrate
 from bayescg.inference.linear.marginal import Prior, Reduced
 from bayescg.inference.structural.newton import Model, Quadratic, distance
 from bayescg.inference.structural.refinement import Refinement
-from bayescg.samplers import density as sampler
+from bayescg.samplers.mode import find_mode
 
 _TURNS = 15
 _SETTLED = 1e-3
@@ -60,7 +60,7 @@ def settle(prior: Prior, model: Model, position: Float[np.ndarray, " free"], set
         likelihood = quadratic_likelihood(local, factor, settings.calibration)
         data = likelihood.data
         target = marginal.hyperparameter_density(prior, data)
-        values = target.constrain(sampler.find_mode(target).position)
+        values = target.constrain(find_mode(target).position)
         goal = marginal.coefficient_mean(data, marginal.factor_at(prior, values))
         share = 1.0
         while share > 0.02 and model.overlap(position + share * (goal - position)) < settings.overlap:

@@ -14,7 +14,6 @@ from bayescg import backmapping
 from bayescg._runtime import double_precision
 from bayescg.atomistic import ForceField, translate
 from bayescg.backmapping.liquid.energy import split
-from bayescg.backmapping.liquid.liquid import pooled_rhat
 from bayescg.backmapping.liquid.moves import Around, Setup, proposed, state_of
 from bayescg.backmapping.liquid.neighbors import Extent
 from bayescg.backmapping.liquid.surroundings import environment, surroundings
@@ -290,16 +289,6 @@ def test_softened_energies_are_finite_where_atoms_meet(methanols):
         alone = float(split(methanols.field, 12).own.energy(x[0]))
         # Eleven molecules at the same place.
         assert abs(energy - alone) < 11e4
-
-
-def test_chains_that_are_stuck_are_seen():
-    rng = np.random.default_rng(0)
-    moving = rng.normal(size=(4, 100, 50, 3))
-    assert pooled_rhat(moving) < 1.02
-    stuck = moving.copy()
-    # Each of ten molecules stays where its chain began.
-    stuck[:, :, :10] = rng.normal(size=(4, 1, 10, 3)) + 0.1 * moving[:, :, :10]
-    assert pooled_rhat(stuck) > 1.05
 
 
 def test_molecules_that_differ_are_refused(triangles):

@@ -5,7 +5,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import xarray as xr
 from scipy.stats import multivariate_normal
 
 import bayescg as bcg
@@ -15,7 +14,6 @@ from bayescg.inference.force_matching import force_match
 from bayescg.inference.linear import marginal, scores
 from bayescg.inference.statistics.streaming import force_statistics
 from bayescg.potentials import Interactions
-from bayescg.samplers import diagnostics
 from bayescg.samplers.density import density
 from tests.inference.statistics.test_force_statistics import random_system
 
@@ -210,23 +208,6 @@ def test_vector_lengthscales_are_learnt(problem):
         key=jax.random.key(0),
     )
     assert tree["posterior"]["lengthscale_A-B"].shape == (1, 50, 1)
-
-
-def test_few_draws_have_no_leave_one_out_score():
-    rng = np.random.default_rng(0)
-    values = {"noise": rng.normal(size=(2, 40))}
-    size = np.array([1.0, 2.0, 3.0, 1.0, 2.0, 3.0, 1.0, 2.0])
-    everything = xr.Dataset(
-        {"forces": (("chain", "draw", "block"), -100 * size + 0.1 * rng.normal(size=(2, 40, 8)))},
-        {"components": ("block", size)},
-    )
-    notes = []
-    score = diagnostics.predictive_score(everything, values, notes)
-    assert score["elpd"] == pytest.approx(-1500, abs=1)
-    assert score["elpd_se"] < 1  # every component has the same density: blocks differ in size only
-    few = diagnostics.predictive_score(everything.isel(draw=slice(0, 12)), {"noise": values["noise"][:, :12]}, notes)
-    assert np.isnan(few["elpd"])
-    assert "24 draws are too few" in notes[-1]
 
 
 def test_unknown_choices_are_refused(problem):

@@ -11,7 +11,8 @@ from bayescg.inference import Sampling
 from bayescg.inference.sparse import horseshoe, relevance, supports
 from bayescg.inference.sparse.library import Problem
 from bayescg.posterior import only_choice
-from bayescg.samplers import density as sampler
+from bayescg.samplers.mode import find_mode
+from bayescg.samplers.nuts import nuts
 from bayescg.storage import load, save
 from tests.inference import systems
 from tests.studies import planted_library
@@ -313,8 +314,7 @@ def test_horseshoe_of_one_candidate_agrees_with_quadrature(z):
     given = problem([[data]], [z * np.sqrt(data)])
     with double_precision():
         target = horseshoe.density(given)
-        mode = sampler.find_mode(target)
-        found = sampler.nuts(target, mode, chains=2, warmup=500, draws=2000, key=jax.random.key(0))
+        found = nuts(target, find_mode(target), Sampling(2, 500, 2000), key=jax.random.key(0))
         sampled = np.asarray(horseshoe.scales(**found.values)).ravel()
     log = np.linspace(-16, 12, 141)
     half_cauchy = log - np.logaddexp(0, 2 * log)  # of the logarithm, at unit scale

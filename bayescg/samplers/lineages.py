@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float, Int
 
+from bayescg.samplers.importance import kish
+
 _FEWEST = 10
 """Lineages from which a variance between lineages can be told."""
 
 
-def effective_samples(
+def ess_of_relatives(
     values: Float[np.ndarray, "sample value"],
     weights: Float[np.ndarray, " sample"],
     lineage: Int[np.ndarray, " sample"],
@@ -25,10 +27,9 @@ def effective_samples(
         weights: normalized.
         lineage: number of the ancestor (particle of a path's start, start of a chain).
     """
-    families = effective_lineages(weights, lineage)
-    kish = 1 / float(np.sum(weights**2))
+    families, most = ess_of_lineages(weights, lineage), float(kish(weights))
     if families < _FEWEST:
-        return min(families, kish)
+        return min(families, most)
     centered = values - weights @ values
     variance = weights @ centered**2
     _, index = np.unique(lineage, return_inverse=True)
@@ -36,10 +37,10 @@ def effective_samples(
     np.add.at(sums, index, weights[:, None] * centered)
     between = np.sum(sums**2, axis=0)
     moving = variance > 1e-24
-    return min(float(np.min(variance[moving] / np.maximum(between[moving], 1e-300), initial=kish)), kish)
+    return min(float(np.min(variance[moving] / np.maximum(between[moving], 1e-300), initial=most)), most)
 
 
-def effective_lineages(weights: Float[np.ndarray, " sample"], lineage: Int[np.ndarray, " sample"]) -> float:
-    """Effective number of ancestors."""
+def ess_of_lineages(weights: Float[np.ndarray, " sample"], lineage: Int[np.ndarray, " sample"]) -> float:
+    """Effective number of ancestors of samples with normalized weights."""
     _, index = np.unique(lineage, return_inverse=True)
     return 1 / float(np.sum(np.bincount(index, weights) ** 2))
