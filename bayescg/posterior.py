@@ -16,7 +16,8 @@ from jaxtyping import Array, Float, Int
 
 from bayescg._runtime import double_precision, write_netcdf
 from bayescg._version import __version__
-from bayescg.potentials import Potential, Term, fixed
+from bayescg.potentials import Potential, Term, freeze
+from bayescg.potentials.term import Graph
 
 FORMAT = 1
 _GRID_POINTS = 200
@@ -52,7 +53,7 @@ def build(
         coefficients: (chain, draw, basis) draws [kJ/mol].
         hyperparameters: name -> (chain, draw, ...) draws.
         groups: further groups (`sample_stats`, `log_likelihood`, `prior`, `constant_data`, `statistics`).
-        ranges: sampled range of each term's descriptor, for the grids of the curves; the whole knot range if absent.
+        ranges: sampled range of each term's descriptor, for the grids of the curves; the whole span if absent.
         attrs: attributes of the root *and* of the posterior group (root attributes vanish from a group), such as
             temperature, method, calibration.
 
@@ -74,12 +75,12 @@ def build(
         values = np.asarray(values)
         variables[name] = (("chain", "draw", *(f"{name}_dim_{k}" for k in range(values.ndim - 2))), values)
     for term in potential.terms:
-        if not term.has_curve:
+        if term.graph is None:
             continue
         grid = curve_grid(potential, term.name, (ranges or {}).get(term.name))
         energy, force = curves(potential, term.name, coefficients, grid)
         dimension = f"x_{term.name}"
-        coords[dimension] = (dimension, grid, {"units": term.unit, "long_name": _descriptor_name(term.kind)})
+        coords[dimension] = (dimension, grid, {"units": term.unit, "long_name": term.graph.quantity})
         variables[f"u_{term.name}"] = (("chain", "draw", dimension), energy, {"units": "kJ/mol"})
         variables[f"f_{term.name}"] = (("chain", "draw", dimension), force, {"units": f"kJ/mol/{term.unit}"})
     root = {
@@ -158,7 +159,7 @@ def as_baseline(posterior: xr.DataTree) -> tuple[Term, ...]:
     Raises:
         ValueError: if the object is no posterior of bayescg, or a term is no curve of one descriptor.
     """
-    return fixed(potential_of(posterior), mean_coefficients(posterior))
+    return freeze(potential_of(posterior), mean_coefficients(posterior))
 
 
 def draw_coefficients(posterior: xr.DataTree, draws: int | None, *, key: Array) -> Draws:
@@ -222,13 +223,12 @@ def curve_grid(
     potential: Potential, name: str, sampled: tuple[float, float] | None, points: int = _GRID_POINTS
 ) -> Float[np.ndarray, " x"]:
     """Abscissae for plotting a term: its sampled range with a margin, or the whole knot range."""
-    _require_curve(potential.term(name))
-    spline = potential.term(name).spline
-    start, stop = spline.start, spline.stop
+    term = potential.term(name)
+    (start, stop), graph = term.span, _graph_of(term)
     if sampled is not None:
         margin = 0.15 * (sampled[1] - sampled[0])
         start = max(start, sampled[0] - margin)
-        if potential.term(name).kind != "pair":
+        if not graph.vanishes:
             stop = min(stop, sampled[1] + margin)
     return np.linspace(start, stop, points)
 
@@ -240,15 +240,12 @@ def curves(
 
     The energy of a bonded term is defined up to a constant: its mean over the grid of the spline is zero.
     """
-    term = potential.term(name)
-    _require_curve(term)
-    x = np.asarray(x, float)
+    graph, x = _graph_of(potential.term(name)), np.asarray(x, float)
     part = np.asarray(coefficients, float)[..., potential.slices[name]]
-    energy = part @ term.spline.matrix(x)[:, : term.n_basis].T
-    slope = part @ term.spline.matrix(x, 1)[:, : term.n_basis].T
-    if term.baseline is not None:
+    energy, slope = (part @ rows.T for rows in graph.basis(x))
+    if graph.baseline is not None:
         with double_precision():
-            base, base_slope = term.curve(jnp.zeros(term.n_basis), jnp.asarray(x))
+            base, base_slope = graph.baseline(jnp.asarray(x))
             energy, slope = energy + np.asarray(base), slope + np.asarray(base_slope)
     return energy, -slope
 
@@ -303,13 +300,7 @@ def _check(tree: xr.DataTree, what: str) -> None:
         )
 
 
-def _require_curve(term: Term) -> None:
-    if not term.has_curve:
-        raise ValueError(
-            f"{term.name} depends on three distances and has no curve: evaluate term.surface(coefficients, sides)"
-        )
-
-
-def _descriptor_name(kind: str) -> str:
-    names = {"pair": "distance", "bond": "bond length", "dihedral": "dihedral angle", "density": "local density"}
-    return names.get(kind, kind)
+def _graph_of(term: Term) -> Graph:
+    if term.graph is None:
+        raise ValueError(f"{term.name} is no function of one variable and has no curve")
+    return term.graph

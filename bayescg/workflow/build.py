@@ -114,8 +114,7 @@ def measure(observable: Observable, dataset: xr.Dataset, blocks: int | None = No
         blocks: instead of the observable's own number.
     """
     function = getattr(observable_room, observable.kind)
-    beads = (observable.beads,) if observable.kind == "dihedral_distribution" else observable.beads
     chosen = observable.blocks if blocks is None else blocks
     if chosen is not None:
         chosen = min(chosen, dataset.sizes["frame"])
-    return function(dataset, *beads, blocks=chosen, **dict(observable.options))
+    return function(dataset, *observable.beads, blocks=chosen, **dict(observable.options))

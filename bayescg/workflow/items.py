@@ -114,9 +114,9 @@ def read_observables(top: Table, potential: Potential) -> tuple[Observable, ...]
 def _default_observable(term) -> Observable:
     if term.kind == "pair":
         return Observable("rdf", term.types, (("cutoff", float(term.cutoff)),))
-    if term.kind == "three":
+    if term.kind == "three-body":
         return Observable("angle_distribution", (term.a, term.center, term.b), (("cutoff", float(term.cutoff)),))
-    if term.kind == "density":
+    if term.kind == "local density":
         return Observable("coordination_number", term.types, (("cutoff", float(term.outer)),))
     kind = {"bond": "bond_distribution", "angle": "bonded_angle_distribution", "dihedral": "dihedral_distribution"}
     group = (("group", term.group),) if term.group is not None else ()

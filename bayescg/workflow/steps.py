@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bayescg import _runtime, report
+from bayescg.exports import check_format
 from bayescg.report import results as names
 from bayescg.workflow import actions
 from bayescg.workflow.build import kernels_of
@@ -104,11 +105,11 @@ def check(config: Config) -> None:
     for section, draws in (("simulation", config.simulation.draws), ("exports", config.exports.draws)):
         if draws > sampled:
             raise ValueError(f"{section}.draws={draws}, but inference makes chains * draws = {sampled} draws only")
-    many = ", ".join(term.name for term in config.potential.terms if term.many_body)
-    if "gromacs" in config.exports.formats and many:
-        raise ValueError(f"exports: GROMACS has tables of one distance or angle only, not for {many}")
-    if "gromacs" in config.exports.formats and all(term.kind == "pair" for term in config.potential.terms):
-        raise ValueError("exports: GROMACS takes tables of bonded terms only (since 2020); this potential has none")
+    for format in config.exports.formats:
+        try:
+            check_format(format, config.potential)
+        except ValueError as error:
+            raise ValueError(f"exports: {error}") from None
     actions.dynamics_of(config).frames(config.simulation.time)
 
 
