@@ -58,7 +58,8 @@ if TYPE_CHECKING:
     from bayescg.potentials import Potential as Potential
     from bayescg.potentials import SmoothOverlap as SmoothOverlap
     from bayescg.potentials import ThreeBody as ThreeBody
-    from bayescg.potentials import fixed as fixed
+    from bayescg.potentials import fill_ranges as fill_ranges
+    from bayescg.potentials import freeze as freeze
     from bayescg.potentials import table as table
     from bayescg.simulation import Langevin as Langevin
     from bayescg.simulation import simulate as simulate
@@ -69,7 +70,7 @@ _HOME = {
     "data": ("Mapping", "coarse_grain", "datasets", "from_arrays", "stream"),
     "potentials": (
         *("WCA", "Angle", "Bond", "Dihedral", "Harmonic", "LennardJones", "LocalDensity", "Pair", "Potential"),
-        *("SmoothOverlap", "ThreeBody", "fixed", "table"),
+        *("SmoothOverlap", "ThreeBody", "fill_ranges", "freeze", "table"),
     ),
     "inference": (
         *("ForceStatistics", "Pilot", "Refinement", "Sampling", "boltzmann_inversion", "compare", "coverage"),

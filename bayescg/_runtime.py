@@ -89,6 +89,13 @@ def cpu_count() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def process_environment() -> dict[str, str]:
+    """The environment of a process of its own: one thread, and nothing that makes MPI look for our launcher."""
+    launcher = ("PMI_", "PMIX_", "OMPI_", "MPI_", "HYDRA_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(launcher)}
+    return {**kept, "OMP_NUM_THREADS": "1"}
+
+
 def map_threads(
     function: Callable,
     items: Sequence,

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import jax
 import numpy as np
+from bayescg.simulation.lammps.worker import load_lammps
 
 import bayescg as bcg
 from bayescg.data.neighbors import minimum_image
 from bayescg.inference.noise_ceiling import noise_ceiling
-from bayescg.simulation.lammps_worker import load_lammps
 
 FAST = os.environ.get("BAYESCG_FAST") == "1"
 OUTPUT = Path(os.environ.get("BAYESCG_OUTPUT", "noise_ceiling"))

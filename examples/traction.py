@@ -15,11 +15,11 @@ from pathlib import Path
 import jax
 import numpy as np
 import numpyro.distributions as dist
+from bayescg.simulation.lammps.worker import load_lammps
 
 import bayescg as bcg
 from bayescg import surrogates
 from bayescg.plots.surrogates import surrogate
-from bayescg.simulation.lammps_worker import load_lammps
 
 FAST = os.environ.get("BAYESCG_FAST") == "1"
 OUTPUT = Path(os.environ.get("BAYESCG_OUTPUT", "traction"))

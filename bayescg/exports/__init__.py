@@ -1,5 +1,5 @@
 """Potentials in the formats of other programs: LAMMPS, OpenMM, GROMACS."""
 
-from bayescg.exports.write import export
+from bayescg.exports.write import check_format, export
 
-__all__ = ["export"]
+__all__ = ["check_format", "export"]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import warnings
+from functools import singledispatch
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -12,43 +14,86 @@ from jaxtyping import Float
 from bayescg._runtime import atomic_path
 from bayescg.exports.tables import curves
 from bayescg.exports.tables.curves import Comparison, Curve, terms_of
-from bayescg.potentials import Potential, Term
-
-_LETTERS = {"bond": "b", "angle": "a", "dihedral": "d"}
-_FUNCTIONS = {"bond": ("bonds", "ai aj"), "angle": ("angles", "ai aj ak"), "dihedral": ("dihedrals", "ai aj ak al")}
+from bayescg.exports.terms import require_terms
+from bayescg.potentials import Angle, Bond, Dihedral, Pair, Potential, Term
 
 
-def file_of(potential: Potential, term: Term) -> str:
-    """Name of a bonded term's table: GROMACS numbers tables of each kind from 0."""
-    return f"table_{_LETTERS[term.kind]}{terms_of(potential, term.kind).index(term)}.xvg"
+class Section(NamedTuple):
+    """How a topology names the tables of a kind of term.
+
+    Attributes:
+        letter: of the files.
+        title: of the section of the topology.
+        beads: words of its lines.
+        variable: column of the table.
+        unit: of the variable [nm] or [rad].
+    """
+
+    letter: str
+    title: str
+    beads: str
+    variable: str
+    unit: float
 
 
-def require_bonded(potential: Potential) -> list[Term]:
-    """The bonded terms; warns of pair terms, which stay behind.
+@singledispatch
+def section_of(term: Term) -> Section | None:
+    """The section for a term; None where GROMACS has none. A type of term has one by `@section_of.register`."""
+    del term
+
+
+@section_of.register
+def _(term: Bond):
+    del term
+    return Section("b", "bonds", "ai aj", "r [nm]", 1.0)
+
+
+@section_of.register
+def _(term: Angle):
+    del term
+    return Section("a", "angles", "ai aj ak", "angle [degree]", np.pi / 180)
+
+
+@section_of.register
+def _(term: Dihedral):
+    del term
+    return Section("d", "dihedrals", "ai aj ak al", "angle [degree]", np.pi / 180)
+
+
+def require_sections(potential: Potential) -> None:
+    """Refuse a potential with nothing that GROMACS can read, or with terms that are neither bonded nor pairs.
 
     Raises:
-        ValueError: if there are none, or terms of many bodies, which have no tables of one variable.
+        ValueError: naming them.
     """
-    if many := [term.name for term in potential.terms if term.many_body]:
+    remedy = "it has tables of bonds, angles and dihedrals; choose format='lammps' or format='openmm'"
+    require_terms(potential, lambda t: isinstance(t, Pair) or section_of(t) is not None, "GROMACS", remedy)
+    if not _listed(potential):
         raise ValueError(
-            f"GROMACS has tables of one distance or angle only, not for {', '.join(many)}: choose format='lammps' or "
-            "format='openmm'"
+            f"nothing to export for GROMACS, which takes tables of bonded terms only (since 2020): {potential!r} has "
+            "pair terms only; choose format='lammps' or format='openmm'"
         )
-    bonded = [term for term in potential.terms if term.kind != "pair"]
-    pairs = [term.name for term in terms_of(potential, "pair")]
-    if not bonded:
-        raise ValueError(
-            f"nothing to export for GROMACS: {potential!r} has pair terms only, and GROMACS takes no user tables for "
-            "non-bonded interactions since 2020; choose format='lammps' or format='openmm'"
-        )
-    if pairs:
+
+
+def warn_of_pairs(potential: Potential) -> None:
+    """Warn of pair terms, which stay behind."""
+    if pairs := [term.name for term in terms_of(potential, "pair")]:
         warnings.warn(
             f"GROMACS takes no user tables for non-bonded interactions since 2020: the pair terms {', '.join(pairs)} "
             "are not exported. Without them this is not the fitted model; LAMMPS and OpenMM run all of it.",
             UserWarning,
             stacklevel=4,
         )
-    return bonded
+
+
+def _listed(potential: Potential) -> list[tuple[Term, Section, str]]:
+    """Terms that have tables, their sections and the names of their files, numbered from 0 in each section."""
+    found, count = [], {}
+    for term in potential.terms:
+        if (section := section_of(term)) is not None:
+            number = count[section] = count.get(section, -1) + 1
+            found.append((term, section, f"table_{section.letter}{number}.xvg"))
+    return found
 
 
 def write_tables(
@@ -65,20 +110,17 @@ def write_tables(
         The paths.
     """
     paths = []
-    for term in potential.terms:
-        if term.kind == "pair":
-            continue
+    for term, section, file in _listed(potential):
         curve = Curve.of(potential, term, coefficients)
-        points = curves.needed_points(curve, lambda n, curve=curve: np.linspace(*curve.domain, n), curves.hermite)
+        points = curves.count_points(curve, lambda n, curve=curve: np.linspace(*curve.domain, n), curves.read_hermite)
         x = np.linspace(*curve.domain, points)
         energy, force = curve(x)
-        unit = 1.0 if term.kind == "bond" else np.pi / 180  # angles in degrees, forces per degree
+        unit = section.unit  # angles in degrees, forces per degree
         rows = zip((x / unit).tolist(), energy.tolist(), (force * unit).tolist(), strict=True)
         text = "\n".join(f"{a:.12g} {u:.12g} {f:.12g}" for a, u, f in rows)
-        columns = "r [nm]" if term.kind == "bond" else "angle [degree]"
-        paths.append(Path(directory) / file_of(potential, term))
+        paths.append(Path(directory) / file)
         with atomic_path(paths[-1]) as temporary:
-            temporary.write_text(f"# bayescg: {term.name}; {columns}, V [kJ/mol], -dV/dx\n{text}\n")
+            temporary.write_text(f"# bayescg: {term.name}; {section.variable}, V [kJ/mol], -dV/dx\n{text}\n")
     paths.append(Path(directory) / "README.txt")
     with atomic_path(paths[-1]) as temporary:
         temporary.write_text(readme(potential))
@@ -98,13 +140,13 @@ def readme(potential: Potential) -> str:
             "",
         ]
     lines += ["Lines of the topology (replace ai aj ... by bead numbers; k = 1 scales the table):", ""]
-    for kind, (section, beads) in _FUNCTIONS.items():
-        listed = terms_of(potential, kind)
-        if listed:
-            lines += [f"[ {section} ]", f"; {beads} func table k"]
-            lines += [f"  {beads}  8  {k}  1.0   ; {term.name}" for k, term in enumerate(listed)]
-            lines.append("")
-    names = " ".join(file_of(potential, term) for term in potential.terms if term.kind != "pair")
+    listed = _listed(potential)
+    for section in sorted({section for _, section, _ in listed}, key=lambda each: len(each.beads)):
+        lines += [f"[ {section.title} ]", f"; {section.beads} func table k"]
+        own = [term for term, its, _ in listed if its == section]
+        lines += [f"  {section.beads}  8  {k}  1.0   ; {term.name}" for k, term in enumerate(own)]
+        lines.append("")
+    names = " ".join(file for _, _, file in listed)
     lines += [f"Run: gmx mdrun -tableb {names}", ""]
     return "\n".join(lines)
 
@@ -126,20 +168,17 @@ def compare_tables(
 ) -> list[Comparison]:
     """Read written tables and compare them with the fit, as GROMACS interpolates them."""
     found = []
-    for term in potential.terms:
-        if term.kind == "pair":
-            continue
-        path, error = Path(directory) / file_of(potential, term), np.inf
+    for term, section, file in _listed(potential):
+        path, error = Path(directory) / file, np.inf
         curve = Curve.of(potential, term, coefficients)
         try:
             x, energy, force = read_table(path).T
         except (OSError, ValueError):
             x = np.zeros(1)
             energy = force = x
-        if term.kind != "bond":
-            x, force = np.radians(x), force * 180 / np.pi
+        x, force = x * section.unit, force / section.unit
         complete = len(x) > 1 and np.allclose((x[0], x[-1]), curve.domain, atol=1e-9)
         if complete and np.allclose(x, np.linspace(x[0], x[-1], len(x)), atol=1e-8):
-            error = curves.worst_error(curve, x, energy, force, curves.hermite)
+            error = curves.worst_error(curve, x, energy, force, curves.read_hermite)
         found.append(Comparison(path, term.name, error))
     return found

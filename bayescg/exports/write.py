@@ -19,10 +19,12 @@ from bayescg._runtime import atomic_path, progress
 from bayescg._version import __version__
 from bayescg.exports import gromacs
 from bayescg.exports.lammps import check as lammps_check
+from bayescg.exports.lammps import commands as lammps_commands
 from bayescg.exports.lammps import data as lammps_data
-from bayescg.exports.lammps import lammps
-from bayescg.exports.openmm import openmm
-from bayescg.exports.tables.curves import TOLERANCE, Comparison
+from bayescg.exports.lammps import style as lammps_style
+from bayescg.exports.lammps import tables as lammps_tables
+from bayescg.exports.openmm import system as openmm
+from bayescg.exports.tables.curves import TOLERANCE, Comparison, terms_of
 from bayescg.potentials import Interactions, Potential
 
 Format = Literal["lammps", "openmm", "gromacs"]
@@ -75,8 +77,6 @@ def export(
         ImportError: if OpenMM is needed and missing.
         RuntimeError: if a file that was read back differs from the fit; nothing is left behind then.
     """
-    if format not in get_args(Format):
-        raise ValueError(f"unknown format {format!r}: choose {', '.join(map(repr, get_args(Format)))}")
     potential = posteriors.potential_of(posterior)
     directory = Path(directory)
     if directory.exists() and not directory.is_dir():
@@ -150,7 +150,9 @@ def write_format(
 
 def _write_lammps(potential, coefficients, folder, temperature, initial, three_body_table) -> list[Comparison]:
     types = lammps_data.bead_types_of(potential, initial)
-    tables = lammps.write_tables(potential, coefficients, folder, bead_types=types, three_body_table=three_body_table)
+    tables = lammps_tables.write_tables(
+        potential, coefficients, folder, bead_types=types, three_body_table=three_body_table
+    )
     others = False
     compared = lammps_check.compare_tables(potential, coefficients, tables, types)
     if initial is not None:
@@ -160,10 +162,10 @@ def _write_lammps(potential, coefficients, folder, temperature, initial, three_b
         # 1e-6 nm is a rounding error of positions in single precision; more means that beads went wrong.
         compared.append(Comparison(path, "bead positions", 0.0 if distance < 1e-6 else np.inf))
         _write_text(folder / "in.bayescg", lammps_data.input_text(initial, potential, temperature))
-    commands = lammps.interaction_commands(potential, tables, types, other_bonds=others)
+    commands = lammps_commands.interaction_commands(potential, tables, types, other_bonds=others)
     notes = [f"# atom type {number}: {bead}" for number, bead in enumerate(types, 1)]
-    for kind in lammps.KINDS[1:]:
-        listed = lammps.terms_of(potential, kind)
+    for kind in lammps_style.KINDS[1:]:
+        listed = terms_of(potential, kind)
         notes += [f"# {kind} type {number}: {term.name}" for number, term in enumerate(listed, 1)]
     head = [
         "# bayescg: interactions, units real; include after the box and the atoms are defined",
@@ -174,9 +176,28 @@ def _write_lammps(potential, coefficients, folder, temperature, initial, three_b
     return compared
 
 
+_CHECKS = {
+    "lammps": lammps_style.require_styles,
+    "openmm": openmm.require_forces,
+    "gromacs": gromacs.require_sections,
+}
+
+
+def check_format(format: Format, potential: Potential) -> None:
+    """Whether a program has something for every term of a potential.
+
+    Raises:
+        ValueError: for an unknown format, or naming the terms that the program has nothing for.
+    """
+    if format not in get_args(Format):
+        raise ValueError(f"unknown format {format!r}: choose {', '.join(map(repr, get_args(Format)))}")
+    _CHECKS[format](potential)
+
+
 def _require_input(format: Format, potential: Potential, initial: xr.Dataset | None) -> None:
+    check_format(format, potential)
     if format == "gromacs":
-        gromacs.require_bonded(potential)
+        gromacs.warn_of_pairs(potential)
     if format == "openmm":
         openmm.require_openmm()
         if initial is None:

@@ -22,7 +22,7 @@ from bayescg.inference.linear.priors import build_prior
 from bayescg.inference.pilot import pilot_of
 from bayescg.inference.statistics.force_statistics import ForceStatistics
 from bayescg.inference.statistics.streaming import force_statistics
-from bayescg.potentials import Potential, Term
+from bayescg.potentials import Potential, Term, fill_ranges
 from bayescg.samplers.importance import PARETO_LIMIT
 from bayescg.samplers.mode import find_mode
 from bayescg.samplers.settings import Sampling
@@ -79,7 +79,7 @@ def coverage(
         raise ValueError(f"calibration must be one of {', '.join(CALIBRATIONS)}; got {calibration!r}")
     if not 0 < ci_prob < 1:
         raise ValueError(f"ci_prob={ci_prob}: choose one between 0 and 1")
-    learning = [term.name for term in potential.terms if term.n_basis or getattr(term, "learn", False)]
+    learning = [term.name for term in potential.terms if term.learn]
     unknown = sorted(set(ranges or {}) - set(learning))
     if unknown:
         raise ValueError(f"ranges name unknown terms {unknown}; terms that learn: {learning}")
@@ -95,7 +95,7 @@ def coverage(
             f"segments={segments} of {frames} frames: at least {_FEWEST_SEGMENTS} segments of {_FEWEST_FRAMES} frames "
             "are needed to tell scatter from error bars; take fewer segments or a longer trajectory"
         )
-    potential = potential.with_ranges(cg)
+    potential = fill_ranges(potential, cg)
     parts = [cg.isel(frame=slice(k * length, (k + 1) * length)) for k in range(segments)]
     statistics = [force_statistics(potential, part) for part in parts]
     remainder = cg.isel(frame=slice(segments * length, None))
@@ -104,8 +104,8 @@ def coverage(
     grids = {t.name: _grid(t, statistics, (ranges or {}).get(t.name)) for t in potential.terms if t.n_basis}
     chosen = kernels_by_name(kernels)
     for name, x in grids.items():
-        low, high = potential.term(name).spline.start, potential.term(name).spline.stop
-        if x[0] < low or (potential.term(name).kind == "pair" and x[-1] >= high):
+        (low, high), graph = potential.term(name).span, potential.term(name).graph
+        if x[0] < low or (graph is not None and graph.vanishes and x[-1] >= high):
             raise ValueError(
                 f"ranges of {name} must lie between its knots, {low:g} and {high:g}; got {x[0]:g} to {x[-1]:g}"
             )
@@ -152,7 +152,8 @@ def _grid(term: Term, statistics: list[ForceStatistics], edges: Sequence[float] 
     low = max(s.ranges[term.name][0] for s in statistics)
     high = min(s.ranges[term.name][1] for s in statistics)
     # Within two knots of the cutoff the force is zero by construction.
-    return np.linspace(low, min(high, term.spline.stop - 2 * term.spline.spacing), _POINTS)
+    start, stop = term.span
+    return np.linspace(low, min(high, stop - 2 * (stop - start) / term.bins), _POINTS)
 
 
 def _edges(x: Float[np.ndarray, " x"], asked: Sequence[float] | None) -> Float[np.ndarray, " edge"]:

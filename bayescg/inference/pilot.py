@@ -11,7 +11,7 @@ from bayescg.inference.linear import marginal
 from bayescg.inference.linear.priors import build_prior
 from bayescg.inference.statistics.force_statistics import ForceStatistics, Pilot
 from bayescg.inference.statistics.streaming import force_statistics
-from bayescg.potentials import Potential
+from bayescg.potentials import Bond, Pair, Potential, fill_ranges
 
 _FRAMES = 50
 """Enough: a pilot that is off by its own standard error changes the covariance of scores in second order only."""
@@ -38,7 +38,7 @@ def fit_pilot(potential: Potential, cg: xr.Dataset, *, frames: int = _FRAMES) ->
     if frames < 1:
         raise ValueError(f"frames={frames}: a pilot needs at least one frame")
     if "frame" in cg.dims:
-        potential = potential.with_ranges(cg) if cg.sizes["frame"] else potential
+        potential = fill_ranges(potential, cg) if cg.sizes["frame"] else potential
         cg = cg.isel(frame=slice(0, frames))
     return pilot_of(force_statistics(potential, cg))
 
@@ -57,8 +57,8 @@ def pilot_of(statistics: ForceStatistics) -> Pilot:
 def _radius(statistics: ForceStatistics) -> float:
     """Largest first-shell radius of any pair term; without pair terms, 1.2 times the longest bond."""
     terms = statistics.potential.terms
-    shells = [_first_minimum(t.spline.knots, statistics.counts[t.name]) for t in terms if t.kind == "pair"]
-    bonds = [1.2 * statistics.ranges[t.name][1] for t in terms if t.kind == "bond"]
+    shells = [_first_minimum(t.spline.knots, statistics.counts[t.name]) for t in terms if isinstance(t, Pair)]
+    bonds = [1.2 * statistics.ranges[t.name][1] for t in terms if isinstance(t, Bond)]
     return float(max(shells or bonds or [0.5]))
 
 

@@ -31,7 +31,7 @@ from bayescg.inference.structural.pressure_correction import corrected
 from bayescg.inference.structural.prior import build_prior, given_start, into_free, inverted
 from bayescg.inference.structural.refinement import Refinement, State, load, save
 from bayescg.inference.structural.structure import structure
-from bayescg.potentials import Potential
+from bayescg.potentials import Potential, fill_ranges
 
 _FEWEST_FRAMES = 10
 _SETTINGS = Refinement()
@@ -112,7 +112,7 @@ def _begin(potential: Potential, cg: xr.Dataset, kernels, start, settings: Refin
     if unknown:
         raise ValueError(f"kernels name unknown terms {sorted(unknown)}; terms: {[t.name for t in potential.terms]}")
     chosen = {n: kernel_room.by_name(k) if isinstance(k, str) else k for n, k in kernels.items()}
-    potential = potential.with_ranges(cg)
+    potential = fill_ranges(potential, cg)
     kT = BOLTZMANN * temperature
     begin = None
     if isinstance(start, xr.DataTree):

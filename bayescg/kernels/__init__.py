@@ -1,22 +1,7 @@
-"""Gaussian-process priors of the curves of a potential, from GPJax kernels."""
+"""Priors of the terms of a potential, from GPJax kernels."""
 
-from bayescg.kernels.grids import GridPrior, density_prior, triangle_prior
-from bayescg.kernels.hyperparameters import by_name, default_kernel, factor, hyperpriors
-from bayescg.kernels.overlaps import InducingPrior, overlap_prior
-from bayescg.kernels.shapes import TermPrior, Wall, term_prior, well_sampled_edge
+from bayescg.kernels import bonded, densities, grids, overlaps, pairs  # noqa: F401 - each registers its priors
+from bayescg.kernels.hyperparameters import by_name, default_kernel
+from bayescg.kernels.priors import TermPrior, prior_of
 
-__all__ = [
-    "GridPrior",
-    "InducingPrior",
-    "TermPrior",
-    "Wall",
-    "by_name",
-    "default_kernel",
-    "density_prior",
-    "factor",
-    "hyperpriors",
-    "overlap_prior",
-    "term_prior",
-    "triangle_prior",
-    "well_sampled_edge",
-]
+__all__ = ["TermPrior", "by_name", "default_kernel", "prior_of"]

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import equinox as eqx
 import gpjax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from bayescg.kernels.hyperparameters import _parameters, by_name
+from bayescg.kernels.hyperparameters import by_name, parameters, with_parameters
 
 
 def parameter_shapes(kernel: gpjax.kernels.AbstractKernel, dimension: int) -> dict[str, tuple[int, ...]]:
@@ -21,16 +20,17 @@ def parameter_shapes(kernel: gpjax.kernels.AbstractKernel, dimension: int) -> di
         kernel: the kernel.
         dimension: number of input columns.
     """
-    shapes = {label: jnp.shape(value) for label, _, value in _parameters(kernel)}
+    shapes = {label: jnp.shape(value) for label, value in parameters(kernel).items()}
     if dimension > 1 and shapes.get("lengthscale") == () and kernel.active_dims == slice(None):
         shapes["lengthscale"] = (dimension,)
     return shapes
 
 
 def given_values(kernel: gpjax.kernels.AbstractKernel) -> dict[str, Array]:
-    """What the kernel's object holds for its parameters, by label."""
+    """What the kernel's object holds for its parameters, by label; of amplitudes the square roots of variances."""
     return {
-        label: jnp.sqrt(value) if label.startswith("amplitude") else value for label, _, value in _parameters(kernel)
+        label: jnp.sqrt(value) if label.startswith("amplitude") else value
+        for label, value in parameters(kernel).items()
     }
 
 
@@ -41,10 +41,7 @@ def covariance(
     right: Float[Array, "n d"],
 ) -> Float[Array, "m n"]:
     """k(left, right) with the parameters of `values` (label -> value; traced values work)."""
-    for label, where, _ in _parameters(kernel):
-        value = values[label]
-        kernel = eqx.tree_at(where, kernel, value**2 if label.startswith("amplitude") else value)
-    return jnp.asarray(kernel.cross_covariance(left, right))
+    return jnp.asarray(with_parameters(kernel, values).cross_covariance(left, right))
 
 
 def kernel_name(kernel: gpjax.kernels.AbstractKernel) -> str | None:

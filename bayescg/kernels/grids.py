@@ -1,4 +1,4 @@
-"""Gaussian-process priors of many-body terms: of a function of three sides, and of a local density.
+"""Gaussian-process prior of three-body terms, functions of three sides.
 
 The kernel of a three-body term is a product over the sides, k(r, r') = s^2 k1(r_ij, r_ij') k1(r_ik, r_ik') k2(r_jk,
 r_jk'), one GPJax kernel with one lengthscale for the sides of the center and another for the side opposite, made
@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from functools import partial
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
-from bayescg.kernels.shapes import TermPrior
-from bayescg.potentials import LocalDensity, ThreeBody
+from bayescg.kernels.hyperparameters import JITTER, lognormal_hyperpriors, parameters, with_parameters
+from bayescg.kernels.priors import TermPrior, own_values, prior_of
+from bayescg.potentials import ThreeBody
 
 _EDGE = 3
 
@@ -28,7 +30,7 @@ _EDGE = 3
     meta_fields=("name", "symmetric", "conditions"),
 )
 @dataclass(frozen=True, eq=False)
-class GridPrior:
+class GridPrior(TermPrior):
     """Constants of a three-body term's prior.
 
     Attributes:
@@ -56,17 +58,40 @@ class GridPrior:
     lengthscale: Float[np.ndarray, " 2"]
     amplitude: float
 
+    def hyperpriors(self, kernel):
+        for label, value in parameters(kernel).items():
+            if jnp.ndim(value):
+                raise ValueError(f"{self.name}: a kernel of each side is multiplied; {label} must be one number")
+        return lognormal_hyperpriors(kernel, self.name, self.lengthscale, self.amplitude)
 
-def triangle_prior(term: ThreeBody, counts: Float[np.ndarray, " cell"], kT: float) -> GridPrior:
-    """Prior of a three-body term.
+    def factor(self, kernel, values):
+        """From the covariance along each axis."""
+        given = own_values(kernel, self.name, values)
+        axes, scale = [], 1.0
+        for number, axis in enumerate((self.side, self.opposite)):
+            along = {k: value[number] if k.startswith("lengthscale") else value for k, value in given.items()}
+            transform, sites = jnp.asarray(axis[:, :-1]), jnp.asarray(axis[:, -1:])
+            gram = jnp.asarray(with_parameters(kernel, along).cross_covariance(sites, sites))
+            # One variance for the product of all: along each axis it is one.
+            scale = gram[0, 0]
+            gram = gram / scale + JITTER * jnp.eye(len(sites))
+            joint = jnp.linalg.cholesky(transform @ gram @ transform.T)[self.conditions[number] :]
+            joint = joint[:, self.conditions[number] :]
+            axes.append(joint @ joint.T)
+        a, b, c = self.columns
+        side, opposite = axes
+        gram = side[a[:, None], a] * side[b[:, None], b]
+        if self.symmetric:
+            gram = 0.5 * (gram + side[a[:, None], b] * side[b[:, None], a])
+        gram = scale * gram * opposite[c[:, None], c]
+        return jnp.linalg.cholesky(gram + JITTER * jnp.trace(gram) / len(a) * jnp.eye(len(a)))
 
-    Args:
-        term: the term.
-        counts: triplets met in each cell between knots.
-        kT: thermal energy [kJ/mol].
-    """
+
+@prior_of.register
+def _(term: ThreeBody, counts, sampled, *, kT, first=None):
+    del sampled, first
     grid = term.grid
-    free = np.flatnonzero(grid.touched(counts) > 0.5)
+    free = np.flatnonzero(grid.count_triplets(counts) > 0.5)
     lift = np.zeros((term.n_basis, len(free)))
     lift[free, np.arange(len(free))] = 1.0
     axes = []
@@ -87,32 +112,4 @@ def triangle_prior(term: ThreeBody, counts: Float[np.ndarray, " cell"], kT: floa
         np.zeros(term.n_basis),
         np.array([0.25, 0.2]) * spans,
         2.0 * kT,
-    )
-
-
-def density_prior(
-    term: LocalDensity, counts: Float[np.ndarray, " interval"], sampled: tuple[float, float], kT: float
-) -> TermPrior:
-    """Prior of F, without the constant and the linear part that best fit it where densities were sampled.
-
-    Args:
-        term: the term.
-        counts: beads met on the knot intervals of F.
-        sampled: smallest and largest density.
-        kT: thermal energy [kJ/mol].
-    """
-    spline = term.spline
-    matrix = spline.matrix(spline.sites)
-    centers = spline.knots[:-1] + 0.5 * spline.spacing
-    moments = np.stack([counts, counts * centers]) / np.sum(counts)
-    # Weighted means of F and of F rho at the samples, as functions of the coefficients: both shall vanish.
-    gauge = moments @ spline.matrix(centers)
-    free = np.linalg.svd(gauge)[2][2:].T
-    joint = np.vstack([gauge, free.T])
-    # w = [lift, dual] (free, gauge): with gauge = 0, w = lift free.
-    lift = np.linalg.inv(joint)[:, 2:]
-    transform = joint @ np.linalg.inv(matrix)
-    mean = np.zeros(spline.size)
-    return TermPrior(
-        term.name, spline.sites[:, None], None, transform, lift, mean, 0.5 * (sampled[1] - sampled[0]), 2.0 * kT
     )

@@ -1,4 +1,4 @@
-"""GPJax kernels: hyperpriors of their parameters, and the prior's factor at given values of them."""
+"""GPJax kernels by name, their parameters by label, and hyperpriors of these."""
 
 from __future__ import annotations
 
@@ -15,11 +15,7 @@ from gpjax.parameters import AbstractUnwrappable
 from jaxtyping import Array, Float
 from numpyro.distributions import Distribution
 
-from bayescg.kernels.grids import GridPrior
-from bayescg.kernels.overlaps import InducingPrior
-from bayescg.kernels.shapes import TermPrior
-
-_JITTER = 1e-9
+JITTER = 1e-9
 """Relative to the kernel's variance: a smooth kernel on a fine grid is singular in float64."""
 
 
@@ -48,86 +44,51 @@ def by_name(name: str) -> gpjax.kernels.AbstractKernel:
     return known[name]
 
 
-def hyperpriors(
-    kernel: gpjax.kernels.AbstractKernel, prior: TermPrior | GridPrior | InducingPrior
-) -> dict[str, Distribution]:
-    """Weakly informative priors of a kernel's parameters, one entry a NumPyro site.
+def parameters(kernel: gpjax.kernels.AbstractKernel) -> dict[str, Array]:
+    """Every parameter by its label; labels are numbered if a kernel has several parts.
 
-    Lengthscales and amplitudes (square roots of variances) are log-normal about the term's own scales: what the
-    kernel object holds for them is ignored, so that `Matern52()` is the whole specification. Other parameters
-    (the `alpha` of RationalQuadratic, a period) are log-normal about the value they were given. A term with inducing
-    points has a kernel of its own, of which the amplitude alone is learnt.
+    Variances are called amplitudes, which are their square roots: `with_parameters` squares them, the values here are
+    the variances.
     """
-    if isinstance(prior, InducingPrior):
-        return {f"amplitude_{prior.name}": dist.LogNormal(jnp.log(prior.amplitude), 1.5)}
+    return {label: value for label, _, value in _leaves(kernel)}
+
+
+def with_parameters(kernel: gpjax.kernels.AbstractKernel, values: Mapping[str, Array]) -> gpjax.kernels.AbstractKernel:
+    """The kernel at given values of its parameters (label -> value; traced values work), amplitudes squared."""
+    for label, where, _ in _leaves(kernel):
+        kernel = eqx.tree_at(where, kernel, values[label] ** 2 if label.startswith("amplitude") else values[label])
+    return kernel
+
+
+def lognormal_hyperpriors(
+    kernel: gpjax.kernels.AbstractKernel, name: str, lengthscale: float | Float[Array, " axis"], amplitude: float
+) -> dict[str, Distribution]:
+    """Weakly informative priors of a kernel's parameters, by NumPyro site `LABEL_NAME`.
+
+    Lengthscales and amplitudes are log-normal about the given medians: what the kernel object holds for them is
+    ignored, so that `Matern52()` is the whole specification. Other parameters (the `alpha` of RationalQuadratic, a
+    period) are log-normal about the value they were given.
+
+    Args:
+        kernel: the kernel.
+        name: of the term.
+        lengthscale: prior median of lengthscales.
+        amplitude: prior median of amplitudes.
+    """
     sites: dict[str, Distribution] = {}
-    for label, _, value in _parameters(kernel):
-        if jnp.ndim(value) and isinstance(prior, GridPrior):
-            raise ValueError(f"{prior.name}: a kernel of each side is multiplied; {label} must be one number")
+    for label, value in parameters(kernel).items():
         ones = jnp.ones(jnp.shape(value))
-        site = f"{label}_{prior.name}"
         if label.startswith("lengthscale"):
-            sites[site] = dist.LogNormal(jnp.log(prior.lengthscale) * ones, 0.7)
+            sites[f"{label}_{name}"] = dist.LogNormal(jnp.log(lengthscale) * ones, 0.7)
         elif label.startswith("amplitude"):
-            sites[site] = dist.LogNormal(jnp.log(prior.amplitude) * ones, 0.7)
+            sites[f"{label}_{name}"] = dist.LogNormal(jnp.log(amplitude) * ones, 0.7)
         else:
-            sites[site] = dist.LogNormal(jnp.log(value) * ones, 0.5)
-    if isinstance(prior, TermPrior) and prior.warp is not None:
-        sites[f"warp_{prior.name}"] = dist.LogNormal(jnp.log(5.0), 0.7)
+            sites[f"{label}_{name}"] = dist.LogNormal(jnp.log(value) * ones, 0.5)
     return sites
 
 
-def factor(
-    kernel: gpjax.kernels.AbstractKernel, prior: TermPrior | GridPrior | InducingPrior, values: Mapping[str, Array]
-) -> Float[Array, "free free"]:
-    """Cholesky factor of the free coefficients' prior covariance, edge conditions imposed (traced values work)."""
-    if isinstance(prior, InducingPrior):
-        return values[f"amplitude_{prior.name}"] * jnp.eye(prior.lift.shape[1])
-    if isinstance(prior, GridPrior):
-        return _grid_factor(kernel, prior, values)
-    for label, where, _ in _parameters(kernel):
-        value = values[f"{label}_{prior.name}"]
-        kernel = eqx.tree_at(where, kernel, value**2 if label.startswith("amplitude") else value)
-    inputs = jnp.asarray(prior.inputs)
-    if prior.warp is not None:
-        inputs = inputs + values[f"warp_{prior.name}"] * jnp.asarray(prior.warp)
-    gram = kernel.cross_covariance(inputs, inputs)
-    gram = gram + _JITTER * jnp.trace(gram) / len(inputs) * jnp.eye(len(inputs))
-    transform = jnp.asarray(prior.transform)
-    joint = jnp.linalg.cholesky(transform @ gram @ transform.T)
-    free = prior.lift.shape[1]
-    return joint[-free:, -free:]
-
-
-def _grid_factor(kernel, prior: GridPrior, values: Mapping[str, Array]) -> Float[Array, "free free"]:
-    """The same for a tensor grid, from the covariance along each axis."""
-    axes, scale = [], 1.0
-    for number, axis in enumerate((prior.side, prior.opposite)):
-        own, scale = kernel, 1.0
-        for label, where, _ in _parameters(kernel):
-            value = values[f"{label}_{prior.name}"]
-            if label.startswith("lengthscale"):
-                value = value[number]
-            own = eqx.tree_at(where, own, value**2 if label.startswith("amplitude") else value)
-        transform, sites = jnp.asarray(axis[:, :-1]), jnp.asarray(axis[:, -1:])
-        gram = jnp.asarray(own.cross_covariance(sites, sites))
-        # One variance for the product of all: along each axis it is one.
-        scale = gram[0, 0]
-        gram = gram / scale + _JITTER * jnp.eye(len(sites))
-        joint = jnp.linalg.cholesky(transform @ gram @ transform.T)[prior.conditions[number] :]
-        joint = joint[:, prior.conditions[number] :]
-        axes.append(joint @ joint.T)
-    a, b, c = prior.columns
-    side, opposite = axes
-    gram = side[a[:, None], a] * side[b[:, None], b]
-    if prior.symmetric:
-        gram = 0.5 * (gram + side[a[:, None], b] * side[b[:, None], a])
-    gram = scale * gram * opposite[c[:, None], c]
-    return jnp.linalg.cholesky(gram + _JITTER * jnp.trace(gram) / len(a) * jnp.eye(len(a)))
-
-
-def _parameters(kernel) -> list[tuple[str, object, Array]]:
-    """(label, selector, value) of every parameter; labels are numbered if a kernel has several parts."""
+def _leaves(kernel) -> list[tuple[str, object, Array]]:
+    """(label, selector, value) of every parameter."""
     if not isinstance(kernel, gpjax.kernels.AbstractKernel):
         raise ValueError(f"a kernel must be a GPJax kernel such as gpjax.kernels.Matern52(); got {kernel!r}")
     leaves = jax.tree_util.tree_flatten_with_path(kernel, is_leaf=lambda x: isinstance(x, AbstractUnwrappable))[0]

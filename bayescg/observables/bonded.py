@@ -108,18 +108,24 @@ def bonded_angle_distribution(
 
 def dihedral_distribution(
     dataset: xr.Dataset,
-    types: tuple[str, str, str, str],
+    a: str,
+    b: str,
+    c: str,
+    d: str,
     *,
     group: str | None = None,
     bins: int | ArrayLike | None = None,
     blocks: int | None = None,
     weights: ArrayLike | xr.DataArray | None = None,
 ) -> xr.DataArray:
-    """Distribution of the dihedral angles along chains of four bead types that the dataset lists.
+    """Distribution of the dihedral angles a-b-c-d that the dataset lists.
 
     Args:
         dataset: CG trajectory (frame, bead, xyz) or ensemble (draw, frame, bead, xyz) with dihedrals, positions in nm.
-        types: four bead types along the chain, in either direction.
+        a: bead type of one end.
+        b: second bead type along the chain.
+        c: third bead type.
+        d: bead type of the other end; an A-B-C-D dihedral is a D-C-B-A dihedral.
         group: only dihedrals of this group ("" for the ungrouped ones); None: of any group.
         bins: number of equal bins from -pi to pi, or their edges [rad]; None: 72 bins of 5 degrees.
         blocks: number of contiguous blocks of frames, as in `rdf`.
@@ -132,10 +138,8 @@ def dihedral_distribution(
     Raises:
         ValueError: if there is no such dihedral, or bins, blocks or weights do not fit.
     """
-    if isinstance(types, str) or len(types) != 4:
-        raise ValueError(f"types={types!r}: give four bead types, as in ('A', 'B', 'B', 'A')")
-    members = tuples(dataset, tuple(types), group)
-    label = "-".join(types)
+    members = tuples(dataset, (a, b, c, d), group)
+    label = f"{a}-{b}-{c}-{d}"
     averages, edges = _average(dataset, members, bin_edges(bins, -np.pi, np.pi, 72), label, blocks, weights)
     return to_array(
         averages,

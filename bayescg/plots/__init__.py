@@ -10,6 +10,7 @@ from bayescg.plots.inference import hyperparameters, pairs, prior_posterior, tra
 from bayescg.plots.observables import observable, rdf
 from bayescg.plots.potentials import potential
 from bayescg.plots.surrogates import surrogate
+from bayescg.plots.terms import potential_figures
 from bayescg.plots.three_body import three_body
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "observable",
     "pairs",
     "potential",
+    "potential_figures",
     "prior_posterior",
     "ramachandran",
     "ranks",

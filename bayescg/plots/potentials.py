@@ -18,7 +18,6 @@ from bayescg.plots import style as look
 
 _SHOWN_DRAWS = 5
 _POINTS = 400
-_SYMBOL = {"pair": "r", "bond": "r", "angle": "θ", "dihedral": "φ", "density": "ρ"}
 
 
 def potential(
@@ -42,14 +41,14 @@ def potential(
         The figure: on the left energies, on the right forces.
 
     Raises:
-        ValueError: if there is no such term, it is no function of one distance or angle, or the reference holds
+        ValueError: if there is no such term, it is no function of one variable, or the reference holds
             neither energy nor force.
     """
     model = posteriors.potential_of(posterior)
-    names = [model.term(term).name] if term is not None else [t.name for t in model.terms if t.has_curve]
-    if not names or not model.term(names[0]).has_curve:
+    names = [model.term(term).name] if term is not None else [t.name for t in model.terms if t.graph is not None]
+    if not names or model.term(names[0]).graph is None:
         which = names[0] if names else ", ".join(t.name for t in model.terms)
-        raise ValueError(f"no curve of one distance or angle: {which}; plots.three_body draws three-body terms")
+        raise ValueError(f"no curve of one variable: {which}; plots.three_body draws three-body terms")
     references = {names[0]: reference} if isinstance(reference, xr.Dataset) else dict(reference or {})
     unknown = set(references) - set(names)
     if unknown:
@@ -75,23 +74,23 @@ def _draw_term(row, posterior: xr.DataTree, name: str, reference: xr.Dataset | N
     kT = BOLTZMANN * posteriors.temperature_of(posterior)
     energy = bands[0].mean(axis=0)
     first = x[0]
-    symbol = _SYMBOL[term.kind]
+    graph = term.graph
+    assert graph is not None
     for axes, values, lines, kind in zip(row, bands, shown, ("energy", "force"), strict=True):
         quantiles = _bands(axes, x, values, lines, sampled)
-        window, above = _window(x, energy if kind == "energy" else quantiles[2], energy, sampled, kT, term.kind)
+        window, above = _window(x, energy if kind == "energy" else quantiles[2], energy, sampled, kT, graph.vanishes)
         _limits(axes, quantiles[:, window], above, least=kT if kind == "energy" else 0.0)
-        if term.kind == "pair" and sampled is not None:
+        if graph.vanishes and sampled is not None:
             first = max(x[0], sampled[0] - 0.06 * (x[-1] - sampled[0]))
         axes.set_xlim(first, x[-1])
         if reference is not None:
             quantiles = _reference(axes, reference, kind, x, quantiles)
         unit = "kJ/mol" if kind == "energy" else f"kJ/mol/{term.unit}"
-        quantity = f"$u({symbol})$" if kind == "energy" else f"$-\\mathrm{{d}}u/\\mathrm{{d}}{symbol}$"
-        axes.set_xlabel(look.label(f"${symbol}$", term.unit))
+        quantity = f"$u({graph.symbol})$" if kind == "energy" else f"$-\\mathrm{{d}}u/\\mathrm{{d}}{graph.symbol}$"
+        axes.set_xlabel(look.label(f"${graph.symbol}$", term.unit))
         axes.set_ylabel(look.label(quantity, unit))
         if kind == "energy":
-            kinds = {"pair": "", "density": "local density "}.get(term.kind, f"{term.kind} ")
-            axes.set_title(f"{kinds}{name.removeprefix(term.kind + '_')}")
+            axes.set_title(graph.title)
         if explain and kind == "force":
             look.legend(axes, quantiles, x)
 
@@ -116,23 +115,23 @@ def _bands(axes: Axes, x, values: Float[np.ndarray, "sample x"], lines, sampled)
     return np.stack([low, high, mean])
 
 
-def _window(x, curve, energy, sampled, kT: float, kind: str) -> tuple[np.ndarray, float]:
+def _window(x, curve, energy, sampled, kT: float, vanishes: bool) -> tuple[np.ndarray, float]:
     """Which abscissae set the vertical range, and how far it may exceed the values there (share of their range).
 
-    Bonded terms: what is sampled within 8 kT of the minimum. Pairs, whose wells are shallow beside their walls: all
-    beyond the first minimum, and half as much again above.
+    Bonded terms: what is sampled within 8 kT of the minimum. Pairs, which vanish at their cutoff and whose wells are
+    shallow beside their walls: all beyond the first minimum, and half as much again above.
     """
     inside = np.ones(len(x), bool) if sampled is None else (x >= sampled[0]) & (x <= sampled[1])
     if not inside.any():
         return np.ones(len(x), bool), 0.1
-    if kind == "pair":
+    if vanishes:
         prominence = 0.1 * kT if curve is energy else 2.0 * kT
         minima, _ = find_peaks(-np.where(inside, curve, np.inf), prominence=prominence)
         # A ripple near the cutoff is no well: what comes before it would be cut off.
         minima = minima[x[minima] < 0.5 * (x[inside][0] + x[-1])]
         if len(minima):
             return inside & (x >= x[minima[0]]), 0.5
-    window = inside & (energy <= energy[inside].min() + (2 if kind == "pair" else 8) * kT)
+    window = inside & (energy <= energy[inside].min() + (2 if vanishes else 8) * kT)
     return (window if window.sum() > 3 else inside), 0.1
 
 

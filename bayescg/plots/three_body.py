@@ -12,7 +12,7 @@ from bayescg import posterior as posteriors
 from bayescg._runtime import double_precision
 from bayescg.data.units import BOLTZMANN
 from bayescg.plots import style as look
-from bayescg.potentials import ThreeBody
+from bayescg.potentials import Pair, ThreeBody
 
 _LENGTHS = 3
 _ANGLES = 121
@@ -89,11 +89,11 @@ def _opposite(r: np.ndarray, theta: np.ndarray) -> np.ndarray:
 def _sampled(posterior: xr.DataTree, term: ThreeBody) -> tuple[float, float]:
     """Shortest distances that were seen: of a neighbor and its center, and of the two neighbors."""
     ranges = posteriors.ranges_of(posterior)
-    own = ranges.get(term.name, (term.spline.start, term.cutoff))[0]
+    own = ranges.get(term.name, term.span)[0]
     pairs = [
         ranges[each.name][0]
         for each in posteriors.potential_of(posterior).terms
-        if each.kind == "pair" and sorted(each.types) == sorted((term.a, term.b)) and each.name in ranges
+        if isinstance(each, Pair) and sorted(each.types) == sorted((term.a, term.b)) and each.name in ranges
     ]
     return own, min(pairs, default=own)
 

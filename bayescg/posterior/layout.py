@@ -32,7 +32,7 @@ def build(
         coefficients: (chain, draw, basis) draws [kJ/mol].
         hyperparameters: name -> (chain, draw, ...) draws.
         groups: further groups (`sample_stats`, `log_likelihood`, `prior`, `constant_data`, `statistics`).
-        ranges: sampled range of each term's descriptor, for the grids of the curves; the whole knot range if absent.
+        ranges: sampled range of each term's descriptor, for the grids of the curves; the whole span if absent.
         attrs: attributes of the root *and* of the posterior group (root attributes vanish from a group), such as
             temperature, method, calibration.
 
@@ -54,12 +54,12 @@ def build(
         values = np.asarray(values)
         variables[name] = (("chain", "draw", *(f"{name}_dim_{k}" for k in range(values.ndim - 2))), values)
     for term in potential.terms:
-        if not term.has_curve:
+        if term.graph is None:
             continue
         grid = curve_grid(potential, term.name, (ranges or {}).get(term.name))
         energy, force = curves(potential, term.name, coefficients, grid)
         dimension = f"x_{term.name}"
-        coords[dimension] = (dimension, grid, {"units": term.unit, "long_name": _descriptor_name(term.kind)})
+        coords[dimension] = (dimension, grid, {"units": term.unit, "long_name": term.graph.quantity})
         variables[f"u_{term.name}"] = (("chain", "draw", dimension), energy, {"units": "kJ/mol"})
         variables[f"f_{term.name}"] = (("chain", "draw", dimension), force, {"units": f"kJ/mol/{term.unit}"})
     root = {
@@ -135,8 +135,3 @@ def check(tree: xr.DataTree, what: str) -> None:
             f"{what} is damaged: its potential has {potential.n_basis} coefficients, the file "
             f"{dict(coefficients.sizes)}, all of which must be finite"
         )
-
-
-def _descriptor_name(kind: str) -> str:
-    names = {"pair": "distance", "bond": "bond length", "dihedral": "dihedral angle", "density": "local density"}
-    return names.get(kind, kind)

@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from bayescg.posterior.reading import mean_coefficients, potential_of
-from bayescg.potentials import Term, fixed
+from bayescg.potentials import Term, freeze
 
 
 def as_baseline(posterior: xr.DataTree) -> tuple[Term, ...]:
@@ -19,7 +19,7 @@ def as_baseline(posterior: xr.DataTree) -> tuple[Term, ...]:
     Raises:
         ValueError: if the object is no posterior of bayescg, or a term is no curve of one descriptor.
     """
-    return fixed(potential_of(posterior), mean_coefficients(posterior))
+    return freeze(potential_of(posterior), mean_coefficients(posterior))
 
 
 def only_choice(posterior: xr.DataTree, choice: int = 0) -> xr.DataTree:

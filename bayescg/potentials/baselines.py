@@ -1,12 +1,13 @@
 """Physics baselines: fixed curves that a term is added to, so that data are only asked for the difference.
 
-A baseline is a frozen dataclass with `energy(x)` [kJ/mol], elementwise and differentiable in JAX, x in [nm] or [rad].
+A baseline is a frozen dataclass of numbers with `energy(x)` [kJ/mol], elementwise and differentiable in JAX; x stands
+in [nm] or [rad].
 """
 
 from __future__ import annotations
 
+import abc
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -16,17 +17,16 @@ from jaxtyping import Array, Float
 from bayescg.potentials.splines import UniformSpline, spline_energy
 
 
-@runtime_checkable
-class Baseline(Protocol):
+class Baseline(abc.ABC):
     """What a term asks of its baseline."""
 
+    @abc.abstractmethod
     def energy(self, x: Float[Array, "*point"]) -> Float[Array, "*point"]:
         """Energy [kJ/mol] at the descriptor values x."""
-        ...
 
 
 @dataclass(frozen=True)
-class WCA:
+class WCA(Baseline):
     """Weeks-Chandler-Andersen repulsion: Lennard-Jones cut at its minimum and shifted up.
 
     u = 4 epsilon [(sigma/r)^12 - (sigma/r)^6] + epsilon for r < 2^(1/6) sigma, else 0 (doi:10.1063/1.1674820).
@@ -50,7 +50,7 @@ class WCA:
 
 
 @dataclass(frozen=True)
-class LennardJones:
+class LennardJones(Baseline):
     """Lennard-Jones, shifted so that energy and force vanish at the cutoff.
 
     u = v(r) - v(rc) - (r - rc) v'(rc), v = 4 epsilon [(sigma/r)^12 - (sigma/r)^6].
@@ -82,7 +82,7 @@ class LennardJones:
 
 
 @dataclass(frozen=True)
-class Harmonic:
+class Harmonic(Baseline):
     """u = stiffness / 2 (x - center)^2; x in [nm] or [rad].
 
     Attributes:
@@ -102,7 +102,7 @@ class Harmonic:
 
 
 @dataclass(frozen=True)
-class Spline:
+class Spline(Baseline):
     """A curve given by spline coefficients: a tabulated potential, or another posterior's mean.
 
     Attributes:
@@ -129,7 +129,7 @@ class Spline:
 
 
 @dataclass(frozen=True)
-class Sum:
+class Sum(Baseline):
     """Two baselines together, such as a Lennard-Jones potential and what was learnt on top of it.
 
     Attributes:

@@ -2,94 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import warnings
 from dataclasses import dataclass
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jaxtyping import Float, Int
 
-from bayescg._runtime import double_precision
 from bayescg.data import neighbors
 from bayescg.data.mapping.topology import exclusions
 from bayescg.data.orientation import shape_tensors
-from bayescg.potentials.local_density import LocalDensity
+from bayescg.potentials.configuration import Configuration, Neighbors
+from bayescg.potentials.pair import Pair
 from bayescg.potentials.potential import Potential
-from bayescg.potentials.smooth_overlap import SmoothOverlap
-from bayescg.potentials.spline_term import Configuration
-from bayescg.potentials.terms import Pair, Term
-
-_LISTS = {"bond": "bonds", "angle": "angles", "dihedral": "dihedrals"}
-_LOOKED_AT = 2000
-"""Neighborhoods among which inducing points are chosen, at most; every one costs as much as a step of the fit."""
-
-
-def bonded_tuples(term: Term, cg: xr.Dataset) -> Int[np.ndarray, "interaction body"]:
-    """The bonds, angles or dihedrals of `cg` that a bonded term describes (bead types read in either direction)."""
-    listed = np.asarray(cg[_LISTS[term.kind]].values) if _LISTS[term.kind] in cg else np.zeros((0, term.body), int)
-    types = np.asarray(cg["bead_type"].values)[listed].reshape(-1, term.body)
-    wanted = np.asarray(term.types)
-    match = np.all(types == wanted, axis=1) | np.all(types == wanted[::-1], axis=1)
-    group = getattr(term, "group", None)
-    if group is not None:
-        match &= np.asarray(cg[f"{term.kind}_group"].values) == group
-    found = listed[match]
-    if not len(found):
-        where = f" in group {group!r}" if group else ""
-        raise ValueError(
-            f"{term.name}: the data have no {term.kind} between {'-'.join(term.types)}{where}; "
-            f"bonded interactions come from the mapping's bonds"
-        )
-    return found.astype(np.int32)
-
-
-def highest_density(term: LocalDensity, potential: Potential, cg: xr.Dataset) -> float:
-    """Largest local density of any bead in any frame of `cg`.
-
-    Raises:
-        ValueError: if no frame has any neighbors that count.
-    """
-    alone = Potential(dataclasses.replace(term, stop=1.0), exclude_bonds=potential.exclude_bonds)
-    interactions = Interactions.of(alone, cg)
-    frames = cg["positions"].values.reshape(-1, interactions.n_beads, 3)
-    boxes = np.broadcast_to(cg["box"].values, (len(frames), 3, 3))
-    highest, sizes = 0.0, {}
-    with double_precision():
-        measure = jax.jit(term.densities)
-        for x, box in zip(frames, boxes, strict=True):
-            found = interactions.configuration(x.astype(float), box.astype(float), sizes=sizes)
-            highest = max(highest, float(jnp.max(measure(found))))
-    if not highest > 0:
-        raise ValueError(
-            f"{term.name}: no {term.b} within {term.outer:g} nm of a {term.a} in {len(frames)} frames; check types and "
-            "distances"
-        )
-    return highest
-
-
-def neighborhoods(term: SmoothOverlap, potential: Potential, cg: xr.Dataset) -> Float[np.ndarray, "row feature"]:
-    """Spectra of neighborhoods spread evenly over the frames of `cg`."""
-    alone = Potential(term, exclude_bonds=potential.exclude_bonds)
-    interactions = Interactions.of(alone, cg)
-    shapes = shapes_of(alone, cg)
-    frames = cg["positions"].values.reshape(-1, interactions.n_beads, 3)
-    boxes = np.broadcast_to(cg["box"].values, (len(frames), 3, 3))
-    centers = np.flatnonzero(np.asarray(cg["bead_type"].values) == term.center)
-    wanted = min(len(frames), max(4, math.ceil(_LOOKED_AT / len(centers))))
-    kept = max(1, math.ceil(len(centers) * wanted / _LOOKED_AT))
-    found, sizes = [], {}
-    with double_precision():
-        measure = jax.jit(term.spectra)
-        for k, frame in enumerate(np.linspace(0, len(frames) - 1, wanted).astype(int)):
-            x, box = frames[frame].astype(float), boxes[frame].astype(float)
-            of = interactions.configuration(x, box, sizes=sizes)
-            of = of if shapes is None else of._replace(shapes=shapes[frame])
-            found.append(np.asarray(measure(of))[centers[k % kept :: kept]])
-    return np.concatenate(found)
+from bayescg.potentials.term import Term
 
 
 def shapes_of(potential: Potential, cg: xr.Dataset) -> Float[np.ndarray, "frame bead 3 3"] | None:
@@ -98,20 +25,9 @@ def shapes_of(potential: Potential, cg: xr.Dataset) -> Float[np.ndarray, "frame 
     Raises:
         ValueError: if a term asks for them and the data have no orientations.
     """
-    if not any(isinstance(term, SmoothOverlap) and term.ellipsoids for term in potential.terms):
+    if not any(term.needs_shapes for term in potential.terms):
         return None
     return shape_tensors(cg).reshape(-1, cg.sizes["bead"], 3, 3)
-
-
-def sampled_range(term: Term, tuples: Int[np.ndarray, "interaction body"], cg: xr.Dataset) -> tuple[float, float]:
-    """Smallest and largest bond length of a `Bond` over all frames of `cg` [nm]."""
-    ends = cg["positions"].values[:, tuples]
-    box = cg["box"].values
-    lengths = [
-        np.linalg.norm(neighbors.minimum_image(ends[k, :, 1] - ends[k, :, 0], box[k]), axis=-1)
-        for k in range(len(ends))
-    ]
-    return float(np.min(lengths)), float(np.max(lengths))
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +37,7 @@ class Interactions:
     Attributes:
         potential: the potential, with all ranges filled in.
         n_beads: number of beads.
-        bonded: beads of every bonded interaction, by term name.
+        bonded: beads of every listed interaction, by term name.
         type_index: bead type of each bead as an index into `potential.bead_types` (-1: in no term).
         excluded: excluded pairs as sorted numbers i * n_beads + j, i < j.
     """
@@ -175,51 +91,36 @@ class Interactions:
         return cls(
             potential,
             n_beads,
-            {t.name: _bonded(t, cg, known, partial) for t in potential.terms if t.kind in _LISTS},
+            {name: rows for term in potential.terms for name, rows in _listed(term, cg, known, partial).items()},
             np.array([types.index(bead) if bead in types else -1 for bead in present]),
             np.sort(pairs[:, 0].astype(np.int64) * n_beads + pairs[:, 1]),
         )
 
     def pairs(
         self, positions: Float[np.ndarray, "bead 3"], box: Float[np.ndarray, "3 3"], skin: float = 0.0
-    ) -> dict[str, Int[np.ndarray, "pair 2"]]:
-        """Pairs within reach of each pair term, exclusions taken out, each pair once; and lists of many-body terms.
+    ) -> dict[str, Int[np.ndarray, "row column"]]:
+        """What each term makes of the neighbors in a frame, exclusions taken out: pairs, and lists of other terms.
 
         Args:
             positions: (bead, 3) [nm].
             box: (3, 3) [nm].
             skin: added to every cutoff [nm]; a list with a skin stays valid while beads move less than half of it.
         """
-        terms = [term for term in self.potential.terms if isinstance(term, Pair)]
-        many = [term for term in self.potential.terms if term.many_body]
-        if not terms and not many:
+        terms = [term for term in self.potential.terms if term.cutoff > 0]
+        if not terms:
             return {}
-        found = neighbors.pairs(positions, box, max(term.cutoff for term in terms + many) + skin)
+        reach = max(term.cutoff for term in terms) + skin
+        found = neighbors.pairs(positions, box, reach)
         if len(self.excluded):
             low, high = found.min(axis=1).astype(np.int64), found.max(axis=1).astype(np.int64)
             code = low * self.n_beads + high
             place = np.minimum(np.searchsorted(self.excluded, code), len(self.excluded) - 1)
             found = found[self.excluded[place] != code]
-        result = self._many_body(many, found, positions, box, skin) if many else {}
-        if not terms:
-            return result
-        wanted = [self.potential.bead_types.index(bead) for bead in terms[0].types]
-        if len(terms) == 1 and wanted[0] == wanted[1] and np.all(self.type_index == wanted[0]):
-            return {terms[0].name: found, **result}
-        types = self.type_index[found]
-        for term in terms:
-            a, b = (self.potential.bead_types.index(bead) for bead in term.types)
-            match = ((types[:, 0] == a) & (types[:, 1] == b)) | ((types[:, 0] == b) & (types[:, 1] == a))
-            result[term.name] = found[match]
-        return result
-
-    def _many_body(self, terms: list, found, positions, box, skin: float) -> dict[str, Int[np.ndarray, "row column"]]:
         numbers = {bead: k for k, bead in enumerate(self.potential.bead_types)}
-        apart = neighbors.minimum_image(positions[found[:, 1]] - positions[found[:, 0]], box)
-        squared = np.sum(apart**2, axis=-1)
+        near = Neighbors(found, self.type_index, numbers, positions, box, reach, skin)
         result = {}
         for term in terms:
-            result.update(term.lists(found[squared < (term.cutoff + skin) ** 2], self.type_index, numbers))
+            result.update(term.find_tuples(near))
         return result
 
     def configuration(
@@ -248,10 +149,10 @@ class Interactions:
         return Configuration(positions, box, tuples)
 
 
-def _bonded(term: Term, cg: xr.Dataset, known: list[str], partial: bool) -> Int[np.ndarray, "interaction body"]:
-    if partial and not set(term.types) <= set(known):
-        return np.zeros((1, term.body), np.int32)  # one padded tuple, as everywhere: bead 0 with itself
-    return bonded_tuples(term, cg)
+def _listed(term: Term, cg: xr.Dataset, known: list[str], partial: bool) -> dict[str, np.ndarray]:
+    if partial and term.cutoff == 0 and not set(term.types) <= set(known):
+        return {term.name: np.zeros((1, term.body), np.int32)}  # one padded row, as everywhere: bead 0 with itself
+    return term.list_tuples(cg)
 
 
 def _warn_of_missing_pairs(potential: Potential, present: list[str]) -> None:

@@ -3,41 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-import xarray as xr
 from jaxtyping import Array, Float
 
 from bayescg.potentials import baselines
-from bayescg.potentials.local_density import LocalDensity
-from bayescg.potentials.smooth_overlap import SmoothOverlap
-from bayescg.potentials.spline_term import Configuration, SplineTerm
-from bayescg.potentials.terms import Angle, Bond, Dihedral, Pair, Term
-from bayescg.potentials.three_body import ThreeBody
+from bayescg.potentials.configuration import Configuration
+from bayescg.potentials.many_body.many_body_term import ManyBodyTerm
+from bayescg.potentials.pair import Pair
+from bayescg.potentials.spline_term import SplineTerm
+from bayescg.potentials.term import Term
 
 _FORMAT = 1
-_CLASSES = {
-    cls.__name__: cls
-    for cls in (
-        Pair,
-        Bond,
-        Angle,
-        Dihedral,
-        LocalDensity,
-        ThreeBody,
-        SmoothOverlap,
-        baselines.WCA,
-        baselines.LennardJones,
-        baselines.Harmonic,
-        baselines.Spline,
-        baselines.Sum,
-    )
-}
 
 
 @dataclass(frozen=True, init=False)
@@ -47,7 +30,8 @@ class Potential:
     U(R) = U_baseline(R) + A(R) . w, with w the coefficients of all terms one after another.
 
     Args:
-        *terms: `Pair`, `Bond`, `Angle`, `Dihedral`, `ThreeBody`, `LocalDensity`, `SmoothOverlap`.
+        *terms: `Pair`, `Bond`, `Angle`, `Dihedral`, `ThreeBody`, `LocalDensity`, `SmoothOverlap`, or `Term` of another
+            kind.
         exclude_bonds: beads at most this many bonds apart (0 to 3) have no pair interaction; the same in the fit, in
             simulations, in g(r) and in exports.
 
@@ -62,25 +46,15 @@ class Potential:
         if not terms:
             raise ValueError("a potential needs at least one term, such as Pair('W', 'W', cutoff=0.9)")
         for term in terms:
-            if not isinstance(term, SplineTerm):
+            if not isinstance(term, Term):
                 raise ValueError(f"a potential takes terms such as Pair('W', 'W', cutoff=0.9); got {term!r}")
         if exclude_bonds not in (0, 1, 2, 3):
             raise ValueError(f"exclude_bonds counts bonds between beads: 0, 1, 2 or 3; got {exclude_bonds!r}")
-        seen = {}
-        for term in terms:
-            types = term.types if term.many_body else min(term.types, term.types[::-1])
-            key = (term.kind, types, getattr(term, "group", None))
-            if key in seen:
+        for one, other in combinations(terms, 2):
+            if one.overlaps(other) or other.overlaps(one):
                 raise ValueError(
-                    f"two terms describe the same interaction: {seen[key]} and {term.name}; bonded terms of equal "
-                    "bead types are told apart by group="
-                )
-            seen[key] = term.name
-        for kind, types, group in seen:
-            if group is not None and (kind, types, None) in seen:
-                raise ValueError(
-                    f"{seen[kind, types, group]} would count twice: {seen[kind, types, None]} has no group and takes "
-                    "every group of these bead types"
+                    f"two terms describe the same interaction, which would count twice: {one.name} and {other.name}; "
+                    "bonded terms of equal bead types are told apart by group=, and one without takes every group"
                 )
         names = [term.name for term in terms]
         if len(set(names)) < len(names):
@@ -93,6 +67,11 @@ class Potential:
     def n_basis(self) -> int:
         """Number of coefficients of all terms."""
         return sum(term.n_basis for term in self.terms)
+
+    @property
+    def n_baselines(self) -> int:
+        """Number of columns of `baseline_forces`."""
+        return sum(term.n_baselines for term in self.terms)
 
     @property
     def cutoff(self) -> float:
@@ -117,31 +96,11 @@ class Potential:
                 return term
         raise ValueError(f"no term named {name!r}; this potential has {[t.name for t in self.terms]}")
 
-    def with_ranges(self, cg: xr.Dataset) -> Potential:
-        """Fill in what terms leave open, from what `cg` has: grids of bonds and local densities, inducing points.
-
-        Statistics of several trajectories can only be added if they used the same grids: call this once, then use
-        the result for all of them.
-        """
-        from bayescg.potentials.interactions import bonded_tuples, highest_density, neighborhoods, sampled_range
-
-        terms = []
-        for term in self.terms:
-            if isinstance(term, Bond) and (term.start is None or term.stop is None):
-                terms.append(term.with_range(*sampled_range(term, bonded_tuples(term, cg), cg)))
-            elif isinstance(term, LocalDensity) and term.stop is None:
-                terms.append(term.with_range(highest_density(term, self, cg)))
-            elif isinstance(term, SmoothOverlap) and isinstance(term.inducing, int):
-                terms.append(term.with_inducing(neighborhoods(term, self, cg)))
-            else:
-                terms.append(term)
-        return Potential(*terms, exclude_bonds=self.exclude_bonds)
-
     def filled_by(self, other: Potential) -> bool:
-        """Whether the other potential is this one with the ranges filled in that its terms leave open."""
+        """Whether the other potential is this one with what its terms leave open filled in (`fill_ranges`)."""
         if len(self.terms) != len(other.terms):
             return False
-        filled = [_filled(a, b) for a, b in zip(self.terms, other.terms, strict=True)]
+        filled = [_fill_from(a, b) for a, b in zip(self.terms, other.terms, strict=True)]
         return Potential(*filled, exclude_bonds=self.exclude_bonds) == other
 
     def energy(self, configuration: Configuration, coefficients: Float[Array, " basis"]) -> Float[Array, ""]:
@@ -157,18 +116,9 @@ class Potential:
         )
 
     def virial(self, configuration: Configuration, coefficients: Float[Array, " basis"]) -> Float[Array, "3 3"]:
-        """Virial tensor -dU/d(strain) [kJ/mol]; pressure = (N k T + trace / 3) / V.
-
-        Taken by differentiating the energy with respect to a homogeneous strain of positions and box, which is
-        exact for terms of any number of bodies under periodic boundaries.
-        """
-
-        def strained(strain):
-            stretch = jnp.eye(3, dtype=strain.dtype) + strain
-            moved = configuration._replace(positions=configuration.positions @ stretch, box=configuration.box @ stretch)
-            return self.energy(moved, coefficients)
-
-        return -jax.grad(strained)(jnp.zeros((3, 3), configuration.positions.dtype))
+        """Virial tensor -dU/d(strain) [kJ/mol]; pressure = (N k T + trace / 3) / V."""
+        parts = self._parts(coefficients)
+        return jnp.sum(jnp.stack([term.virial(configuration, w) for term, w in parts]), axis=0)
 
     def basis_energies(self, configuration: Configuration) -> Float[Array, " basis"]:
         """dU/dw of one configuration: what reweighting between coefficient vectors needs."""
@@ -180,18 +130,7 @@ class Potential:
 
     def baseline_forces(self, configuration: Configuration) -> Float[Array, "bead baseline 3"]:
         """Forces of each term's baseline, one column for every term that has one."""
-        columns = []
-        for term in self.terms:
-            if term.baseline is None:
-                continue
-            x, gradient = term.descriptor(configuration)
-            tuples = configuration.tuples[term.name]
-            slope = jnp.where(tuples[:, 0] != tuples[:, 1], term.baseline_curve(x)[1], 0.0)
-            force = jnp.zeros_like(configuration.positions).at[tuples].add(-slope[:, None, None] * gradient)
-            columns.append(force)
-        if not columns:
-            return jnp.zeros((configuration.positions.shape[0], 0, 3), configuration.positions.dtype)
-        return jnp.stack(columns, axis=1)
+        return jnp.concatenate([term.baseline_forces(configuration) for term in self.terms], axis=1)
 
     def to_json(self) -> str:
         """The whole potential as JSON text."""
@@ -228,10 +167,10 @@ class Potential:
         return f"Potential({inner}; {self.n_basis} coefficients, exclude_bonds={self.exclude_bonds})"
 
 
-def fixed(potential: Potential, coefficients: Sequence[float] | np.ndarray) -> tuple[Term, ...]:
+def freeze(potential: Potential, coefficients: Sequence[float] | np.ndarray) -> tuple[Term, ...]:
     """Terms of a fitted potential as known curves, to put under others (Δ-learning).
 
-    `Potential(*fixed(pair, mean), Angle(...))` learns the angle on top of the pair potential's mean. The uncertainty
+    `Potential(*freeze(pair, mean), Angle(...))` learns the angle on top of the pair potential's mean. The uncertainty
     of that mean is not carried along: to have it, learn both terms together. A term's own baseline stays below its
     spline. `bayescg.posterior.as_baseline` takes a posterior.
 
@@ -241,8 +180,8 @@ def fixed(potential: Potential, coefficients: Sequence[float] | np.ndarray) -> t
     terms = []
     w = np.asarray(coefficients, float)
     for term in potential.terms:
-        if term.many_body:
-            raise ValueError(f"{term.name} is no curve of one distance or angle: only such terms can be fixed")
+        if not isinstance(term, SplineTerm):
+            raise ValueError(f"{term.name} is no curve of one distance or angle: only such terms can be frozen")
         if term.n_basis:
             spline = term.spline
             raw = np.zeros(spline.size)
@@ -259,23 +198,18 @@ def _check_reach(terms: Sequence[Term]) -> None:
     pairs = [term for term in terms if isinstance(term, Pair)]
     reach = max((term.cutoff for term in pairs), default=np.inf)
     for term in terms:
-        if term.many_body and term.cutoff > reach * (1 + 1e-9):
+        if isinstance(term, ManyBodyTerm) and term.cutoff > reach * (1 + 1e-9):
             raise ValueError(
                 f"{term.name} reaches to {term.cutoff:g} nm, but the pair terms, as far as which neighbors are listed, "
                 f"only to {reach:g} nm: lower its cutoff, or give a pair term a longer one"
             )
 
 
-def _filled(term: Term, other: Term) -> Term:
-    """A term with what it leaves open taken from another."""
-    if isinstance(term, Bond) and isinstance(other, Bond):
-        start = other.start if term.start is None else term.start
-        return dataclasses.replace(term, start=start, stop=other.stop if term.stop is None else term.stop)
-    if isinstance(term, LocalDensity) and isinstance(other, LocalDensity):
-        return dataclasses.replace(term, stop=other.stop if term.stop is None else term.stop)
-    if isinstance(term, SmoothOverlap) and isinstance(other, SmoothOverlap) and isinstance(term.inducing, int):
-        return dataclasses.replace(term, inducing=other.inducing)
-    return term
+def _fill_from(term: Term, other: Term) -> Term:
+    """A term with what it leaves open taken from another of its kind."""
+    if not term.open_fields or type(term) is not type(other):
+        return term
+    return dataclasses.replace(term, **{field: getattr(other, field) for field in term.open_fields})  # pyright: ignore[reportArgumentType]
 
 
 def _encode(item):
@@ -289,11 +223,26 @@ def _encode(item):
 def _decode(record):
     fields = dict(record)
     name = fields.pop("type")
-    if name not in _CLASSES:
-        raise ValueError(f"unknown type {name!r}; known: {sorted(_CLASSES)}")
+    known = [cls for cls in _final_classes() if cls.__name__ == name]
+    if not known:
+        names = sorted({cls.__name__ for cls in _final_classes()})
+        raise ValueError(f"unknown type {name!r}; known: {names}; import the module that defines it first")
+    if len(known) > 1:
+        where = " and ".join(sorted(cls.__module__ for cls in known))
+        raise ValueError(f"two types are called {name!r}, in {where}: rename one")
     for key, value in fields.items():
         if isinstance(value, dict):
             fields[key] = _decode(value)
         elif isinstance(value, list):
             fields[key] = tuple(value)
-    return _CLASSES[name](**fields)
+    return known[0](**fields)
+
+
+def _final_classes() -> Iterator[type]:
+    """All terms and baselines that can be made, defined here or elsewhere."""
+    waiting: list[type] = [Term, baselines.Baseline]
+    while waiting:
+        cls = waiting.pop()
+        waiting += cls.__subclasses__()
+        if not inspect.isabstract(cls):
+            yield cls

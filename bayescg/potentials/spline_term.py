@@ -1,116 +1,92 @@
-"""What all one-dimensional terms share: u(x) = baseline(x) + B(x) w for one scalar descriptor x.
-
-A term knows its descriptor, its spline and its baseline. It holds no coefficients and no kernel: coefficients w are
-passed in, kernels are chosen when a posterior is computed.
-"""
+"""Terms that are a spline of one scalar of their beads, u(x) = baseline(x) + B(x) w: distances and angles."""
 
 from __future__ import annotations
 
 import abc
-from typing import ClassVar, NamedTuple
+import math
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float
 
 from bayescg.potentials.baselines import Baseline, value_and_slope
-from bayescg.potentials.splines import UniformSpline, spline_energy
+from bayescg.potentials.configuration import Configuration, real_tuples
+from bayescg.potentials.geometry import minimum_image
+from bayescg.potentials.splines import UniformSpline, add_windows, spline_energy
+from bayescg.potentials.term import Graph, Term
 
 
-class Configuration(NamedTuple):
-    """One frame as terms see it.
+class SplineTerm(Term):
+    """A sum over interactions of a cubic B-spline of one scalar descriptor.
+
+    Final: Pair, Bond, Angle, Dihedral.
 
     Attributes:
-        positions: (bead, 3) [nm], wrapped or not.
-        box: (3, 3) lattice vectors as rows [nm].
-        tuples: for each term's name the beads of each interaction (interaction, body). A row that names the same bead
-            twice is padding and counts for nothing.
-        shapes: (bead, 3, 3) second moments of ellipsoidal beads [nm^2]; None where no term asks for them.
+        symbol: of the descriptor.
+        quantity: its name.
+        vanishes: value, slope and curvature are zero at the last knot, and the term ends there.
+        group: which of several interactions of equal bead types it takes; None: all.
+        baseline: fixed curve below the learnt one.
     """
 
-    positions: Float[Array, "bead 3"]
-    box: Float[Array, "3 3"]
-    tuples: dict[str, Int[Array, "interaction body"]]
-    shapes: Float[Array, "bead 3 3"] | None = None
-
-
-class SplineTerm(abc.ABC):
-    """A potential expanded in cubic B-splines; of one scalar descriptor, but for terms that replace what acts on it.
-
-    Concrete: Pair, Bond, Angle, Dihedral, LocalDensity, ThreeBody, SmoothOverlap.
-    """
-
-    body: ClassVar[int]
-    unit: ClassVar[str]
-    kind: ClassVar[str]
-    many_body: ClassVar[bool] = False  # its tuples are made of neighbor lists by `lists`
-    has_curve: ClassVar[bool] = True
-    list_widths: ClassVar[dict[str, int]] = {"{}": 2}  # arrays of `Configuration.tuples` and their widths
-    cutoff: float
+    symbol: ClassVar[str]
+    quantity: ClassVar[str]
+    vanishes: ClassVar[bool] = False
+    group: str | None
     baseline: Baseline | None
-    learn: bool
-
-    @property
-    @abc.abstractmethod
-    def types(self) -> tuple[str, ...]:
-        """Bead types in order."""
 
     @property
     @abc.abstractmethod
     def spline(self) -> UniformSpline:
         """The raw spline space, before edges are conditioned."""
 
-    @property
-    @abc.abstractmethod
-    def name(self) -> str:
-        """Name by which kernels, variables and files refer to the term."""
-
     @abc.abstractmethod
     def descriptor(self, configuration: Configuration) -> tuple[Float[Array, " tuple"], Float[Array, "tuple body 3"]]:
         """Descriptor of each interaction and its gradient with respect to each of its beads."""
 
+    @abc.abstractmethod
+    def volumes(self, edges: Float[np.ndarray, " edge"]) -> Float[np.ndarray, " interval"]:
+        """How often independent beads would be found between the edges, up to a factor: the Jacobian, integrated."""
+
     @property
-    def n_basis(self) -> int:
-        """Number of coefficients."""
+    def n_basis(self):
         return self.spline.size if self.learn else 0
 
     @property
-    def bins(self) -> int:
-        """Length of the histogram that `visits` returns."""
-        return self.spline.intervals
-
-    def visits(self, configuration: Configuration) -> tuple[Array, Array, Array]:
-        """Interactions on the knot intervals, and the smallest and largest descriptor (infinite if there is none)."""
-        x, _ = self.descriptor(configuration)
-        real = real_tuples(configuration.tuples[self.name])
-        spline = self.spline
-        interval = jnp.clip(jnp.floor((x - spline.start) / spline.spacing).astype(jnp.int32), 0, spline.intervals - 1)
-        within = real & (x <= spline.stop) if self.kind == "pair" else real
-        histogram = jnp.zeros(spline.intervals).at[interval].add(jnp.where(within, 1.0, 0.0))
-        lowest = jnp.min(x, where=within, initial=jnp.inf)
-        return histogram, lowest, jnp.max(x, where=within, initial=-jnp.inf)
-
-    def lists(
-        self, pairs: Int[np.ndarray, "pair 2"], types: Int[np.ndarray, " bead"], numbers: dict[str, int]
-    ) -> dict[str, Int[np.ndarray, "interaction column"]]:
-        """Arrays of `Configuration.tuples` of a many-body term, by name.
-
-        Args:
-            pairs: beads within the cutoff, each pair once, exclusions taken out.
-            types: number of the type of each bead.
-            numbers: of the bead types.
-        """
-        raise NotImplementedError(f"{self.name} is no many-body term")
-
-    def laplacian(self, configuration: Configuration, coefficients: Float[Array, " basis"]) -> Float[Array, ""]:
-        """Sum over beads of the Laplacian of the energy of a many-body term [kJ/mol/nm^2]."""
-        raise NotImplementedError(f"{self.name} is no many-body term")
+    def span(self):
+        return self.spline.start, self.spline.stop
 
     @property
-    def sites(self) -> Float[np.ndarray, " site"]:
+    def bins(self):
+        return self.spline.intervals
+
+    @property
+    def n_baselines(self):
+        return 0 if self.baseline is None else 1
+
+    @property
+    def sites(self):
         """Points where the Gaussian-process prior acts (Greville sites)."""
         return self.spline.sites
+
+    @property
+    def graph(self):
+        prefix, name = f"{self.kind}_", self.name
+        title = f"{self.kind} {name.removeprefix(prefix)}" if name.startswith(prefix) else name
+        baseline = None if self.baseline is None else self.baseline_curve
+        return Graph(self.symbol, self.quantity, title, self._basis, baseline, self.vanishes)
+
+    def _basis(self, x):
+        values, slopes = (self.spline.matrix(x, k)[:, : self.n_basis] for k in (0, 1))
+        return values, slopes
+
+    def overlaps(self, other):
+        if self.kind != other.kind or other.types not in (self.types, self.types[::-1]):
+            return False
+        groups = self.group, getattr(other, "group", None)
+        return None in groups or groups[0] == groups[1]
 
     def expand(self, coefficients: Float[Array, " basis"]) -> Float[Array, " raw"]:
         """Coefficients of the raw spline: those that the edge conditions fix are appended."""
@@ -133,22 +109,28 @@ class SplineTerm(abc.ABC):
             return jnp.zeros_like(x), jnp.zeros_like(x)
         return value_and_slope(self.baseline, x)
 
-    def energy(self, configuration: Configuration, coefficients: Float[Array, " basis"]) -> Float[Array, ""]:
-        """Energy of all interactions of this term [kJ/mol]."""
+    def energy(self, configuration, coefficients):
         x, _ = self.descriptor(configuration)
         mask = real_tuples(configuration.tuples[self.name])
         return jnp.sum(jnp.where(mask, self.curve(coefficients, x)[0], 0.0))
 
-    def forces(self, configuration: Configuration, coefficients: Float[Array, " basis"]) -> Float[Array, "bead 3"]:
-        """Bead forces of this term [kJ/mol/nm]."""
+    def forces(self, configuration, coefficients):
         x, gradient = self.descriptor(configuration)
-        tuples = configuration.tuples[self.name]
-        slope = jnp.where(real_tuples(tuples), self.curve(coefficients, x)[1], 0.0)
-        forces = -slope[:, None, None] * gradient
-        return jnp.zeros_like(configuration.positions).at[tuples].add(forces.astype(configuration.positions.dtype))
+        return self._pull(configuration, self.curve(coefficients, x)[1], gradient)
 
-    def basis_energies(self, configuration: Configuration) -> Float[Array, " basis"]:
-        """dU/dw: the energy is baseline + basis_energies . w, linear in the coefficients."""
+    def baseline_forces(self, configuration):
+        if self.baseline is None:
+            return super().baseline_forces(configuration)
+        x, gradient = self.descriptor(configuration)
+        return self._pull(configuration, self.baseline_curve(x)[1], gradient)[:, None]
+
+    def _pull(self, configuration: Configuration, slope, gradient) -> Float[Array, "bead 3"]:
+        """Bead forces of a slope of each interaction."""
+        tuples, zero = configuration.tuples[self.name], jnp.zeros_like(configuration.positions)
+        forces = -jnp.where(real_tuples(tuples), slope, 0.0)[:, None, None] * gradient
+        return zero.at[tuples].add(forces.astype(zero.dtype))
+
+    def basis_energies(self, configuration):
         spline = self.spline
         x, _ = self.descriptor(configuration)
         first, values, _ = spline.windows(x)
@@ -156,8 +138,7 @@ class SplineTerm(abc.ABC):
         columns = (first[:, None] + jnp.arange(4)) % spline.size
         return jnp.zeros(spline.size, values.dtype).at[columns].add(values)[: self.n_basis]
 
-    def design_rows(self, configuration: Configuration) -> Float[Array, "bead basis 3"]:
-        """dF/dw for every bead: forces are baseline forces + design_rows . w."""
+    def design_rows(self, configuration):
         spline = self.spline
         # Kept apart from the scatters below, into each of which the compiler would otherwise copy the whole geometry.
         x, gradient = jax.lax.optimization_barrier(self.descriptor(configuration))
@@ -168,20 +149,79 @@ class SplineTerm(abc.ABC):
         width = spline.size + (3 if spline.periodic else 0)
         first = first + 1 if spline.periodic else first
         rows = jnp.zeros((configuration.positions.shape[0], width, 3), slopes.dtype)
-        # One [4 functions, 3] window a bead: a contiguous add, 15 times faster than elementwise scattering.
-        numbers = jax.lax.ScatterDimensionNumbers(
-            update_window_dims=(1, 2), inserted_window_dims=(0,), scatter_dims_to_operand_dims=(0, 1)
-        )
         for body in range(self.body):
+            # One [4 functions, 3] window a bead.
             window = -slopes[:, :, None] * gradient[:, body, None, :]
-            target = jnp.stack([tuples[:, body], first], axis=-1)
-            rows = jax.lax.scatter_add(rows, target, window, numbers, mode="promise_in_bounds")
+            rows = add_windows(rows, jnp.stack([tuples[:, body], first], axis=-1), window, (2,))
         if spline.periodic:
             folded = rows[:, 1 : spline.size + 1]
             rows = folded.at[:, -1].add(rows[:, 0]).at[:, :2].add(rows[:, spline.size + 1 :])
         return rows[:, : self.n_basis]
 
+    def visits(self, configuration):
+        x, within = self._inside(configuration)
+        return self.spline.histogram(x, within)
 
-def real_tuples(tuples: Int[Array, "interaction body"]) -> Bool[Array, " interaction"]:
-    """Which rows are interactions: a row that names the same bead twice is padding."""
-    return tuples[:, 0] != tuples[:, 1]
+    def count_strays(self, configuration, low, high):
+        x, within = self._inside(configuration)
+        return jnp.stack([jnp.sum(within & (x < low)), jnp.sum(within & (x > high))]), jnp.sum(within)
+
+    def _inside(self, configuration: Configuration):
+        """Descriptors, and which of them are interactions: a list may hold pairs beyond the cutoff."""
+        x, _ = self.descriptor(configuration)
+        real = real_tuples(configuration.tuples[self.name])
+        return x, real & (x <= self.spline.stop) if self.vanishes else real
+
+    def virial(self, configuration, coefficients):
+        x, gradient = self.descriptor(configuration)
+        slope = jnp.where(real_tuples(configuration.tuples[self.name]), self.curve(coefficients, x)[1], 0.0)
+        return -jnp.einsum("t,tbx,tby->xy", slope, self._chain(configuration)[:, 1:], gradient[:, 1:])
+
+    def laplacian(self, configuration, coefficients):
+        x, gradient = self.descriptor(configuration)
+        real = real_tuples(configuration.tuples[self.name])
+        slope, curvature = jax.jvp(lambda y: self.curve(coefficients, y)[1], (x,), (jnp.ones_like(x),))
+        slope, curvature = jnp.where(real, slope, 0.0), jnp.where(real, curvature, 0.0)
+        return jnp.sum(curvature * jnp.sum(gradient**2, (1, 2)) + slope * self._divergence(configuration, x))
+
+    def _chain(self, configuration: Configuration) -> Float[Array, "tuple body 3"]:
+        """Beads of each interaction from its first one on, by nearest images.
+
+        The gradients of a descriptor sum to zero over its beads, so that any origin does.
+        """
+        links = jnp.diff(configuration.positions[configuration.tuples[self.name]], axis=1)
+        apart = jnp.cumsum(minimum_image(links, configuration.box), axis=1)
+        return jnp.concatenate([jnp.zeros_like(apart[:, :1]), apart], axis=1)
+
+    def _divergence(self, configuration: Configuration, x) -> Float[Array, " tuple"]:
+        """Laplacian of the descriptor with respect to all of its beads: the divergence of its analytic gradient."""
+        if self.body == 2:
+            return 4 / x
+        chain = self._chain(configuration)
+        tuples = jnp.arange(chain.shape[0] * self.body).reshape(-1, self.body)
+
+        def gradient(beads):
+            return self.descriptor(Configuration(beads.reshape(-1, 3), configuration.box, {self.name: tuples}))[1]
+
+        def second(direction):
+            tangent = jnp.broadcast_to(direction.reshape(self.body, 3), chain.shape)
+            return jnp.sum(jax.jvp(gradient, (chain,), (tangent,))[1] * tangent, axis=(1, 2))
+
+        return jnp.sum(jax.vmap(second)(jnp.eye(3 * self.body)), axis=0)
+
+
+def check_fields(term: SplineTerm, **numbers: float | None) -> None:
+    """Refuse numbers that are not positive, bead types that are no names, and a term without learning or baseline."""
+    for field, value in numbers.items():
+        if value is not None and not (math.isfinite(value) and value > 0):
+            raise ValueError(f"{term.kind} {'-'.join(term.types)}: {field} must be positive and finite; got {value}")
+    for bead in term.types:
+        if not isinstance(bead, str) or not bead:
+            raise ValueError(f"{term.kind}: bead types are names such as 'W'; got {bead!r}")
+    if not term.learn and term.baseline is None:
+        raise ValueError(f"{term.kind} {'-'.join(term.types)}: a term with learn=False needs a baseline")
+
+
+def count_intervals(start: float, stop: float, spacing: float) -> int:
+    """Intervals of at most `spacing` (tolerating rounding)."""
+    return math.ceil((stop - start) / spacing - 1e-9)

@@ -8,9 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bayescg import plots
-from bayescg import posterior as posteriors
 from bayescg._runtime import atomic_path
-from bayescg.potentials import ThreeBody
 from bayescg.report import outcomes, page, sections
 from bayescg.report.results import Compared, Results
 
@@ -62,11 +60,7 @@ def draw(results: Results) -> dict[str, bytes]:
     """All figures as PNG files, by name."""
     figures = {}
     if results.posterior is not None:
-        terms = posteriors.potential_of(results.posterior).terms
-        if any(term.has_curve for term in terms):
-            figures["potential"] = plots.potential(results.posterior)
-        if any(isinstance(term, ThreeBody) for term in terms):
-            figures["three_body"] = plots.three_body(results.posterior)
+        figures |= plots.potential_figures(results.posterior)
         if plots.hyperparameters(results.posterior):
             if "prior" in results.posterior.children:
                 figures["prior_posterior"] = plots.prior_posterior(results.posterior)

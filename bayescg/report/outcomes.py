@@ -116,7 +116,8 @@ def simulation(results: Results) -> str:
 
 def _above(results: Results, term: str, share: xr.DataArray) -> float:
     """Share above the sampled range; a pair's range ends at the cutoff, beyond which there is nothing to visit."""
-    if results.posterior is not None and posteriors.potential_of(results.posterior).term(term).kind == "pair":
+    graph = None if results.posterior is None else posteriors.potential_of(results.posterior).term(term).graph
+    if graph is not None and graph.vanishes:
         return float("nan")
     return float(share.sel(term=term, side="above").max())
 

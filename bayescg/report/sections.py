@@ -16,8 +16,6 @@ from bayescg.potentials import Term
 from bayescg.report import page
 from bayescg.report.results import Results
 
-_KINDS = {"three": "three-body", "density": "local density", "overlap": "smooth overlap"}
-
 
 def data(results: Results) -> str:
     """Where the forces come from."""
@@ -60,10 +58,10 @@ def potential(results: Results, pictures: dict[str, bytes]) -> str:
     rows = []
     for term in model.terms:
         low, high = ranges.get(term.name, (float("nan"), float("nan")))
-        rows.append(
-            [term.name, _KINDS.get(term.kind, term.kind), f"{term.spline.start:g} – {term.spline.stop:g} {term.unit}"]
-        )
-        rows[-1] += [_sampled(term, low, high), term.n_basis, type(term.baseline).__name__ if term.baseline else "none"]
+        first, last = term.span
+        rows.append([term.name, term.kind, f"{first:g} – {last:g} {term.unit}"])
+        baseline = type(getattr(term, "baseline", None)).__name__ if term.n_baselines else "none"
+        rows[-1] += [_sampled(term, low, high), term.n_basis, baseline]
     found = page.table(("term", "kind", "knots", "sampled", "coefficients", "baseline"), rows)
     if model.exclude_bonds:
         found += page.paragraph(f"Beads at most {model.exclude_bonds} bonds apart have no pair interaction.")

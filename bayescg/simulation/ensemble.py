@@ -19,7 +19,7 @@ from jaxtyping import Array
 from bayescg import posterior as posteriors
 from bayescg._runtime import cpu_count, double_precision, progress
 from bayescg.data.dataset import check_temperature
-from bayescg.exports.lammps.lammps import styles_of, unknown_terms
+from bayescg.exports.lammps import can_run
 from bayescg.potentials import Interactions, Potential
 from bayescg.simulation import lammps, langevin
 from bayescg.simulation.dynamics import Langevin, System, Trajectory
@@ -217,17 +217,12 @@ class Plan:
 def _engine(engine: str, potential: Potential) -> str:
     if engine not in ENGINES:
         raise ValueError(f"engine={engine!r}: choose one of {', '.join(map(repr, ENGINES))}")
-    unknown = unknown_terms(potential)
-    if unknown and engine == "lammps":
-        raise ValueError(f"engine='lammps' has no pair style for {', '.join(unknown)}: take engine='jax'")
-    if unknown or engine == "jax" or (engine == "auto" and jax.default_backend() != "cpu"):
+    if engine == "jax" or (engine == "auto" and jax.default_backend() != "cpu"):
         return "jax"
-    reason = lammps.why_not(styles_of(potential))
-    if reason is None:
-        return "lammps"
-    if engine == "lammps":
-        raise ValueError(f"engine='lammps', but {reason}: {lammps.INSTALL}, or take engine='jax'")
-    return "jax"
+    answer = can_run(potential)
+    if engine == "lammps" and not answer:
+        raise ValueError(f"engine='lammps', but {answer.reason}; or take engine='jax'")
+    return "lammps" if answer else "jax"
 
 
 def _groups(system: System, numbers: list[int], engine: str) -> tuple[list[list[int]], int]:

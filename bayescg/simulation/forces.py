@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from bayescg.potentials import Configuration, Interactions, Pair, Potential, Spline, Term, UniformSpline
+from bayescg.potentials import Configuration, Interactions, Pair, Potential, Spline, SplineTerm, UniformSpline
 from bayescg.potentials.baselines import value_and_slope
-from bayescg.simulation.lists import block_terms, blocks_of
+from bayescg.simulation.lists import block_terms, blocks_of, found_tuples, other_terms
 
 
 class Layout(NamedTuple):
@@ -24,7 +24,7 @@ class Layout(NamedTuple):
         box: (3, 3) [nm].
         inverse: (3, 3) inverse of the box [1/nm].
         centers: for each block of neighbor rows its beads.
-        bonded: for each bonded term its tuples.
+        bonded: tuples that follow from the topology, by term name.
         slots: (bead, slot) rows of the concatenated forces that act on each bead; the last row is zero.
     """
 
@@ -40,7 +40,7 @@ class Curves(NamedTuple):
 
     Attributes:
         pair: for each pair term (three arrays of interval coefficients) or None.
-        bonded: for each bonded or many-body term its coefficients.
+        bonded: for each other term its coefficients.
     """
 
     pair: dict[str, tuple[Float[Array, " interval"], ...] | None]
@@ -67,8 +67,8 @@ def layout(interactions: Interactions, box: Float[np.ndarray, "3 3"]) -> Layout:
     )
 
 
-def _bonded_terms(potential: Potential) -> list[Term]:
-    return [term for term in potential.terms if not isinstance(term, Pair) and not term.many_body]
+def _bonded_terms(potential: Potential) -> list[SplineTerm]:
+    return [term for term in potential.terms if isinstance(term, SplineTerm) and not term.cutoff]
 
 
 def curves(potential: Potential, coefficients: Float[np.ndarray, " basis"]) -> Curves:
@@ -143,16 +143,17 @@ def forces(
         orthorhombic: whether the box is diagonal (static).
         arrays: from `layout`.
         draw: from `curves`.
-        lists: neighbors, one array for each block, then the tuples of each many-body term.
+        lists: neighbors, one array for each block, then the tuples that other terms make of them (`found_tuples`).
         positions: (bead, 3) [nm].
     """
-    many = [term for term in potential.terms if term.many_body]
-    if many:
-        blocks, tuples = lists[: len(lists) - len(many)], lists[len(lists) - len(many) :]
-        near = Configuration(positions, arrays.box, dict(zip((term.name for term in many), tuples, strict=True)))
-        total = sum((term.forces(near, draw.bonded[term.name]) for term in many), start=jnp.zeros_like(positions))
-        return total + _one_dimensional(potential, orthorhombic, arrays, draw, blocks, positions)
-    return _one_dimensional(potential, orthorhombic, arrays, draw, lists, positions)
+    others = other_terms(potential)
+    if not others:
+        return _one_dimensional(potential, orthorhombic, arrays, draw, lists, positions)
+    names = found_tuples(potential, arrays.bonded)
+    blocks, tuples = lists[: len(lists) - len(names)], lists[len(lists) - len(names) :]
+    near = Configuration(positions, arrays.box, {**arrays.bonded, **dict(zip(names, tuples, strict=True))})
+    total = sum((term.forces(near, draw.bonded[term.name]) for term in others), start=jnp.zeros_like(positions))
+    return total + _one_dimensional(potential, orthorhombic, arrays, draw, blocks, positions)
 
 
 def _one_dimensional(potential, orthorhombic, arrays: Layout, draw: Curves, lists, positions):

@@ -168,7 +168,7 @@ class Batch:
 
     def __init__(self, system: System, coefficients: Float[np.ndarray, "draw basis"], keys: Array, skin: float = SKIN):
         potential = system.interactions.potential
-        if any(term.kind == "three" for term in potential.terms):
+        if any(term.cutoff and term.body > 2 for term in potential.terms):
             skin = min(skin, _MANY_BODY_SKIN)
         skin = largest_skin(potential.cutoff, system.box, skin)
         self.system = system
@@ -177,8 +177,8 @@ class Batch:
         self.lists = Lists(system.interactions, self.box, skin, on_device)
         self.static = potential, engine.is_orthorhombic(self.box)
         self.arrays = engine.layout(system.interactions, self.box)
-        # Without pairs there is no list to outdate.
-        self.constants = settings(system, skin if self.lists.blocks or self.lists.many else np.inf)
+        # Without neighbors there is no list to outdate.
+        self.constants = settings(system, skin if potential.cutoff else np.inf)
         each = [engine.curves(potential, w) for w in coefficients]
         self.draws = jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
         self.walkers = start(system, keys)

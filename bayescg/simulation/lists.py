@@ -7,6 +7,7 @@ be scattered element by element; on a GPU sums in a fixed order are reproducible
 from __future__ import annotations
 
 import math
+from collections.abc import Container
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,7 +18,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from bayescg.data.neighbors import shortest_height
-from bayescg.potentials import Interactions, Pair, Potential
+from bayescg.potentials import Interactions, Pair, Potential, SplineTerm, Term
 from bayescg.potentials.geometry import inverse_box
 from bayescg.potentials.interactions import capacity
 
@@ -55,6 +56,26 @@ def block_terms(potential: Potential) -> tuple[Pair, ...]:
     return tuple(term for term in pairs for _ in range(1 if term.a == term.b else 2))
 
 
+def other_terms(potential: Potential) -> list[Term]:
+    """Terms that are neither rows of neighbors nor listed tuples of one distance or angle."""
+    return [
+        term
+        for term in potential.terms
+        if not isinstance(term, Pair) and (term.cutoff or not isinstance(term, SplineTerm))
+    ]
+
+
+def found_tuples(potential: Potential, listed: Container[str]) -> tuple[str, ...]:
+    """Names of the arrays that other terms make of neighbors, in the order in which `Lists.build` gives them.
+
+    Args:
+        potential: the potential.
+        listed: names of arrays that follow from the topology.
+    """
+    wanted = [name for term in other_terms(potential) if term.cutoff for name in term.force_tuples]
+    return tuple(name for name in wanted if name not in listed)
+
+
 def largest_skin(cutoff: float, box: Float[np.ndarray, "3 3"], wanted: float) -> float:
     """The wanted skin [nm], or what the box leaves: cutoff + skin must not exceed half the shortest box height."""
     return float(np.clip(0.5 * shortest_height(box) * (1 - 1e-9) - cutoff, 0.0, wanted))
@@ -81,18 +102,18 @@ class Lists:
     def __init__(self, interactions: Interactions, box: Float[np.ndarray, "3 3"], skin: float, on_device: bool = False):
         self.interactions, self.box, self.skin, self.on_device = interactions, np.asarray(box, float), skin, on_device
         self.blocks = blocks_of(interactions)
-        self.many = tuple(term.name for term in interactions.potential.terms if term.many_body)
-        self._sizes = dict.fromkeys(self.many, 0)
+        self.found = found_tuples(interactions.potential, interactions.bonded)
+        self._sizes = dict.fromkeys(self.found, 0)
         self.widths = (0,) * len(self.blocks)
         self.rebuilds = self.overflows = 0
         self._hidden = _excluded_rows(interactions) if on_device else None
 
     def build(self, positions: Float[Array, "draw bead 3"]) -> tuple[Int[Array, "draw row width"], ...]:
-        """Lists for these positions, one array for each block, then the tuples of each many-body term."""
+        """Lists for these positions, one array for each block, then those of `found_tuples`."""
         self.rebuilds += 1
-        if not self.blocks and not self.many:
+        if not self.blocks and not self.found:
             return ()
-        if self.many:
+        if self.found:
             return self._with_tuples(positions)
         if self.on_device and self.widths[0]:
             sides = tuple((block.centers, block.others, block.term.cutoff + self.skin) for block in self.blocks)
@@ -105,7 +126,7 @@ class Lists:
     def _with_tuples(self, positions) -> tuple[Int[Array, "draw row width"], ...]:
         found = [self.interactions.pairs(np.asarray(x), self.box, self.skin) for x in positions]
         tuples = []
-        for name in self.many:
+        for name in self.found:
             longest = max(len(each[name]) for each in found)
             if longest > self._sizes[name]:
                 self.overflows += self._sizes[name] > 0

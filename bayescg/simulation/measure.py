@@ -15,7 +15,6 @@ from jaxtyping import Array, Float
 
 from bayescg.data.units import BOLTZMANN
 from bayescg.potentials import Configuration, Interactions, Potential
-from bayescg.potentials.geometry import minimum_image
 
 
 class Measurement(NamedTuple):
@@ -117,67 +116,17 @@ def _blank(potential: Potential) -> Measurement:
 @partial(jax.jit, static_argnums=0)
 def _one(potential: Potential, configuration: Configuration, w: Float[Array, " basis"], bounds) -> Measurement:
     energy = laplacian = jnp.zeros(())
-    virial = jnp.zeros((3, 3))
-    forces = jnp.zeros_like(configuration.positions)
+    virial, forces = jnp.zeros((3, 3)), jnp.zeros_like(configuration.positions)
     outside, count = [], []
     for term, (low, high) in zip(potential.terms, bounds, strict=True):
-        tuples = configuration.tuples[term.name]
-        real = tuples[:, 0] != tuples[:, 1]
-        if term.many_body:
-            part = _many_body(term, configuration, w[potential.slices[term.name]], low, high)
-            energy, laplacian, virial = energy + part[0], laplacian + part[1], virial + part[2]
-            forces = forces + part[3]
-            outside.append(part[4])
-            count.append(jnp.sum(real))
-            continue
-        x, gradient = term.descriptor(configuration)
-        if term.kind == "pair":
-            real = real & (x < term.cutoff)
-        part = w[potential.slices[term.name]]
-        value, slope = term.curve(part, x)
-        _, curvature = jax.jvp(lambda y, term=term, part=part: term.curve(part, y)[1], (x,), (jnp.ones_like(x),))
-        slope, curvature = jnp.where(real, slope, 0.0), jnp.where(real, curvature, 0.0)
-        energy = energy + jnp.sum(jnp.where(real, value, 0.0))
-        forces = forces.at[tuples].add(-slope[:, None, None] * gradient)
-        # A chain of nearest images from the first bead on: the gradients of a tuple sum to zero, so any origin does.
-        links = jnp.diff(configuration.positions[tuples], axis=1)
-        apart = jnp.cumsum(minimum_image(links, configuration.box), axis=1)
-        virial = virial - jnp.einsum("t,tbx,tby->xy", slope, apart, gradient[:, 1:])
-        chain = jnp.concatenate([jnp.zeros_like(apart[:, :1]), apart], axis=1)
-        own = _laplacian(term, chain, configuration.box, x)
-        laplacian = laplacian + jnp.sum(curvature * jnp.sum(gradient**2, (1, 2)) + slope * own)
-        outside.append(jnp.stack([jnp.sum(real & (x < low)), jnp.sum(real & (x > high))]))
-        count.append(jnp.sum(real))
+        own = w[potential.slices[term.name]]
+        energy = energy + term.energy(configuration, own)
+        forces = forces + term.forces(configuration, own)
+        virial = virial + term.virial(configuration, own)
+        laplacian = laplacian + term.laplacian(configuration, own)
+        strays, number = term.count_strays(configuration, low, high)
+        outside.append(strays)
+        count.append(number)
     basis = potential.basis_energies(configuration)
     squared = jnp.sum(forces**2)
     return Measurement(basis, energy, virial, squared, laplacian, jnp.stack(outside), jnp.stack(count))
-
-
-def _many_body(term, configuration: Configuration, w, low, high):
-    """Energy, Laplacian, virial, forces, and how many frames' extremes are out of the sampled range."""
-
-    def strained(strain):
-        stretch = jnp.eye(3) + strain
-        moved = configuration._replace(positions=configuration.positions @ stretch, box=configuration.box @ stretch)
-        return term.energy(moved, w)
-
-    energy, gradient = jax.value_and_grad(strained)(jnp.zeros((3, 3)))
-    _, lowest, highest = term.visits(configuration)
-    outside = jnp.stack([lowest < low, highest > high]).astype(int)
-    return energy, term.laplacian(configuration, w), -gradient, term.forces(configuration, w), outside
-
-
-def _laplacian(term, chain: Float[Array, "tuple body 3"], box, x: Float[Array, " tuple"]) -> Float[Array, " tuple"]:
-    """Laplacian of a descriptor with respect to all of its beads: the divergence of its analytic gradient."""
-    if term.body == 2:
-        return 4 / x
-    tuples = jnp.arange(chain.shape[0] * term.body).reshape(-1, term.body)
-
-    def gradient(beads):
-        return term.descriptor(Configuration(beads.reshape(-1, 3), box, {term.name: tuples}))[1]
-
-    def second(direction):
-        tangent = jnp.broadcast_to(direction.reshape(term.body, 3), chain.shape)
-        return jnp.sum(jax.jvp(gradient, (chain,), (tangent,))[1] * tangent, axis=(1, 2))
-
-    return jnp.sum(jax.vmap(second)(jnp.eye(3 * term.body)), axis=0)

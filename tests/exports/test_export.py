@@ -9,7 +9,7 @@ import pytest
 
 from bayescg.exports import export, gromacs, write
 from bayescg.exports.lammps.check import compare_tables, read_tables
-from bayescg.exports.lammps.lammps import Tables, write_tables
+from bayescg.exports.lammps.tables import Tables, write_tables
 from bayescg.exports.tables import curves
 from bayescg.exports.tables.curves import Curve
 from bayescg.potentials import Potential
@@ -87,7 +87,7 @@ def test_damaged_table_stops_the_export(damage, liquid, tmp_path, monkeypatch):
         path.write_text(DAMAGE[damage](path.read_text()))
         return tables
 
-    monkeypatch.setattr(write.lammps, "write_tables", broken)
+    monkeypatch.setattr(write.lammps_tables, "write_tables", broken)
     with pytest.raises(RuntimeError, match=r"out/pair.table: read back, W-W differs"):
         export(liquid.posterior, tmp_path / "out", format="lammps")
     assert not list(tmp_path.iterdir())

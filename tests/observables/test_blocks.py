@@ -45,7 +45,7 @@ def test_ensemble_is_its_draws():
     molecules = [chains("ABBA", frames=3, seed=s) for s in range(2)]
     for measure in (
         lambda d: obs.bonded_angle_distribution(d, *"ABB"),
-        lambda d: obs.dihedral_distribution(d, tuple("ABBA")),
+        lambda d: obs.dihedral_distribution(d, *"ABBA"),
         lambda d: obs.bond_distribution(d, *"BB", bins=np.linspace(0, 1, 9)),
         lambda d: obs.coordination_number(d, *"AB", cutoff=0.5),
         lambda d: obs.angle_distribution(d, *"ABA", cutoff=0.5),

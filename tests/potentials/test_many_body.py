@@ -197,8 +197,7 @@ def test_bad_input():
         ThreeBody("A", "A", "A", 0.4, knot_spacing=0.1)
     with pytest.raises(ValueError, match="inner < outer"):
         LocalDensity("A", "A", 0.4, 0.3)
-    with pytest.raises(ValueError, match="depends on three distances"):
-        three.curve(np.zeros(three.n_basis), 0.3)
+    assert three.graph is None
     potential = Potential(Pair("A", "A", cutoff=0.6), three, LocalDensity("A", "A", 0.2, 0.3, stop=3.0))
     assert Potential.from_json(potential.to_json()) == potential
 

@@ -21,7 +21,7 @@ from bayescg.potentials import (
     Potential,
     Spline,
     UniformSpline,
-    fixed,
+    freeze,
     table,
 )
 from bayescg.potentials.potential import Potential as _Potential
@@ -190,14 +190,14 @@ def test_json_round_trip(chain):
     assert Potential.from_json(potential.to_json()) == potential
     assert hash(Potential.from_json(potential.to_json())) == hash(potential)
     plain = Potential(Pair("A", "A", 1.0))
-    learned = fixed(plain, w[: plain.n_basis].tolist() + [0.0] * max(0, plain.n_basis - len(w)))
+    learned = freeze(plain, w[: plain.n_basis].tolist() + [0.0] * max(0, plain.n_basis - len(w)))
     assert _Potential.from_json(Potential(*learned).to_json()) == Potential(*learned)
 
 
-def test_fixed_term_is_the_same_curve():
+def test_frozen_term_is_the_same_curve():
     term = Pair("A", "A", 1.0)
     w = np.random.default_rng(1).normal(size=term.n_basis)
-    (frozen,) = fixed(Potential(term), w)
+    (frozen,) = freeze(Potential(term), w)
     x = jnp.linspace(0.05, 1.2, 50)
     np.testing.assert_allclose(frozen.curve(jnp.zeros(0), x), term.curve(jnp.asarray(w), x), atol=1e-5)
     assert frozen.n_basis == 0

@@ -12,9 +12,9 @@ from scipy.spatial.transform import Rotation
 import bayescg as bcg
 from bayescg._runtime import double_precision
 from bayescg.data.orientation import shape_tensors, with_shapes
-from bayescg.potentials import Configuration, Interactions, Pair, Potential, SmoothOverlap
-from bayescg.potentials.density_expansion import DensityBasis, power_spectrum
+from bayescg.potentials import Configuration, Interactions, Pair, Potential, SmoothOverlap, fill_ranges
 from bayescg.potentials.interactions import shapes_of
+from bayescg.potentials.many_body.density_expansion import DensityBasis, power_spectrum
 from tests.compilation import quick
 from tests.studies.gay_berne import held_out, pairs
 
@@ -53,7 +53,7 @@ def system():
     cg = bcg.from_arrays(rng.uniform(0, 1.5, (2, 9, 3)), BOX, types, temperature=300.0)
     cg = with_shapes(cg, axes.reshape(2, 9, 3, 3), radii.reshape(2, 9, 3))
     with double_precision():
-        potentials = {name: Potential(term).with_ranges(cg.isel(frame=[1])) for name, term in TERMS.items()}
+        potentials = {name: fill_ranges(Potential(term), cg.isel(frame=[1])) for name, term in TERMS.items()}
     return cg.isel(frame=[0]), potentials
 
 

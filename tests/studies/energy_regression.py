@@ -10,7 +10,7 @@ from jaxtyping import Float
 from scipy.linalg import cho_factor, cho_solve
 
 from bayescg._runtime import double_precision
-from bayescg.kernels import overlap_prior
+from bayescg.kernels import prior_of
 from bayescg.potentials import Configuration, SmoothOverlap
 
 
@@ -67,7 +67,7 @@ def fit_energies(
         raise ValueError(f"design has shape {x.shape}: give ({len(y)}, {term.n_basis}), energies by coefficients")
     if not (amplitude > 0 and noise > 0):
         raise ValueError(f"amplitude and noise are positive energies [kJ/mol]; got {amplitude} and {noise}")
-    lift = amplitude * overlap_prior(term, 1.0).lift
+    lift = amplitude * prior_of(term, np.zeros(term.bins), (0.0, term.cutoff), kT=1.0).lift
     free = x @ lift
     factor = cho_factor(free.T @ free / noise**2 + np.eye(free.shape[1]), lower=True)
     mean = lift @ cho_solve(factor, free.T @ y / noise**2)

@@ -13,9 +13,9 @@ import numpy as np
 
 import bayescg as bcg
 from bayescg._runtime import double_precision
+from bayescg.exports.lammps.library import load_lammps
 from bayescg.inference.comparison import compare
 from bayescg.potentials import Interactions, ThreeBody
-from bayescg.simulation.lammps_worker import load_lammps
 from tests.studies.wanted import wanted
 
 BEADS, FRAMES, HELD_OUT = 512, 50, 10

@@ -12,12 +12,13 @@ from pathlib import Path
 import numpy as np
 
 import bayescg as bcg
+from bayescg.exports.lammps.commands import interaction_commands
 from bayescg.exports.lammps.data import write_data_file
-from bayescg.exports.lammps.lammps import Tables, interaction_commands, write_tables
+from bayescg.exports.lammps.library import load_lammps
+from bayescg.exports.lammps.tables import Tables, write_tables
 from bayescg.exports.lammps.triplet_table import write_triplet_tables
-from bayescg.exports.lammps.uf3 import write_uf3
+from bayescg.exports.lammps.uf3 import UF3
 from bayescg.potentials import Pair, Potential, ThreeBody
-from bayescg.simulation.lammps_worker import load_lammps
 
 DENSITY = 33.4  # beads per nm^3
 SIGMA, EPSILON, REACH = 0.23925, 25.895, 1.8 * 0.23925  # of mW [nm], [kJ/mol]
@@ -131,7 +132,7 @@ def compare_drift(picoseconds: float, seeds: int, timesteps: tuple[float, ...] =
         folder = Path(name)
         styles = {
             "table": write_tables(potential, w, folder),
-            "uf3": Tables({"uf3": write_uf3(potential, w, ["W"], folder / "potential.uf3")}, {}, ("W-W",)),
+            "uf3": Tables({"uf3": UF3().write(potential, w, ["W"], folder)}, {}, (UF3(),), ("W-W",)),
         }
         for timestep in timesteps:
             cg = liquid(potential, styles["table"], lattice(6), folder, 2000, timestep)

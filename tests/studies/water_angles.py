@@ -58,7 +58,7 @@ def models(cg: xr.Dataset) -> dict[str, xr.DataTree]:
         begin = time.perf_counter()
         if potential is None:
             alone = fits["pair"]
-            known = bcg.fixed(bcg.posterior.potential_of(alone), bcg.posterior.mean_coefficients(alone))
+            known = bcg.freeze(bcg.posterior.potential_of(alone), bcg.posterior.mean_coefficients(alone))
             potential = bcg.Potential(*known, THREE)
         statistics = bcg.force_statistics(potential, cg, pilot=bcg.fit_pilot(potential, cg))
         fits[name] = bcg.force_match(potential, statistics, **options)

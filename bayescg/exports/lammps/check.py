@@ -11,8 +11,9 @@ import xarray as xr
 from jaxtyping import Float
 
 from bayescg.data.neighbors import minimum_image
-from bayescg.exports.lammps.lammps import KINDS, Tables, interpolation, keyword, table_curves
-from bayescg.exports.lammps.many_check import compare_densities, compare_uf3
+from bayescg.exports.lammps.style import KINDS
+from bayescg.exports.lammps.tables import Tables, interpolation, table_curves
+from bayescg.exports.lammps.units import keyword
 from bayescg.exports.tables import curves
 from bayescg.exports.tables.configuration import one_frame
 from bayescg.exports.tables.curves import Comparison
@@ -56,10 +57,8 @@ def compare_tables(
     """
     found = []
     types = tuple(bead_types or sorted(potential.bead_types))
-    if "uf3" in tables.paths:
-        found += compare_uf3(potential, coefficients, types, tables.paths["uf3"], tables.splines)
-    if "density" in tables.paths:
-        found += compare_densities(potential, coefficients, types, tables.paths["density"])
+    for style in tables.overlays:
+        found += style.compare(potential, coefficients, types, tables.paths[style.file])
     for kind, path in tables.paths.items():
         if kind not in KINDS:
             continue

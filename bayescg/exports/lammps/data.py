@@ -11,8 +11,8 @@ import xarray as xr
 
 from bayescg._runtime import atomic_path
 from bayescg.data.neighbors import minimum_image
-from bayescg.exports.lammps.lammps import ANGSTROM, KINDS
-from bayescg.exports.tables.configuration import one_frame, reduced_box
+from bayescg.exports.lammps.units import ANGSTROM
+from bayescg.exports.tables.configuration import one_frame, reduce_box
 from bayescg.exports.tables.curves import terms_of
 from bayescg.potentials import Interactions, Potential
 
@@ -81,7 +81,7 @@ def data_text(cg: xr.Dataset, potential: Potential) -> str:
             sections[f"{kind.capitalize()}s"] = [f"{i} {' '.join(map(str, row))}" for i, row in enumerate(rows, 1)]
             counts.append(f"{len(rows)} {kind}s")
             kinds.append(f"{len(listed)} {kind} types")
-    box = reduced_box(cg["box"].values) / ANGSTROM
+    box = reduce_box(cg["box"].values) / ANGSTROM
     edges = [f"0 {box[k, k]:.12g} {axis}lo {axis}hi" for k, axis in enumerate("xyz")]
     if np.any(np.abs(box[[1, 2, 2], [0, 0, 1]]) > 0):
         edges.append(f"{box[1, 0]:.12g} {box[2, 0]:.12g} {box[2, 1]:.12g} xy xz yz")
@@ -113,7 +113,7 @@ def ghost_cutoff(cg: xr.Dataset, potential: Potential) -> float:
     positions, bonds = np.asarray(cg["positions"].values, float), cg["bonds"].values
     vectors = minimum_image(positions[bonds[:, 1]] - positions[bonds[:, 0]], cg["box"].values)
     longest = np.linalg.norm(vectors, axis=-1).max(initial=0.0)
-    reach = max((term.body - 1 for term in potential.terms if term.kind in KINDS[1:]), default=0)
+    reach = max((term.body - 1 for term in potential.terms if not term.cutoff), default=0)
     return max(potential.cutoff + 0.2, 1.5 * longest * reach)
 
 

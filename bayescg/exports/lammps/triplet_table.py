@@ -8,19 +8,46 @@ J. Chem. Theory Comput. 16, 3194 (2020), doi:10.1021/acs.jctc.9b01256. `uf3` eva
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
 from bayescg._runtime import atomic_path
+from bayescg.exports.lammps.style import Overlay
 from bayescg.exports.lammps.units import ANGSTROM, KCAL, keyword, symbols_of
 from bayescg.exports.tables.splines import triangles
 from bayescg.potentials import Potential, ThreeBody
 
 _NOTHING = "nothing"
+
+
+@dataclass(frozen=True)
+class TripletTables(Overlay):
+    """`pair_style threebody/table`.
+
+    Attributes:
+        points: entries along each side.
+    """
+
+    points: int
+
+    file: ClassVar[str] = "three"
+    pair_style: ClassVar[str] = "threebody/table"
+
+    def pair_coeff(self, file, elements):
+        return f"threebody/table {file} {elements}"
+
+    def write(self, potential, coefficients, bead_types, folder):
+        return write_triplet_tables(potential, coefficients, bead_types, folder, self.points)
+
+    def compare(self, potential, coefficients, bead_types, path):
+        """Nothing: the nearest entry is another energy, whose error is not checked."""
+        del potential, coefficients, bead_types, path
+        return []
 
 
 class TripletTable(NamedTuple):

@@ -16,15 +16,20 @@ and its manual does not say (LAMMPS of July 2025):
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import combinations_with_replacement, product
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float
 
 from bayescg._runtime import atomic_path
+from bayescg.exports.lammps.style import Overlay, style_of
+from bayescg.exports.lammps.triplet_table import TripletTables
+from bayescg.exports.lammps.uf3_check import compare_uf3
 from bayescg.exports.lammps.units import ANGSTROM, KCAL, symbols_of
-from bayescg.exports.tables.splines import clamped, continued, triplet_table
+from bayescg.exports.tables.splines import clamp_start, continue_spline, triplet_table
 from bayescg.potentials import Pair, Potential, ThreeBody, UniformSpline
 
 _LENGTH = 1000  # characters
@@ -32,12 +37,33 @@ _SLOPE = 1e-6  # kcal/mol/Angstrom: what rounding of coefficients may do to a fo
 _NOWHERE = 1e-3  # Angstrom: the cutoff of what is not there
 
 
-def has_triplets(potential: Potential) -> bool:
-    """Whether a potential has three-body terms."""
-    return any(isinstance(term, ThreeBody) for term in potential.terms)
+@dataclass(frozen=True)
+class UF3(Overlay):
+    """`pair_style uf3`: the same B-splines, exact."""
+
+    file: ClassVar[str] = "uf3"
+    pair_style: ClassVar[str] = "uf3 3"
+
+    def pair_coeff(self, file, elements):
+        return f"uf3 {file} {elements}"
+
+    def write(self, potential, coefficients, bead_types, folder):
+        return write_uf3(potential, coefficients, bead_types, folder / "potential.uf3")
+
+    def compare(self, potential, coefficients, bead_types, path):
+        return compare_uf3(potential, coefficients, bead_types, path, self.claims(potential, coefficients))
+
+    def claims(self, potential, coefficients):
+        return splines_of(potential, coefficients)
+
+    def as_lookup(self, points):
+        return TripletTables(points)
 
 
-STYLE = "uf3 3"
+@style_of.register
+def _(term: ThreeBody):
+    del term
+    return UF3()
 
 
 def splines_of(potential: Potential, coefficients: Float[np.ndarray, " basis"]) -> tuple[str, ...]:
@@ -120,7 +146,7 @@ def _pair_block(names: str, term: Pair | None, own, reach: float) -> str:
         raw = np.concatenate([own, np.zeros(spline.size - term.n_basis)])
         cutoff = max(term.cutoff, reach) / ANGSTROM
         knots = _pair_knots(term, reach)
-        values = np.concatenate([clamped(continued(raw, below, 0)), np.zeros(above + 1)]) / (2 * KCAL)
+        values = np.concatenate([clamp_start(continue_spline(raw, below, 0)), np.zeros(above + 1)]) / (2 * KCAL)
     allowed = (knots[4] - knots[3]) * _SLOPE
     head = [_HEAD, f"2B {names} 0 3 uk", f"{cutoff!r} {len(knots)}"]
     return "\n".join([*head, _knots_line(knots), str(len(values)), _line(values, allowed), "#"])

@@ -6,14 +6,17 @@ ours has no curvature, so that they are ours, not an approximation.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
 from bayescg.data.mapping.topology import exclusions
 from bayescg.data.neighbors import shortest_height
-from bayescg.exports.tables.splines import at_knots, continued, triplet_table
-from bayescg.potentials import LocalDensity, Potential, ThreeBody
+from bayescg.exports.openmm.force import Force, force_of
+from bayescg.exports.tables.splines import continue_spline, triplet_table, values_at_knots
+from bayescg.potentials import LocalDensity, ThreeBody
 
 _EDGE = 3
 # Entries beyond the first and last knot: what a wrong curvature at the end does falls by 0.27 with each.
@@ -21,33 +24,80 @@ _BESIDE = 32
 _STRAIGHT = 8  # entries beyond the last knot, behind which F is a straight line
 
 
-def require_terms(potential: Potential, cg: xr.Dataset) -> None:
-    """Check that OpenMM has forces for all many-body terms.
+@dataclass(frozen=True)
+class ThreeBodyForce(Force):
+    """A `CustomManyParticleForce`.
 
-    Raises:
-        ValueError: for a term of another kind, a box in which OpenMM would measure the third side to another image, or
-            excluded neighbors, with which OpenMM leaves out triplets that we count.
+    Attributes:
+        term: the term.
     """
-    if unknown := [t.name for t in potential.terms if t.many_body and not isinstance(t, ThreeBody | LocalDensity)]:
-        raise ValueError(
-            f"OpenMM has no force for {', '.join(unknown)}; simulate(..., engine='jax') evaluates such terms"
-        )
-    types = cg["bead_type"].values.astype(str)
-    excluded = types[exclusions(cg["bonds"].values, cg.sizes["bead"], potential.exclude_bonds)].reshape(-1, 2)
-    for term in potential.terms:
-        if not isinstance(term, ThreeBody):
-            continue
+
+    term: ThreeBody
+
+    @property
+    def name(self):
+        return self.term.name
+
+    def check(self, potential, cg):
+        """Refuse a box in which OpenMM would measure the third side to another image, and excluded neighbors."""
+        term, types = self.term, cg["bead_type"].values.astype(str)
         if 4 * term.cutoff > (height := shortest_height(np.asarray(cg["box"].values, float))):
             raise ValueError(
                 f"{term.name}: OpenMM measures the third side of a triangle, up to {2 * term.cutoff:g} nm, to the "
                 f"nearest image: it needs a box of at least {4 * term.cutoff:g} nm (this one: {height:.4g}). "
                 "format='lammps' does not"
             )
+        excluded = types[exclusions(cg["bonds"].values, cg.sizes["bead"], potential.exclude_bonds)].reshape(-1, 2)
         if any(sorted(pair) == sorted((term.a, term.b)) for pair in excluded.tolist()):
             raise ValueError(
                 f"{term.name}: OpenMM leaves out triplets whose neighbors {term.a} and {term.b} exclude each other; "
                 "the model counts them: set exclude_bonds=0 in the fit, or choose format='lammps'"
             )
+
+    def make(self, mm, potential, coefficients, cg, found):
+        del found
+        own = coefficients[potential.slices[self.name]]
+        return three_body_force(mm, self.term, own, cg, potential.exclude_bonds)
+
+    def error(self, force, term, potential, coefficients):
+        read = force.getTabulatedFunction(0).getFunctionParameters()
+        true = triangle_table(self.term, coefficients[potential.slices[term.name]])
+        return _entry_error(read[3], true[3], (read[:3] + read[4:], true[:3] + true[4:]))
+
+
+@dataclass(frozen=True)
+class DensityForce(Force):
+    """A `CustomGBForce`.
+
+    Attributes:
+        term: the term.
+    """
+
+    term: LocalDensity
+
+    @property
+    def name(self):
+        return self.term.name
+
+    def make(self, mm, potential, coefficients, cg, found):
+        del found
+        own = coefficients[potential.slices[self.name]]
+        return density_force(mm, self.term, own, cg, potential.exclude_bonds)
+
+    def error(self, force, term, potential, coefficients):
+        read = force.getTabulatedFunction(0).getFunctionParameters()
+        true = density_table(self.term, coefficients[potential.slices[term.name]])
+        return _entry_error(read[0], true[0], (read[1:3], true[1:]))
+
+
+@force_of.register
+def _(term: ThreeBody):
+    return ThreeBodyForce(term)
+
+
+@force_of.register
+def _(term: LocalDensity):
+    return DensityForce(term)
 
 
 def three_body_force(mm, term: ThreeBody, coefficients: Float[np.ndarray, " basis"], cg: xr.Dataset, exclude: int):
@@ -74,7 +124,7 @@ def triangle_table(term: ThreeBody, coefficients: Float[np.ndarray, " basis"]) -
     # On the third side three functions more, of coefficient zero: the last ones end there by themselves.
     raw = np.pad(triplet_table(term, coefficients), ((0, 0), (0, 0), (0, _EDGE)))
     for axis in range(3):
-        raw = np.apply_along_axis(at_knots, axis, raw)
+        raw = np.apply_along_axis(values_at_knots, axis, raw)
     side, opposite = grid.side, grid.opposite
     beyond = opposite.stop + _EDGE * opposite.spacing
     ends = (side.start, side.stop) * 2 + (opposite.start, beyond)
@@ -117,21 +167,14 @@ def density_force(mm, term: LocalDensity, coefficients: Float[np.ndarray, " basi
 def density_table(term: LocalDensity, coefficients: Float[np.ndarray, " basis"]) -> tuple[np.ndarray, float, float]:
     """Values of F - F(0) on the knots and beyond, and the first and the last density."""
     spline = term.spline
-    values = at_knots(continued(np.asarray(coefficients, float), _BESIDE, _BESIDE))
+    values = values_at_knots(continue_spline(np.asarray(coefficients, float), _BESIDE, _BESIDE))
     low = -_BESIDE * spline.spacing
     return values - values[_BESIDE], low, low + (len(values) - 1) * spline.spacing
 
 
-def table_error(force, term: ThreeBody | LocalDensity, coefficients: Float[np.ndarray, " basis"]) -> float:
-    """Largest difference of the entries of a force from what they should be, over the largest entry."""
-    read = force.getTabulatedFunction(0).getFunctionParameters()
-    if isinstance(term, ThreeBody):
-        found, true = read, triangle_table(term, coefficients)
-        values, expected, ends = found[3], true[3], (found[:3] + found[4:], true[:3] + true[4:])
-    else:
-        true = density_table(term, coefficients)
-        values, expected, ends = read[0], true[0], (read[1:3], true[1:])
-    values, expected = np.asarray(values), np.asarray(expected)
+def _entry_error(read, true, ends) -> float:
+    """Largest difference of the entries of a table from what they should be, over the largest entry."""
+    values, expected = np.asarray(read), np.asarray(true)
     if values.shape != expected.shape or not np.allclose(*(np.array(end, float) for end in ends), rtol=1e-12):
         return np.inf
     return float(np.abs(values - expected).max() / (np.abs(expected).max() or 1.0))

@@ -14,7 +14,7 @@ def one_frame(cg: xr.Dataset) -> xr.Dataset:
     return cg.isel(frame=-1) if "frame" in cg.dims else cg
 
 
-def reduced_box(box: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "3 3"]:
+def reduce_box(box: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "3 3"]:
     """The same lattice with every tilt at most half an edge, as LAMMPS and OpenMM ask for."""
     a, b, c = np.asarray(box, float).copy()
     c = c - b * np.round(c[1] / b[1])

@@ -1,6 +1,6 @@
 """The curves of a potential as other programs will see them: sampled on a table, interpolated, compared with the fit.
 
-Every table is checked by the same two functions: `needed_points` chooses how fine it must be, `worst_error` compares
+Every table is checked by the same two functions: `count_points` chooses how fine it must be, `worst_error` compares
 what a program will read from the written file with the fitted curve.
 """
 
@@ -17,7 +17,7 @@ from jaxtyping import Float
 from scipy.interpolate import CubicHermiteSpline, CubicSpline
 
 from bayescg._runtime import double_precision
-from bayescg.potentials import Baseline, Potential, Term
+from bayescg.potentials import Angle, Baseline, Bond, Pair, Potential, SplineTerm
 from bayescg.potentials.baselines import value_and_slope
 
 # What an export must reach, and what tables are designed for, so that rounding in a file cannot tip the balance.
@@ -46,12 +46,12 @@ class Curve:
         floor: below this descriptor value the curve goes on linearly, with constant force.
     """
 
-    term: Term
+    term: SplineTerm
     spline: CubicHermiteSpline | None
     floor: float = -np.inf
 
     @classmethod
-    def of(cls, potential: Potential, term: Term, coefficients: Float[np.ndarray, " basis"]) -> Curve:
+    def of(cls, potential: Potential, term: SplineTerm, coefficients: Float[np.ndarray, " basis"]) -> Curve:
         """The curve of a term, continued linearly where its energy exceeds 1e6 kJ/mol at short distance.
 
         Raises:
@@ -68,7 +68,7 @@ class Curve:
             values, slopes = (term.spline.matrix(knots, k)[:, : term.n_basis] @ own for k in (0, 1))
             spline = CubicHermiteSpline(knots, values, slopes)
         curve = cls(term, spline)
-        if term.kind not in ("pair", "bond"):
+        if not isinstance(term, Pair | Bond):
             return curve
         scan = np.linspace(1e-4, term.spline.stop, 4001)
         energy = curve(scan)[0]
@@ -80,12 +80,12 @@ class Curve:
     @property
     def domain(self) -> tuple[float, float]:
         """Range that a table must cover: [nm] from 0, or [rad]."""
-        if self.term.kind == "pair":
+        if isinstance(self.term, Pair):
             return 0.0, self.term.cutoff
-        if self.term.kind == "bond":
+        if isinstance(self.term, Bond):
             stop = self.term.spline.stop
             return 0.0, stop + max(stop, 0.5)  # what lies beyond is a broken simulation
-        return (0.0, np.pi) if self.term.kind == "angle" else (-np.pi, np.pi)
+        return self.term.span
 
     def __call__(self, x: Float[np.ndarray, " x"]) -> tuple[Float[np.ndarray, " x"], Float[np.ndarray, " x"]]:
         """Energy [kJ/mol] and force -du/dx [kJ/mol/nm] or [kJ/mol/rad] at x."""
@@ -96,7 +96,7 @@ class Curve:
             inside = np.clip(above, self.spline.x[0], self.spline.x[-1])
             slope = self.spline(inside, 1)
             energy = self.spline(inside) + slope * (above - inside)
-            if self.term.kind == "angle":
+            if isinstance(self.term, Angle):
                 # No angle lies beyond 0 and pi; tables that are padded there stay smooth with the curvature kept.
                 curvature = self.spline(inside, 2)
                 energy += curvature / 2 * (above - inside) ** 2
@@ -116,35 +116,35 @@ def _baseline(baseline: Baseline, x: Float[np.ndarray, " x"]) -> tuple[np.ndarra
     return energy, slope
 
 
-def terms_of(potential: Potential, kind: str) -> list[Term]:
+def terms_of(potential: Potential, kind: str) -> list[SplineTerm]:
     """The terms of one kind (`pair`, `bond`, `angle`, `dihedral`), in order: their numbers in every export."""
-    return [term for term in potential.terms if term.kind == kind]
+    return [term for term in potential.terms if isinstance(term, SplineTerm) and term.kind == kind]
 
 
-def linear(x, energy, force, at):
+def read_linear(x, energy, force, at):
     """Between the entries of a table, straight lines in x."""
     return np.interp(at, x, energy), np.interp(at, x, force)
 
 
-def linear_in_square(x, energy, force, at):
+def read_linear_in_square(x, energy, force, at):
     """Between the entries of a pair table as LAMMPS reads it: energy and F/r by straight lines in r^2."""
     return np.interp(at**2, x**2, energy), at * np.interp(at**2, x**2, force / x)
 
 
-def hermite(x, energy, force, at):
+def read_hermite(x, energy, force, at):
     """Between the entries of a table as GROMACS reads it: cubics through energies and slopes."""
     curve = CubicHermiteSpline(x, energy, -force)
     return curve(at), -curve(at, 1)
 
 
-def natural_spline(x, energy, force, at):
+def read_natural_spline(x, energy, force, at):
     """Between tabulated energies as OpenMM reads them: the natural cubic spline and its slope."""
     curve = CubicSpline(x, energy, bc_type="natural")
     return curve(at), -curve(at, 1)
 
 
-def periodic_spline(x, energy, force, at):
-    """Like `natural_spline` where both ends are one point."""
+def read_periodic_spline(x, energy, force, at):
+    """Like `read_natural_spline` where both ends are one point."""
     curve = CubicSpline(x, np.append(energy[:-1], energy[0]), bc_type="periodic")
     return curve(at), -curve(at, 1)
 
@@ -172,24 +172,23 @@ def worst_error(curve: Curve, x, energy, force, interpolate: Interpolation) -> f
     at = low + (high - low) * ((np.arange(1, 4001) * 0.6180339887498949) % 1.0)
     truth, true_force = curve(at)
     reachable = truth - truth.min() <= _ACCESSIBLE
-    if curve.term.kind == "pair":
+    if isinstance(curve.term, Pair):
         reachable &= at >= _CORE
     if not reachable.any():
         reachable[:] = True
     read = interpolate(x, energy, force, at[reachable])
-    return max(_relative_error(true[reachable], found) for true, found in zip((truth, true_force), read, strict=True))
+    pairs = zip((truth, true_force), read, strict=True)
+    return max(largest_error(found - true[reachable], true[reachable]) for true, found in pairs)
 
 
-def _relative_error(true: np.ndarray, found: np.ndarray) -> float:
+def largest_error(error: np.ndarray, true: np.ndarray) -> float:
+    """Largest error, of the local value or of 1 % of the largest one, whichever is greater; inf if not finite."""
     # A curve of zeros is compared in kJ/mol and nm as it stands.
     scale = np.maximum(np.abs(true), 0.01 * np.abs(true).max() or 1.0)
-    error = np.abs(found - true) / scale
-    return float(error.max()) if np.all(np.isfinite(error)) else np.inf
+    return float(np.max(np.abs(error) / scale)) if np.all(np.isfinite(error)) else np.inf
 
 
-def needed_points(
-    curve: Curve, grid: Callable[[int], np.ndarray], interpolate: Interpolation, least: int = 2001
-) -> int:
+def count_points(curve: Curve, grid: Callable[[int], np.ndarray], interpolate: Interpolation, least: int = 2001) -> int:
     """How many entries a table needs so that what lies between them is right to 2e-5.
 
     Args:

@@ -16,7 +16,7 @@ _EDGE = 3
 """Functions at an edge of a three-body term that carry value, slope and curvature there, and that it leaves out."""
 
 
-def continued(raw: Float[np.ndarray, " basis"], below: int, above: int) -> Float[np.ndarray, " longer"]:
+def continue_spline(raw: Float[np.ndarray, " basis"], below: int, above: int) -> Float[np.ndarray, " longer"]:
     """Coefficients of a spline on uniform knots, continued on both sides.
 
     Args:
@@ -35,12 +35,12 @@ def _after(raw: np.ndarray, count: int) -> np.ndarray:
     return np.array(values)
 
 
-def at_knots(raw: Float[np.ndarray, " basis"]) -> Float[np.ndarray, " knot"]:
+def values_at_knots(raw: Float[np.ndarray, " basis"]) -> Float[np.ndarray, " knot"]:
     """Values of a spline at its knots."""
     return (raw[:-2] + 4 * raw[1:-1] + raw[2:]) / 6
 
 
-def clamped(raw: Float[np.ndarray, " basis"]) -> Float[np.ndarray, " basis"]:
+def clamp_start(raw: Float[np.ndarray, " basis"]) -> Float[np.ndarray, " basis"]:
     """Coefficients of the same spline if its first knot stands four times in the knot vector.
 
     The values of its polar form at (0, 0, 0), (0, 0, 1), (0, 1, 2), ... instead of (-2, -1, 0), (-1, 0, 1), (0, 1, 2).

@@ -11,7 +11,7 @@ import numpy as np
 from bayescg._runtime import atomic_path
 from bayescg._version import __version__
 from bayescg.atomistic.target import Target
-from bayescg.exports.openmm.openmm import require_openmm
+from bayescg.exports.openmm.system import require_openmm
 from bayescg.generative.model.latent_model import LatentModel
 from bayescg.generative.variables.collective_variables import COORDINATES, MODEL, CollectiveVariables
 

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -27,9 +27,8 @@ import numpyro.distributions as dist
 from jax.scipy.linalg import cho_solve, solve_triangular
 from jaxtyping import Array, Float
 
-from bayescg import kernels
 from bayescg.inference.statistics.blocks import Sums
-from bayescg.kernels import GridPrior, InducingPrior, TermPrior
+from bayescg.kernels import TermPrior
 from bayescg.potentials import Potential
 from bayescg.samplers.density import Density, density
 
@@ -69,8 +68,8 @@ class Prior:
     """
 
     potential: Potential
-    terms: tuple[TermPrior | GridPrior | InducingPrior, ...]
-    kernels: Mapping[str, object]
+    terms: tuple[TermPrior, ...]
+    kernels: Mapping[str, Any]
     noise: tuple[float, ...]
     noise_names: tuple[str, ...]
 
@@ -94,7 +93,7 @@ class Prior:
         """Hyperprior of every site."""
         sites: dict[str, dist.Distribution] = {}
         for term in self.terms:
-            sites.update(kernels.hyperpriors(self.kernels[term.name], term))
+            sites.update(term.hyperpriors(self.kernels[term.name]))
         for name, scale in zip(self.noise_names, self.noise, strict=True):
             sites[f"noise_{name}"] = dist.LogNormal(jnp.log(scale), 1.0)
         return sites
@@ -105,7 +104,7 @@ class Prior:
 
     def factors(self, values: Mapping[str, Array]) -> list[Float[Array, "free free"]]:
         """Factor of each term's covariance of free coordinates at given hyperparameters."""
-        return [kernels.factor(self.kernels[term.name], term, values) for term in self.terms]
+        return [term.factor(self.kernels[term.name], values) for term in self.terms]
 
     def noises(self, values: Mapping[str, Array]) -> Float[Array, " bead_type"]:
         """Noise of each class [kJ/mol/nm]; one where it is part of the data."""

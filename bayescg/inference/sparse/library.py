@@ -24,7 +24,7 @@ from bayescg.inference.linear.marginal import Prior
 from bayescg.inference.linear.priors import build_prior
 from bayescg.inference.statistics.blocks import Sums
 from bayescg.inference.statistics.force_statistics import ForceStatistics
-from bayescg.potentials import Term
+from bayescg.potentials import SplineTerm, Term
 from bayescg.samplers.mode import find_mode
 
 Shapes = Mapping[str, Callable[[np.ndarray], np.ndarray]]
@@ -194,10 +194,10 @@ def _factors(prior: Prior, statistics: ForceStatistics, calibration: str, wanted
 
 def _through(term: Term, sampled: tuple[float, float], shape: Callable, name: str) -> Float[np.ndarray, " basis"]:
     """Spline coefficients of a shape, continued linearly beyond the sampled range, where it may diverge."""
-    if term.many_body:
+    if not isinstance(term, SplineTerm):
         raise ValueError(f"{term.name}: shapes are for terms of one distance or angle; give it a kernel")
     h = term.spline.spacing
-    low, high = sampled[0] - 2 * h, np.inf if term.kind == "pair" else sampled[1] + 2 * h
+    low, high = sampled[0] - 2 * h, np.inf if term.vanishes else sampled[1] + 2 * h
     sites = term.sites
     inside = np.clip(sites, max(low, term.spline.start), min(high, term.spline.stop))
     step = 1e-4 * h

@@ -68,8 +68,7 @@ def make_batches(interactions: Interactions, frames: Frames, radius: float | Non
     cpu = jax.default_backend() == "cpu"
     at_once, on_device = 1 if plan.at_once is None and cpu else plan.at_once, plan.on_device
     if on_device is None:
-        many = any(term.many_body for term in interactions.potential.terms)
-        on_device = not cpu and interactions.n_beads <= ALL_PAIRS and not many
+        on_device = not cpu and interactions.n_beads <= ALL_PAIRS and DeviceLists.hold(interactions.potential)
     lists = HostLists(interactions, radius)
     if on_device or at_once is None:
         # The first frame tells how long the lists are.
@@ -106,7 +105,7 @@ def frame_bytes(interactions: Interactions, sizes: Sizes, on_device: bool) -> in
     """
     potential, beads = interactions.potential, interactions.n_beads
     types = len(potential.bead_types)
-    columns = potential.n_basis + sum(term.baseline is not None for term in potential.terms)
+    columns = potential.n_basis + potential.n_baselines
     # Design rows: of each term, put together, and as the products take them.
     numbers = 4 * beads * columns * 3 + types * columns**2
     for term in potential.terms:

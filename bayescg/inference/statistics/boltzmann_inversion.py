@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from bayescg.data.units import BOLTZMANN
 from bayescg.inference.statistics.force_statistics import ForceStatistics
-from bayescg.potentials import Potential, Spline, Term
+from bayescg.potentials import Potential, Spline, SplineTerm
 
 _FEWEST = 5
 
@@ -32,18 +32,20 @@ def boltzmann_inversion(statistics: ForceStatistics) -> Potential:
         terms have their minimum at zero.
 
     Raises:
-        ValueError: if a term was sampled in too few knot intervals, or already has a baseline.
+        ValueError: if a term was sampled in too few knot intervals, already has a baseline, or is no curve.
     """
     kT = BOLTZMANN * statistics.temperature
     terms = []
     for term in statistics.potential.terms:
+        if not isinstance(term, SplineTerm):
+            raise ValueError(f"{term.name} is no curve of one distance or angle: leave it out")
         if term.baseline is not None:
             raise ValueError(f"{term.name} already has a baseline: invert a potential without one")
         terms.append(dataclasses.replace(term, baseline=invert(term, statistics.counts[term.name], kT)))
     return Potential(*terms, exclude_bonds=statistics.potential.exclude_bonds)
 
 
-def invert(term: Term, counts: Float[np.ndarray, " interval"], kT: float) -> Spline:
+def invert(term: SplineTerm, counts: Float[np.ndarray, " interval"], kT: float) -> Spline:
     """Potential of mean force of one term, on the term's own knots.
 
     Args:
@@ -59,9 +61,7 @@ def invert(term: Term, counts: Float[np.ndarray, " interval"], kT: float) -> Spl
     spline = term.spline
     edges = spline.knots
     x = 0.5 * (edges[1:] + edges[:-1])
-    volume = {"pair": np.diff(edges**3), "bond": np.diff(edges**3), "angle": -np.diff(np.cos(edges))}.get(
-        term.kind, np.diff(edges)
-    )
+    volume = term.volumes(edges)
     used = counts > 0
     if used.sum() < _FEWEST:
         raise ValueError(
@@ -71,7 +71,7 @@ def invert(term: Term, counts: Float[np.ndarray, " interval"], kT: float) -> Spl
     energy = -kT * np.log(counts[used] / volume[used])
     # Square roots of the inverse variances: full ones would sacrifice the steep, rarely visited core to the rest.
     at, weight = x[used], np.sqrt(counts[used] / counts.max())
-    if term.kind == "dihedral":
+    if spline.periodic:
         # Three turns side by side make the middle one periodic.
         turn = 2 * np.pi
         at = np.concatenate([at - turn, at, at + turn])
@@ -79,7 +79,7 @@ def invert(term: Term, counts: Float[np.ndarray, " interval"], kT: float) -> Spl
     # In units of the knot spacing, since the search for the stiffness expects abscissae of order one apart.
     fitted = make_smoothing_spline(at / spline.spacing, energy, w=weight)
     values = fitted(spline.sites / spline.spacing)
-    if term.kind != "pair":
+    if not term.vanishes:
         return Spline(
             spline.start, spline.stop, tuple(spline.interpolate(values - values.min()).tolist()), spline.periodic
         )

@@ -224,7 +224,7 @@ def _check_addable(a: ForceStatistics, b: ForceStatistics) -> None:
     if a.potential != b.potential:
         raise ValueError(
             "statistics of different potentials cannot be added; bonds without a range get one from their own "
-            "data: call potential.with_ranges(cg) once and use the result for every trajectory"
+            "data: call bayescg.fill_ranges(potential, cg) once and use the result for every trajectory"
         )
     if a.temperature != b.temperature:
         raise ValueError(

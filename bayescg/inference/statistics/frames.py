@@ -81,7 +81,7 @@ class Running(NamedTuple):
 def empty(potential: Potential, blocks: int, types: int, scored: bool) -> Running:
     """Sums of no frames, with a table of so many blocks."""
     basis = potential.n_basis
-    columns = basis + sum(term.baseline is not None for term in potential.terms)
+    columns = basis + potential.n_baselines
     shapes = (types, columns, columns), (types, columns), (types,), (types,)
     return Running(
         Sums(*(jnp.zeros((blocks, *shape)) for shape in shapes)),

@@ -23,7 +23,7 @@ def require_memory(potential: Potential, blocks: int, scored: bool) -> None:
     Raises:
         ValueError: if the sums take more than the memory that is free, with both numbers.
     """
-    types, columns = len(potential.bead_types), potential.n_basis + len([t for t in potential.terms if t.baseline])
+    types, columns = len(potential.bead_types), potential.n_basis + potential.n_baselines
     tables = blocks * types + (len(type_pairs(types)) if scored else 0)
     needed, free = 8 * _COPIES * tables * columns**2, available_memory()
     if free is not None and needed > free:

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from bayescg.data import neighbors
-from bayescg.potentials import Interactions, Pair
+from bayescg.potentials import Interactions, Pair, Potential
 from bayescg.potentials.geometry import minimum_image
 from bayescg.potentials.interactions import capacity
 
@@ -79,6 +79,7 @@ class DeviceLists:
 
     def __init__(self, interactions: Interactions, radius: float | None, sizes: Sizes):
         potential, n = interactions.potential, interactions.n_beads
+        assert self.hold(potential), "a term is made of its neighbors by a function of the host"
         self.sizes, self._radius = dict(sizes), radius
         every = np.stack(np.triu_indices(n, 1), axis=1).astype(np.int32)
         free = ~np.isin(every[:, 0].astype(np.int64) * n + every[:, 1], interactions.excluded)
@@ -92,6 +93,11 @@ class DeviceLists:
                 self._candidates[term.name] = jnp.asarray(every[free & np.all(types == wanted, axis=1)])
         if radius is not None:
             self._candidates[SCORES] = jnp.asarray(every)
+
+    @staticmethod
+    def hold(potential: Potential) -> bool:
+        """Whether pairs are all that is searched for a potential."""
+        return all(isinstance(term, Pair) or not term.cutoff for term in potential.terms)
 
     def search(
         self, positions: Float[np.ndarray, "frame bead 3"], boxes: Float[np.ndarray, "frame 3 3"], distinct: int

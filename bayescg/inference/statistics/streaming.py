@@ -16,7 +16,7 @@ from bayescg.inference.statistics.blocks import MAX_BLOCKS, Sums
 from bayescg.inference.statistics.force_statistics import ForceStatistics, Pilot
 from bayescg.inference.statistics.frames import NOWHERE, Shared, accumulate, empty
 from bayescg.inference.statistics.memory import require_memory
-from bayescg.potentials import Interactions, Potential
+from bayescg.potentials import Interactions, Potential, fill_ranges
 from bayescg.potentials.interactions import shapes_of
 
 
@@ -148,7 +148,7 @@ def _checked(cg: xr.Dataset) -> tuple[xr.Dataset, float]:
 def _filled(potential: Potential, cg: xr.Dataset, pilot: Pilot | None) -> Potential:
     """The potential with all ranges, which are the pilot's if there is one."""
     if pilot is None:
-        return potential.with_ranges(cg)
+        return fill_ranges(potential, cg)
     if not potential.filled_by(pilot.potential):
         raise ValueError(
             f"the pilot belongs to another potential: {pilot.potential!r}, not {potential!r}; "

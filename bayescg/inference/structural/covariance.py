@@ -41,7 +41,7 @@ def independent_covariance(
         matrix = spline.matrix(x.ravel())[:, : term.n_basis]
         mass = (number[:, None] * 0.5 * weights).ravel()
         own = matrix.T @ (mass[:, None] * matrix)
-        if term.kind != "pair":
+        if not term.cutoff:
             # As many bonds in every frame: a multinomial, not Poisson.
             mean = matrix.T @ mass
             own -= np.outer(mean, mean) / mass.sum()

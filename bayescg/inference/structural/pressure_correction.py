@@ -16,7 +16,7 @@ from bayescg.inference.structural.iteration import Problem
 from bayescg.inference.structural.pressure import pressure_at
 from bayescg.inference.structural.refinement import State
 from bayescg.inference.structural.reweighting import Reference, structure_z
-from bayescg.potentials import Potential
+from bayescg.potentials import Pair, Potential
 
 _MOST = 6
 _FIRST_KEY = 1_000_000
@@ -124,7 +124,7 @@ def _mean_dg(problem: Problem, reference: Reference, coefficients) -> dict[str, 
     """Mean |g - g of the data| of every pair term over its knot intervals from the first contact to the cutoff."""
     result = {}
     for term in problem.potential.terms:
-        if term.kind != "pair":
+        if not isinstance(term, Pair):
             continue
         data = problem.data.counts[term.name].mean(axis=(0, 1))
         weight, _ = reference.weights(coefficients)
@@ -152,7 +152,7 @@ def ramp(potential: Potential) -> Float[np.ndarray, " basis"]:
     """
     coefficients = np.zeros(potential.n_basis)
     for term in potential.terms:
-        if term.kind != "pair" or not term.n_basis:
+        if not isinstance(term, Pair) or not term.n_basis:
             continue
         spline = term.spline
         r = np.linspace(spline.start, spline.stop, 10 * spline.size)

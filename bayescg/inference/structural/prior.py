@@ -11,7 +11,6 @@ from jaxtyping import Float
 from bayescg import kernels as kernel_room
 from bayescg import posterior as posterior_room
 from bayescg.inference.linear.marginal import Prior
-from bayescg.inference.linear.priors import wall
 from bayescg.inference.statistics.boltzmann_inversion import invert
 from bayescg.inference.structural.structure import Frames
 from bayescg.potentials import Potential
@@ -46,8 +45,8 @@ def build_prior(
     terms = []
     for term in learning:
         counts = data.histogram(term.name)
-        edge = wall(term, counts, start[potential.slices[term.name]], kT) if term.kind == "pair" else None
-        terms.append(kernel_room.term_prior(term, counts, data.ranges[term.name], kT=kT, wall=edge))
+        own = start[potential.slices[term.name]]
+        terms.append(kernel_room.prior_of(term, counts, data.ranges[term.name], kT=kT, first=own))
     return Prior(potential, tuple(terms), chosen, (), ())
 
 
@@ -69,7 +68,7 @@ def into_free(prior: Prior, data: Frames, coefficients: Float[np.ndarray, " basi
         used = counts > 0
         inside = np.unique(np.concatenate([edges[:-1][used], edges[1:][used], 0.5 * (edges[:-1] + edges[1:])[used]]))
         matrix = spline.matrix(inside)[:, : term.n_basis]
-        if term.kind != "pair":
+        if not term.vanishes:
             matrix = matrix - matrix.mean(axis=0)  # the gauge
         own = potential.slices[term.name]
         rows.append(matrix @ lift[row : row + term.n_basis])
@@ -85,6 +84,6 @@ def given_start(potential: Potential, posterior: xr.DataTree) -> Float[np.ndarra
     if own != potential:
         raise ValueError(
             f"start is a posterior of another potential: {own!r}, not {potential!r}; fit the same terms on the same "
-            "knots (call potential.with_ranges(cg) once)"
+            "knots (call bayescg.fill_ranges(potential, cg) once)"
         )
     return posterior_room.mean_coefficients(posterior)

@@ -16,7 +16,7 @@ import xarray as xr
 from jaxtyping import Float
 
 from bayescg._runtime import double_precision, progress
-from bayescg.potentials import Configuration, Interactions, Potential
+from bayescg.potentials import Configuration, Interactions, Potential, SplineTerm
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,8 +77,11 @@ def structure(potential: Potential, data: xr.Dataset, description: str = "Struct
         ValueError: if a position is not finite, or a term meets no interaction.
     """
     for term in potential.terms:
-        if term.many_body:
-            raise ValueError(f"{term.name}: many-body terms are fitted to forces (`force_match`), not to structure")
+        if not isinstance(term, SplineTerm):
+            raise ValueError(
+                f"{term.name}: only terms of one distance or angle are fitted to structure, others to forces "
+                "(`force_match`)"
+            )
     positions = data["positions"].transpose(..., "frame", "bead", "xyz").values
     if positions.ndim == 3:
         positions = positions[None]
@@ -90,7 +93,7 @@ def structure(potential: Potential, data: xr.Dataset, description: str = "Struct
     interactions = Interactions.of(potential, data)
     basis = np.zeros((2, runs, frames, potential.n_basis))
     baseline = np.zeros((runs, frames, 2))
-    counts = {term.name: np.zeros((runs, frames, term.spline.intervals)) for term in potential.terms}
+    counts = {term.name: np.zeros((runs, frames, term.bins)) for term in potential.terms}
     low, high = dict.fromkeys(counts, np.inf), dict.fromkeys(counts, -np.inf)
     sizes: dict[str, int] = {}
     with double_precision(), progress(description, runs * frames) as advance:
@@ -119,17 +122,4 @@ def _measure(potential: Potential, configuration: Configuration):
         return potential.basis_energies(scaled), potential.energy(scaled, jnp.zeros(potential.n_basis))
 
     values, responses = jax.jvp(energies, (jnp.ones(()),), (jnp.ones(()),))
-    found = {}
-    for term in potential.terms:
-        x, _ = term.descriptor(configuration)
-        tuples = configuration.tuples[term.name]
-        real = tuples[:, 0] != tuples[:, 1]
-        spline = term.spline
-        interval = jnp.clip(jnp.floor((x - spline.start) / spline.spacing).astype(jnp.int32), 0, spline.intervals - 1)
-        within = real & (x <= spline.stop) if term.kind == "pair" else real
-        found[term.name] = (
-            jnp.zeros(spline.intervals).at[interval].add(jnp.where(within, 1.0, 0.0)),
-            jnp.min(x, where=within, initial=jnp.inf),
-            jnp.max(x, where=within, initial=-jnp.inf),
-        )
-    return values, responses, found
+    return values, responses, {term.name: term.visits(configuration) for term in potential.terms}

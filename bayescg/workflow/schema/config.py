@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from bayescg._settings import Count, Number, Positive, Section, Text, Texts, as_tuple, validate
 from bayescg._yaml import read_yaml
+from bayescg.exports import check_format
 from bayescg.potentials import Potential
 from bayescg.simulation import Langevin
 from bayescg.workflow.schema.choices import By, Calibration, Center, Constraints, Engine, Format, Method, Units
@@ -169,14 +170,11 @@ class Settings(Section):
         for section, draws in (("simulation", self.simulation.draws), ("exports", self.exports.draws)):
             if draws > sampled:
                 raise ValueError(f"{section}.draws={draws}, but inference makes chains * draws = {sampled} draws only")
-        if "gromacs" in self.exports.formats:
-            many = ", ".join(term.name for term in terms if term.many_body)
-            if many:
-                raise ValueError(f"exports: GROMACS has tables of one distance or angle only, not for {many}")
-            if all(term.kind == "pair" for term in terms):
-                raise ValueError(
-                    "exports: GROMACS takes tables of bonded terms only (since 2020); this potential has none"
-                )
+        for format in self.exports.formats:
+            try:
+                check_format(format, self.potential.build())
+            except ValueError as error:
+                raise ValueError(f"exports: {error}") from None
         return self
 
 

@@ -38,11 +38,10 @@ class Observable(Item):
             dataset: trajectory or ensemble.
             blocks: instead of its own number.
         """
-        types = (self.beads,) if self.width == 4 else self.beads
         chosen = self.blocks if blocks is None else blocks
         if chosen is not None:
             chosen = min(chosen, dataset.sizes["frame"])
-        return getattr(room, self.kind)(dataset, *types, blocks=chosen, **self.arguments)
+        return getattr(room, self.kind)(dataset, *self.beads, blocks=chosen, **self.arguments)
 
 
 class Rdf(Observable):
@@ -156,9 +155,9 @@ def default_observable(term: Term) -> Observable:
     match term.kind:
         case "pair":
             return Rdf(rdf=term.types, cutoff=float(term.cutoff))
-        case "three":
+        case "three-body":
             return AngleDistribution(angle_distribution=(term.a, term.center, term.b), cutoff=float(term.cutoff))
-        case "density":
+        case "local density":
             return CoordinationNumber(coordination_number=term.types, cutoff=float(term.outer))
     model = {"bond": BondDistribution, "angle": BondedAngleDistribution, "dihedral": DihedralDistribution}[term.kind]
     return model(**{model.kind: term.types}, group=term.group)

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from bayescg.exports import export
+from bayescg.exports.lammps.commands import interaction_commands
 from bayescg.exports.lammps.data import bead_types_of, write_data_file
-from bayescg.exports.lammps.lammps import interaction_commands, write_tables
-from bayescg.exports.tables.configuration import reduced_box
+from bayescg.exports.lammps.tables import write_tables
+from bayescg.exports.tables.configuration import reduce_box
 from bayescg.potentials import LennardJones, Pair, Potential
 
 pytestmark = pytest.mark.filterwarnings("ignore:no pair term for C-D")
@@ -95,7 +96,7 @@ def test_writers_take_plain_coefficients(tetramer, tmp_path):
 
 def test_reduced_box_is_the_same_lattice():
     box = np.array([[2.0, 0, 0], [1.7, 2.1, 0], [-1.4, 1.9, 2.2]])
-    reduced = reduced_box(box)
+    reduced = reduce_box(box)
     change = reduced @ np.linalg.inv(box)
     np.testing.assert_allclose(change, np.round(change), atol=1e-12)
     np.testing.assert_allclose(np.linalg.det(change), 1.0)

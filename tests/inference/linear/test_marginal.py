@@ -13,6 +13,7 @@ from bayescg._runtime import double_precision
 from bayescg.inference.force_matching import force_match
 from bayescg.inference.linear import marginal, scores
 from bayescg.inference.statistics.streaming import force_statistics
+from bayescg.kernels import pairs
 from bayescg.potentials import Interactions
 from bayescg.samplers.density import density
 from tests.inference.statistics.test_force_statistics import random_system
@@ -34,10 +35,12 @@ def problem():
     interactions = Interactions.of(POTENTIAL, data)
     with double_precision():
         # A mild wall: forces of thousands at contact would leave the dense reference itself only three digits.
-        walls = {"A-B": kernel_room.Wall(edge=0.2, force=20.0, power=4.0)}
+        wall = pairs.Wall(edge=0.2, force=20.0, power=4.0)
+        seen = {name: (statistics.counts[name], statistics.ranges[name]) for name in statistics.counts}
+        pair, bond = POTENTIAL.terms
         terms = [
-            kernel_room.term_prior(t, statistics.counts[t.name], statistics.ranges[t.name], 2.5, walls.get(t.name))
-            for t in POTENTIAL.terms
+            pairs.pair_prior(pair, *seen[pair.name], kT=2.5, wall=wall),
+            kernel_room.prior_of(bond, *seen[bond.name], kT=2.5),
         ]
         kernels = {term.name: kernel_room.default_kernel() for term in terms}
         prior = marginal.Prior(POTENTIAL, tuple(terms), kernels, (90.0, 110.0), statistics.bead_types)
@@ -141,9 +144,9 @@ def test_prior_curves_have_the_kernel_s_covariance_at_the_sites(kernel):
     # A bond without walls has no edge conditions: up to the constant of the energy its prior is the kernel itself.
     term = bcg.Bond("A", "B", start=0.1, stop=0.9, knot_spacing=0.1)
     with double_precision():
-        prior = kernel_room.term_prior(term, np.ones(term.spline.intervals), (0.0, 1.0), kT=2.5, wall=None)
-        values = {name: 1.0 * np.exp(d.loc) for name, d in kernel_room.hyperpriors(kernel, prior).items()}
-        factor = prior.lift @ np.asarray(kernel_room.factor(kernel, prior, values))
+        prior = kernel_room.prior_of(term, np.ones(term.spline.intervals), (0.0, 1.0), kT=2.5)
+        values = {name: 1.0 * np.exp(d.loc) for name, d in prior.hyperpriors(kernel).items()}
+        factor = prior.lift @ np.asarray(prior.factor(kernel, values))
         covariance = term.spline.matrix(term.sites) @ factor @ factor.T @ term.spline.matrix(term.sites).T
         differences = np.diff(np.eye(len(term.sites)), axis=0)
         found = differences @ covariance @ differences.T
@@ -162,12 +165,12 @@ def test_prior_curves_have_the_kernel_s_covariance_at_the_sites(kernel):
 def test_edges_and_walls_of_pair_draws():
     term = bcg.Pair("A", "A", cutoff=0.9)
     counts = np.where(term.spline.knots[:-1] < 0.3, 0, 100)
-    wall = kernel_room.Wall(edge=0.31, force=500.0, power=13.0)
+    wall = pairs.Wall(edge=0.31, force=500.0, power=13.0)
     with double_precision():
-        prior = kernel_room.term_prior(term, counts, (0.3, 0.9), kT=2.5, wall=wall)
+        prior = pairs.pair_prior(term, counts, (0.3, 0.9), kT=2.5, wall=wall)
         kernel = kernel_room.default_kernel()
-        values = {name: np.exp(d.loc) for name, d in kernel_room.hyperpriors(kernel, prior).items()}
-        free = np.asarray(kernel_room.factor(kernel, prior, values))
+        values = {name: np.exp(d.loc) for name, d in prior.hyperpriors(kernel).items()}
+        free = np.asarray(prior.factor(kernel, values))
     w = prior.mean + (prior.lift @ free @ np.random.default_rng(0).normal(size=(free.shape[1], 50))).T
     x = np.linspace(0.2, 0.265, 50)
     force = -w @ term.spline.matrix(x, 1)[:, : term.n_basis].T
@@ -183,10 +186,10 @@ def test_angle_prior_is_flat_at_both_ends(sampled):
     middle = 0.5 * (term.spline.knots[1:] + term.spline.knots[:-1])
     counts = np.where((middle > sampled[0]) & (middle < sampled[1]), 50, 0)
     with double_precision():
-        prior = kernel_room.term_prior(term, counts, sampled, kT=2.5, wall=None)
+        prior = kernel_room.prior_of(term, counts, sampled, kT=2.5)
         kernel = kernel_room.default_kernel()
-        values = {name: np.exp(d.loc) for name, d in kernel_room.hyperpriors(kernel, prior).items()}
-        factor = prior.lift @ np.asarray(kernel_room.factor(kernel, prior, values))
+        values = {name: np.exp(d.loc) for name, d in prior.hyperpriors(kernel).items()}
+        factor = prior.lift @ np.asarray(prior.factor(kernel, values))
     ends = term.spline.matrix(np.array([0.0, np.pi]), 1)
     typical = np.abs(term.spline.matrix(middle, 1) @ factor).max()
     np.testing.assert_allclose(ends @ prior.mean, 0, atol=1e-9)

@@ -1,4 +1,4 @@
-"""LAMMPS: files of many-body terms read back, evaluated as LAMMPS does, and compared with what they were made from."""
+"""LAMMPS: files of `pair_style uf3` read back, evaluated as LAMMPS does, and compared with what they were made from."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
-from scipy.interpolate import BSpline, make_interp_spline
+from scipy.interpolate import BSpline
 
-from bayescg.exports.lammps.density import densities_of
 from bayescg.exports.lammps.units import ANGSTROM, KCAL, symbols_of
-from bayescg.exports.tables.curves import Comparison
+from bayescg.exports.tables.curves import Comparison, largest_error
 from bayescg.exports.tables.splines import triangles
 from bayescg.potentials import Pair, Potential, ThreeBody
 
@@ -73,7 +72,7 @@ def _pair_error(term: Pair, own, knots, values) -> float:
         2 * KCAL / ANGSTROM * BSpline(knots[0], values, 3)(r / ANGSTROM, 1),
         term.spline.matrix(r, 1)[:, : term.n_basis] @ own,
     )
-    return _largest(slope - true_slope, true_slope)
+    return largest_error(slope - true_slope, true_slope)
 
 
 def _triplet_error(term: ThreeBody, own, knots, values) -> float:
@@ -91,40 +90,4 @@ def _triplet_error(term: ThreeBody, own, knots, values) -> float:
         np.einsum("pa,pb,pc,abc->p", *(rows[int(axis == other)][other] for other in range(3)), values, optimize=True)
         for axis in range(3)
     ]
-    return _largest(np.stack(slopes, axis=-1) * KCAL / ANGSTROM - true, true)
-
-
-def compare_densities(
-    potential: Potential, coefficients: Float[np.ndarray, " basis"], bead_types: Sequence[str], path: Path
-) -> list[Comparison]:
-    """Compare a file of `local/density` with the fit, every term."""
-    found = []
-    try:
-        words = [line.split() for line in path.read_text().splitlines()[1:]]
-        rows = [row for row in words if row]
-        count, points = (int(word) for word in rows[0])
-        size = 4 + points
-        blocks = [rows[1 + k * size : 1 + (k + 1) * size] for k in range(count)]
-    except (OSError, ValueError, IndexError):
-        blocks = []
-    for number, term in enumerate(densities_of(potential)):
-        own, error = coefficients[potential.slices[term.name]], np.inf
-        if number < len(blocks) and len(blocks[number]) == 4 + points:
-            block = blocks[number]
-            reach = np.array(block[0], float) * ANGSTROM
-            beads = tuple(bead_types[int(block[k][0]) - 1] for k in (1, 2))
-            if beads == term.types and np.allclose(reach, (term.inner, term.outer), rtol=1e-9):
-                low, high = (float(word) for word in block[3][:2])
-                values = np.array([row[0] for row in block[4:]], float)
-                curve = make_interp_spline(np.linspace(low, high, points), values, bc_type="clamped")
-                rho = np.linspace(0.0, term.spline.stop, 1000)
-                true = term.spline.matrix(rho, 1) @ own
-                error = _largest(curve(rho, 1) * KCAL - true, true)
-        found.append(Comparison(path, term.name, error))
-    return found
-
-
-def _largest(error: np.ndarray, true: np.ndarray) -> float:
-    """Largest error, of the local value or of 1 % of the largest one, whichever is greater."""
-    scale = np.maximum(np.abs(true), 0.01 * np.abs(true).max() or 1.0)
-    return float(np.max(np.abs(error) / scale)) if np.all(np.isfinite(error)) else np.inf
+    return largest_error(np.stack(slopes, axis=-1) * KCAL / ANGSTROM - true, true)

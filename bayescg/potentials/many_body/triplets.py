@@ -1,4 +1,4 @@
-"""Neighbors of a center and triplets of them, on the host: lists of the many-body terms from a list of pairs."""
+"""Triplets of a center and two of its neighbors, on the host."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int
+
+from bayescg.potentials.configuration import Neighbors
 
 
 class Triplets(NamedTuple):
@@ -22,46 +24,35 @@ class Triplets(NamedTuple):
     sides_of: Int[np.ndarray, "triplet 2"]
 
 
-def neighbors_of(
-    pairs: Int[np.ndarray, "pair 2"], types: Int[np.ndarray, " bead"], center: int, other: int
-) -> Int[np.ndarray, "side 2"]:
-    """(center, neighbor) for every bead of one type and its neighbors of another, sorted by center."""
-    both = np.concatenate([pairs, pairs[:, ::-1]])
-    both = both[(types[both[:, 0]] == center) & (types[both[:, 1]] == other)]
-    return both[np.argsort(both[:, 0], kind="stable")]
-
-
-def triplets_of(
-    pairs: Int[np.ndarray, "pair 2"], types: Int[np.ndarray, " bead"], center: int, first: int, second: int
-) -> Triplets:
+def triplets_of(neighbors: Neighbors, center: str, first: str, second: str) -> Triplets:
     """All triplets of a center and two of its neighbors.
 
     Args:
-        pairs: beads within reach, each pair once, exclusions taken out.
-        types: type of each bead.
+        neighbors: beads within reach of each other.
         center: type of the center.
         first: type of one neighbor.
         second: type of the other; if it is the same, both orders are one triplet.
     """
-    sides = neighbors_of(pairs, types, center, first)
-    count = np.bincount(sides[:, 0], minlength=len(types))
+    beads = len(neighbors.types)
+    sides = neighbors.around(center, first)
+    count = np.bincount(sides[:, 0], minlength=beads)
     end = np.cumsum(count)
     number = np.arange(len(sides))
     if first == second:
         begin, partners = number + 1, end[sides[:, 0]] - number - 1
         listed, role = sides, np.zeros(len(sides), int)
     else:
-        others = neighbors_of(pairs, types, center, second)
-        count = np.bincount(others[:, 0], minlength=len(types))
+        others = neighbors.around(center, second)
+        count = np.bincount(others[:, 0], minlength=beads)
         begin = len(sides) + (np.cumsum(count) - count)[sides[:, 0]]
         partners = count[sides[:, 0]]
         listed, role = np.concatenate([sides, others]), np.repeat([0, 1], [len(sides), len(others)])
     one = np.repeat(number, partners)
     place = np.arange(len(one)) - np.repeat(np.cumsum(partners) - partners, partners)
     two = np.repeat(begin, partners) + place
-    beads = np.stack([listed[one, 0], listed[one, 1], listed[two, 1]], axis=1)
+    beads_of = np.stack([listed[one, 0], listed[one, 1], listed[two, 1]], axis=1)
     return Triplets(
-        beads.astype(np.int32),
+        beads_of.astype(np.int32),
         np.column_stack([listed, role]).astype(np.int32),
         np.stack([one, two], axis=1).astype(np.int32),
     )

@@ -1,0 +1,125 @@
+"""Prior of pair terms: zero at the cutoff, a repulsive power law below what was sampled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from bayescg.kernels.priors import CurvePrior, prior_of
+from bayescg.kernels.splines import Edges, damping, midpoints, spline_prior
+from bayescg.potentials import Pair
+
+_WARP_DECAY = 4
+"""Power of distance with which the warp of a pair's kernel fades outside contact."""
+
+_WALL_DOUBT = 1.0
+"""Prior standard deviation of the contact force relative to the power law."""
+
+
+@dataclass(frozen=True)
+class Wall:
+    """Repulsive power law, force (edge / r)^power.
+
+    Attributes:
+        edge: inner edge of the well-sampled range [nm].
+        force: there [kJ/mol/nm].
+        power: exponent; 13 for Lennard-Jones without its attraction, more with it.
+    """
+
+    edge: float
+    force: float
+    power: float
+
+
+@prior_of.register
+def _(term: Pair, counts, sampled, *, kT, first=None):
+    return pair_prior(term, counts, sampled, kT, None if first is None else wall_of(term, counts, first, kT))
+
+
+def pair_prior(
+    term: Pair, counts: Float[np.ndarray, " interval"], sampled: tuple[float, float], kT: float, wall: Wall | None
+) -> CurvePrior:
+    """Prior of a pair term.
+
+    Args:
+        term: the term.
+        counts: pairs met in each knot interval.
+        sampled: smallest and largest distance met [nm].
+        kT: thermal energy [kJ/mol].
+        wall: below what was sampled; None for a first look at the data.
+    """
+    del counts
+    size = term.spline.size
+    identity, free = np.eye(size), np.arange(size - 3)
+    # u = u' = u'' = 0 at the cutoff, carried by the last three coefficients alone.
+    edges = Edges(identity[-3:], identity[:, free], free)
+    slope = _mean_slope(term, wall)
+    lengthscale = 0.12 * (term.spline.stop - sampled[0])
+    spread = _force_spread(term, sampled, slope, 3 * kT / lengthscale)
+
+    def integrate(differences):
+        # Summed from the cutoff inward, where numbers are small: the wall's are not.
+        inward = -np.cumsum(differences[::-1], axis=0)[::-1]
+        return np.concatenate([inward, np.zeros((1, differences.shape[1]))])[: term.n_basis]
+
+    # Effective pair potentials of liquids vary by about kT around the wall.
+    return spline_prior(
+        term, edges, slope, spread, integrate, lengthscale=lengthscale, amplitude=1.5 * kT, warp=_warp(term, wall)
+    )
+
+
+def wall_of(
+    term: Pair, counts: Float[np.ndarray, " interval"], coefficients: Float[np.ndarray, " basis"], kT: float
+) -> Wall:
+    """Power law through the force of a first fit, or of a start, at the inner edge of the well-sampled range."""
+    edge = well_sampled_edge(term, counts)
+    outer = edge + 2 * term.spline.spacing
+    inner_force, outer_force = -term.spline.matrix([edge, outer], 1)[:, : term.n_basis] @ coefficients
+    # However soft the data make it look, the wall must hold beads apart: kT within a twentieth of a nanometer.
+    force = max(float(inner_force), kT / 0.05)
+    power = np.log(force / max(float(outer_force), 1e-3 * force)) / np.log(outer / edge)
+    return Wall(edge, force, float(np.clip(power, 10, 24)))
+
+
+def well_sampled_edge(term: Pair, counts: Float[np.ndarray, " interval"], enough: int = 20) -> float:
+    """Where the sampling of a pair term becomes dense: upper end of the first knot interval with `enough` contacts."""
+    filled = np.flatnonzero(counts >= min(enough, counts.max()))
+    return float(term.spline.knots[filled[0] + 1])
+
+
+def _warp(term: Pair, wall: Wall | None) -> Float[np.ndarray, "site dimension"] | None:
+    """Integral of (edge / r)^4: grows by one per nm at contact and stays flat in the tail, for beads of any size."""
+    if wall is None or term.baseline is not None:
+        return None
+    x = np.linspace(term.spline.start, term.spline.stop, 2001)
+    share = (wall.edge / np.maximum(x, wall.edge)) ** _WARP_DECAY
+    integral = np.concatenate([[0.0], np.cumsum(0.5 * (share[1:] + share[:-1]) * np.diff(x))])
+    return np.interp(term.sites, x, integral)[:, None]
+
+
+def _mean_slope(term: Pair, wall: Wall | None) -> Float[np.ndarray, " difference"]:
+    """du/dr of the prior mean: a power law that continues the force at the inner edge; zero above a baseline."""
+    x, spline = midpoints(term), term.spline
+    if term.baseline is not None or wall is None:
+        return np.zeros_like(x)
+    # Capped deep inside, where nothing ever is: numbers stay printable and steps of an integrator finite.
+    ratio = wall.edge / np.maximum(x, 0.6 * wall.edge)
+    return -wall.force * ratio**wall.power * (x < spline.stop - 3 * spline.spacing)
+
+
+def _force_spread(
+    term: Pair, sampled: tuple[float, float], slope: Float[np.ndarray, " difference"], typical: float
+) -> Float[np.ndarray, "difference difference"]:
+    """Where forces vary how much, in units of the stationary process, whose force scale is `typical`."""
+    x = midpoints(term)
+    if not np.any(slope):
+        fade = damping(term, x, (sampled[0], np.inf))
+        fade[fade < 1e-3] = 0
+        return np.diag(fade)
+    spread = np.diag(1 + _WALL_DOUBT * np.abs(slope) / typical)
+    reach = 1.5 * term.spline.spacing
+    edge = min(int(np.searchsorted(x, sampled[0] - reach)), len(x) - 4)
+    spread[:edge] = 0
+    return spread

@@ -1,0 +1,163 @@
+"""Priors of the coefficients of a term: what every prior can be asked, and which one a term has.
+
+`prior_of` chooses by the type of the term. A new kind of term needs no line here: it has a plain Gaussian process on
+its `sites`, or independent coefficients; a better prior is registered by `@prior_of.register`.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial, singledispatch
+
+import gpjax
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+from jaxtyping import Array, Float
+from numpyro.distributions import Distribution
+
+from bayescg.kernels.hyperparameters import JITTER, lognormal_hyperpriors, parameters, with_parameters
+from bayescg.potentials import Term
+
+
+class TermPrior(abc.ABC):
+    """Prior of one term: w = mean + lift v, with v normal, zero on average, of a covariance that a kernel gives.
+
+    Constants of arrays only; the kernel's hyperparameters are the unknowns.
+
+    Attributes:
+        name: the term.
+        lift: (basis, free) maps free coefficients v to the term's.
+        mean: (basis,) prior mean [kJ/mol].
+    """
+
+    name: str
+    lift: Float[np.ndarray, "basis free"]
+    mean: Float[np.ndarray, " basis"]
+
+    @abc.abstractmethod
+    def hyperpriors(self, kernel: gpjax.kernels.AbstractKernel) -> dict[str, Distribution]:
+        """Priors of the unknowns, one entry a NumPyro site; names end in that of the term."""
+
+    @abc.abstractmethod
+    def factor(self, kernel: gpjax.kernels.AbstractKernel, values: Mapping[str, Array]) -> Float[Array, "free free"]:
+        """Factor L of the covariance L L' of v at given values of the sites (traced values work)."""
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=("lift", "mean", "amplitude"), meta_fields=("name",))
+@dataclass(frozen=True, eq=False)
+class IndependentPrior(TermPrior):
+    """Free coefficients have independent normal distributions of one standard deviation, the only unknown.
+
+    Attributes:
+        name: the term.
+        lift: (basis, free) maps free coefficients to the term's.
+        mean: (basis,) prior mean [kJ/mol].
+        amplitude: prior median of the standard deviation [kJ/mol].
+    """
+
+    name: str
+    lift: Float[np.ndarray, "basis free"]
+    mean: Float[np.ndarray, " basis"]
+    amplitude: float
+
+    def hyperpriors(self, kernel):
+        del kernel
+        return {f"amplitude_{self.name}": dist.LogNormal(jnp.log(self.amplitude), 1.5)}
+
+    def factor(self, kernel, values):
+        del kernel
+        return values[f"amplitude_{self.name}"] * jnp.eye(self.lift.shape[1])
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=("inputs", "warp", "transform", "lift", "mean", "lengthscale", "amplitude"),
+    meta_fields=("name",),
+)
+@dataclass(frozen=True, eq=False)
+class CurvePrior(TermPrior):
+    """Gaussian process on a curve u(x).
+
+    Coefficients follow by interpolation at the sites, w = S^-1 u(sites), so that Cov(w) = S^-1 k(sites, sites) S^-T,
+    exact at the sites. Edge conditions enter by conditioning: the transformed coefficients (C w, Z'w), with C w = 0 the
+    conditions and Z a basis of its null space, have a joint Cholesky factor whose lower right block is the factor of
+    Cov(Z'w | C w = 0).
+
+    Attributes:
+        name: the term.
+        inputs: (site, dimension) where the kernel is evaluated; angles on the circle for dihedrals.
+        warp: (site, dimension) or None; the kernel sees inputs + strength * warp, with the strength learnt, so that its
+            lengthscale is shorter at contact than in the tail.
+        transform: (site, site) maps curve values at the sites to (conditioned, free) coefficients.
+        lift: (basis, free) maps free coefficients to the term's, damping and gauge applied.
+        mean: (basis,) prior mean [kJ/mol].
+        lengthscale: prior median of lengthscales, in units of the inputs.
+        amplitude: prior median of the curve's standard deviation [kJ/mol].
+    """
+
+    name: str
+    inputs: Float[np.ndarray, "site dimension"]
+    warp: Float[np.ndarray, "site dimension"] | None
+    transform: Float[np.ndarray, "site site"]
+    lift: Float[np.ndarray, "basis free"]
+    mean: Float[np.ndarray, " basis"]
+    lengthscale: float
+    amplitude: float
+
+    def hyperpriors(self, kernel):
+        sites = lognormal_hyperpriors(kernel, self.name, self.lengthscale, self.amplitude)
+        if self.warp is not None:
+            sites[f"warp_{self.name}"] = dist.LogNormal(jnp.log(5.0), 0.7)
+        return sites
+
+    def factor(self, kernel, values):
+        inputs = jnp.asarray(self.inputs)
+        if self.warp is not None:
+            inputs = inputs + values[f"warp_{self.name}"] * jnp.asarray(self.warp)
+        gram = with_parameters(kernel, own_values(kernel, self.name, values)).cross_covariance(inputs, inputs)
+        gram = gram + JITTER * jnp.trace(gram) / len(inputs) * jnp.eye(len(inputs))
+        transform = jnp.asarray(self.transform)
+        joint = jnp.linalg.cholesky(transform @ gram @ transform.T)
+        free = self.lift.shape[1]
+        return joint[-free:, -free:]
+
+
+def own_values(kernel: gpjax.kernels.AbstractKernel, name: str, values: Mapping[str, Array]) -> dict[str, Array]:
+    """Values of a kernel's parameters by label, from those of the sites of all terms."""
+    return {label: values[f"{label}_{name}"] for label in parameters(kernel)}
+
+
+@singledispatch
+def prior_of(
+    term: Term,
+    counts: Float[np.ndarray, " bin"],
+    sampled: tuple[float, float],
+    *,
+    kT: float,
+    first: Float[np.ndarray, " basis"] | None = None,
+) -> TermPrior:
+    """Prior of a term that learns, from where it was sampled.
+
+    Args:
+        term: the term.
+        counts: interactions met, by bin of its histogram.
+        sampled: smallest and largest value of its variable met.
+        kT: thermal energy [kJ/mol].
+        first: (basis,) coefficients of a first fit, which shows how steep a pair's wall is [kJ/mol]; None: this is for
+            the first fit.
+
+    Returns:
+        The prior; of a term without a prior of its own a Gaussian process on its sites, or independent coefficients.
+    """
+    del counts, sampled, first
+    size = term.n_basis
+    if term.graph is None or term.sites is None:
+        return IndependentPrior(term.name, np.eye(size), np.zeros(size), 2.0 * kT)
+    low, high = term.span
+    transform = np.linalg.inv(term.graph.basis(term.sites)[0])
+    inputs = term.sites[:, None]
+    return CurvePrior(term.name, inputs, None, transform, np.eye(size), np.zeros(size), 0.25 * (high - low), 2.0 * kT)

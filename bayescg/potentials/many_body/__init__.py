@@ -1,0 +1,1 @@
+"""Terms of a bead and its neighbors together: three-body potentials, local densities, overlaps of neighborhoods."""

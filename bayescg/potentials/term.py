@@ -1,0 +1,235 @@
+"""What the rest of the library asks of a term of a potential.
+
+A new kind of term is a class of its own, here or in a user's file: what is abstract must be given, all else follows
+from `basis_energies` by automatic differentiation and can be replaced by what is quicker.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from bayescg.potentials.configuration import Configuration, Neighbors, real_tuples
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+class Graph(NamedTuple):
+    """The curve of a term of one variable, u(x) = baseline(x) + basis(x) . w, as figures and posteriors keep it.
+
+    Attributes:
+        symbol: of the variable, such as "r".
+        quantity: its name, such as "distance".
+        title: of a figure of the curve.
+        basis: x -> values [1] and slopes [1/unit] of the basis functions, each (x, basis), NumPy in float64.
+        baseline: x -> energy [kJ/mol] and slope of what is known, in JAX; None if nothing is.
+        vanishes: energy and force are zero from the end of the term's span on.
+    """
+
+    symbol: str
+    quantity: str
+    title: str
+    basis: Callable[[Float[np.ndarray, " x"]], tuple[Float[np.ndarray, "x basis"], Float[np.ndarray, "x basis"]]]
+    baseline: Callable[[Float[Array, " x"]], tuple[Float[Array, " x"], Float[Array, " x"]]] | None = None
+    vanishes: bool = False
+
+
+class Sample(NamedTuple):
+    """What a system shows to a term that leaves something open.
+
+    Attributes:
+        bead_types: (bead,) name of each bead's type.
+        frames: its frames, in order, each with the term's tuples; made when asked for.
+    """
+
+    bead_types: np.ndarray
+    frames: Sequence[Configuration]
+
+
+class Term(abc.ABC):
+    """A summand of a potential that is linear in coefficients of its own: U(R) = baseline(R) + basis_energies(R) . w.
+
+    A term is a frozen dataclass of numbers, names and tuples of them: hashable, and its fields say all of it, so that
+    `Potential.to_json` can keep it. It holds no coefficients, which are passed in, and no kernel, which is chosen when
+    a posterior is computed.
+
+    Each frame comes as a `Configuration`. Its array `tuples[name]` has one row of beads for each interaction of the
+    term; a row whose first two beads are equal is padding and must count for nothing. `list_tuples` or `find_tuples`
+    fills it.
+
+    Attributes:
+        kind: what kind of term it is, in a word or two.
+        unit: of the variable that `visits` looks at.
+        body: beads of an interaction.
+        cutoff: how far neighbors are searched [nm]; 0: its beads are listed, not searched.
+        learn: False for a term that is known and has no coefficients.
+    """
+
+    kind: ClassVar[str]
+    unit: ClassVar[str]
+    body: ClassVar[int]
+    cutoff: float
+    learn: bool = True
+
+    @property
+    @abc.abstractmethod
+    def types(self) -> tuple[str, ...]:
+        """Bead types in order."""
+
+    @property
+    @abc.abstractmethod
+    def name(self) -> str:
+        """Name by which kernels, variables and files refer to the term; unique in a potential."""
+
+    @property
+    @abc.abstractmethod
+    def n_basis(self) -> int:
+        """Number of coefficients."""
+
+    @property
+    @abc.abstractmethod
+    def span(self) -> tuple[float, float]:
+        """Smallest and largest value of its variable where the coefficients act [unit]."""
+
+    @property
+    @abc.abstractmethod
+    def bins(self) -> int:
+        """Length of the histogram that `visits` returns."""
+
+    @abc.abstractmethod
+    def basis_energies(self, configuration: Configuration) -> Float[Array, " basis"]:
+        """dU/dw: the energy is baseline + basis_energies . w, linear in the coefficients."""
+
+    @abc.abstractmethod
+    def visits(self, configuration: Configuration) -> tuple[Array, Array, Array]:
+        """Where one frame has its interactions.
+
+        Returns:
+            Interactions by bin, and the smallest and the largest value of the variable (infinite if there is none).
+        """
+
+    @property
+    def n_baselines(self) -> int:
+        """Number of columns of `baseline_forces`."""
+        return 0
+
+    @property
+    def needs_shapes(self) -> bool:
+        """Whether it looks at `Configuration.shapes`."""
+        return False
+
+    @property
+    def force_tuples(self) -> tuple[str, ...]:
+        """Arrays of `Configuration.tuples` that energies and forces look at; design rows may need others too."""
+        return (self.name,)
+
+    @property
+    def open_fields(self) -> tuple[str, ...]:
+        """Fields that data have to fill in first (`fill_ranges`)."""
+        return ()
+
+    def fill(self, sample: Sample) -> Self:
+        """The term with what it leaves open taken from a system; itself if there is nothing.
+
+        Raises:
+            ValueError: if the system does not show it.
+        """
+        del sample
+        return self
+
+    @property
+    def graph(self) -> Graph | None:
+        """Its curve, where it is a function of one variable."""
+        return None
+
+    @property
+    def sites(self) -> Float[np.ndarray, " basis"] | None:
+        """Values of its variable where a Gaussian-process prior of its curve acts, as many as coefficients.
+
+        None: it has no curve, or its coefficients are independent before the data are seen.
+        """
+        return None
+
+    def overlaps(self, other: Term) -> bool:
+        """Whether some interaction would count in both terms."""
+        return self.kind == other.kind and self.types == other.types
+
+    def list_tuples(self, cg: xr.Dataset) -> dict[str, Int[np.ndarray, "interaction column"]]:
+        """Arrays of `Configuration.tuples` that follow from the topology, the same in all frames.
+
+        Raises:
+            ValueError: if the system has no such interaction.
+        """
+        del cg
+        return {}
+
+    def find_tuples(self, neighbors: Neighbors) -> dict[str, Int[np.ndarray, "interaction column"]]:
+        """Arrays of `Configuration.tuples` made of the neighbors of one frame.
+
+        They are listed as far as some term of the potential reaches; `neighbors.within(cutoff)` are those within a
+        cutoff (and a skin: beads beyond it are always met).
+        """
+        del neighbors
+        return {}
+
+    def energy(self, configuration: Configuration, coefficients: Float[Array, " basis"]) -> Float[Array, ""]:
+        """Energy of all interactions of this term [kJ/mol]."""
+        return self.basis_energies(configuration) @ coefficients
+
+    def forces(self, configuration: Configuration, coefficients: Float[Array, " basis"]) -> Float[Array, "bead 3"]:
+        """Bead forces of this term [kJ/mol/nm]."""
+        return -jax.grad(self._energy_at(configuration, coefficients))(configuration.positions)
+
+    def virial(self, configuration: Configuration, coefficients: Float[Array, " basis"]) -> Float[Array, "3 3"]:
+        """Virial tensor -dU/d(strain) [kJ/mol] under a homogeneous strain of positions and box.
+
+        That is exact for terms of any number of bodies under periodic boundaries.
+        """
+
+        def strained(strain):
+            stretch = jnp.eye(3, dtype=strain.dtype) + strain
+            moved = configuration._replace(positions=configuration.positions @ stretch, box=configuration.box @ stretch)
+            return self.energy(moved, coefficients)
+
+        return -jax.grad(strained)(jnp.zeros((3, 3), configuration.positions.dtype))
+
+    def laplacian(self, configuration: Configuration, coefficients: Float[Array, " basis"]) -> Float[Array, ""]:
+        """Sum over beads of the Laplacian of the energy [kJ/mol/nm^2], for the configurational temperature."""
+        x = configuration.positions
+        _, product = jax.linearize(jax.grad(self._energy_at(configuration, coefficients)), x)
+        units = jnp.eye(x.size, dtype=x.dtype).reshape(-1, *x.shape)
+        return jnp.sum(jax.lax.map(lambda unit: jnp.sum(unit * product(unit)), units))
+
+    def design_rows(self, configuration: Configuration) -> Float[Array, "bead basis 3"]:
+        """dF/dw for every bead: forces are baseline forces + design_rows . w."""
+
+        def basis(x):
+            return self.basis_energies(configuration._replace(positions=x))
+
+        return -jnp.swapaxes(jax.jacrev(basis)(configuration.positions), 0, 1)
+
+    def baseline_forces(self, configuration: Configuration) -> Float[Array, "bead baseline 3"]:
+        """Forces at zero coefficients, one column for each of `n_baselines`."""
+        x = configuration.positions
+        return jnp.zeros((x.shape[0], 0, 3), x.dtype)
+
+    def count_strays(self, configuration: Configuration, low, high) -> tuple[Float[Array, " 2"], Array]:
+        """How much of a frame lies outside of a range of the variable.
+
+        Returns:
+            Interactions below and above the range, or where single ones have no value of their own, whether the
+            frame's extremes are (1 or 0); and the number of all interactions.
+        """
+        _, lowest, highest = self.visits(configuration)
+        outside = jnp.stack([lowest < low, highest > high]).astype(int)
+        return outside, jnp.sum(real_tuples(configuration.tuples[self.name]))
+
+    def _energy_at(self, configuration: Configuration, coefficients: Float[Array, " basis"]):
+        return lambda x: self.energy(configuration._replace(positions=x), coefficients)
