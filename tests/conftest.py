@@ -16,6 +16,8 @@ import gc
 import jax
 import pytest
 
+from tests.costs import CostsPlugin
+
 _CACHE = "JAX_COMPILATION_CACHE_DIR"
 
 
@@ -52,10 +54,16 @@ _compiled = None if _CACHE in os.environ else _share_compiled_programs()
 _SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 
 
+def pytest_addoption(parser):
+    parser.addoption("--costs", action="store_true", help="say what every file costs: seconds and compiled programs")
+
+
 def pytest_configure(config):
     """A program that another worker is just writing cannot be read, which costs no more than compiling it."""
     config.addinivalue_line("filterwarnings", "ignore:Error reading persistent compilation cache")
     config.addinivalue_line("filterwarnings", "ignore:Error writing persistent compilation cache")
+    if config.getoption("costs"):
+        config.pluginmanager.register(CostsPlugin())
 
 
 _LONG = ("known_chains", "force_matching", "checkpoint", "examples", "gaussian_chain", "peers", "systems", "langevin")
