@@ -15,8 +15,8 @@ _COMPILE = "/jax/core/compile/backend_compile_duration"
 _FOUND = "/jax/compilation_cache/cache_hits"
 _COSTS = "costs"
 _ROOT = str(Path(__file__).resolve().parents[1])
-_LINES = 40
-"""Lines of code to name, those that compile most often."""
+_LINES = 50
+"""Lines of code to name, those that compile longest."""
 
 
 class Costs(NamedTuple):
@@ -53,8 +53,8 @@ class CostsPlugin:
 
     def __init__(self):
         self._events, self._seconds = collections.Counter(), collections.Counter()
-        self._before, self._lines = Costs(), collections.Counter()
-        self._files, self._all_lines = collections.defaultdict(Costs), collections.Counter()
+        self._before, self._lines = Costs(), {}
+        self._files, self._all_lines = collections.defaultdict(Costs), {}
         jax.monitoring.register_event_listener(self._count)
         jax.monitoring.register_event_duration_secs_listener(self._add)
 
@@ -64,8 +64,9 @@ class CostsPlugin:
     def _add(self, event, seconds, **_):
         self._events[event] += 1
         self._seconds[event] += seconds
-        if event == _COMPILE:
-            self._lines[_line()] += 1
+        if event in (_LOWER, _COMPILE):
+            programs, before = self._lines.get(line := _line(), (0, 0.0))
+            self._lines[line] = programs + (event == _COMPILE), before + seconds
 
     def _now(self) -> Costs:
         times = os.times()
@@ -75,21 +76,23 @@ class CostsPlugin:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item):
-        self._before, self._lines = self._now(), collections.Counter()
+        self._before, self._lines = self._now(), {}
         return (yield)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_makereport(self, item, call):
         if call.when == "teardown":
             costs = tuple(self._now().minus(self._before)._replace(tests=1))
-            item.user_properties.append((_COSTS, (costs, dict(self._lines))))
+            item.user_properties.append((_COSTS, (costs, self._lines)))
 
     def pytest_runtest_logreport(self, report):
         found = dict(report.user_properties).get(_COSTS)
         if report.when == "teardown" and found is not None:
             file = report.nodeid.split("::")[0]
             self._files[file] = self._files[file].plus(found[0])
-            self._all_lines.update(found[1])
+            for line, (programs, seconds) in found[1].items():
+                before = self._all_lines.get(line, (0, 0.0))
+                self._all_lines[line] = before[0] + programs, before[1] + seconds
 
     def pytest_terminal_summary(self, terminalreporter):
         terminalreporter.section("costs by file")
@@ -102,6 +105,7 @@ class CostsPlugin:
         for file, each in [*rows, ("all", total)]:
             numbers = (f"{value:.1f}" if isinstance(value, float) else value for value in each)
             terminalreporter.line(line.format(*numbers, file))
-        terminalreporter.section("programs by line")
-        for place, programs in self._all_lines.most_common(_LINES):
-            terminalreporter.line(f"{programs:>6}  {place}")
+        terminalreporter.section("programs and seconds to make them, by line")
+        lines = sorted(self._all_lines.items(), key=lambda each: -each[1][1])
+        for place, (programs, seconds) in lines[:_LINES]:
+            terminalreporter.line(f"{programs:>6} {seconds:>8.1f}  {place}")

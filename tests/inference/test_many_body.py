@@ -10,7 +10,6 @@ from bayescg._runtime import double_precision
 from bayescg.inference.linear.priors import build_prior
 from bayescg.inference.statistics import memory
 from bayescg.potentials import Interactions, LocalDensity, Pair, Potential, SmoothOverlap, ThreeBody
-from tests.compilation import quick
 
 # Sixteen blocks of one frame know little: scores of leaving one out say so.
 pytestmark = pytest.mark.filterwarnings("ignore:Pareto k:UserWarning")
@@ -19,12 +18,6 @@ BOX = np.eye(3) * 1.3
 PAIR = Pair("A", "A", 0.5, start=0.2, knot_spacing=0.03)
 THREE = ThreeBody("A", "A", "A", 0.45, 0.1, 0.05, 0.12)
 DENSITY = LocalDensity("A", "A", 0.3, 0.5, stop=20.0)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_compilation():
-    with quick():
-        yield
 
 
 def frames(count: int):

@@ -38,9 +38,7 @@ POTENTIAL = bcg.Potential(bcg.Pair("A", "A", cutoff=0.5, knot_spacing=0.03))
 
 @pytest.fixture(scope="module")
 def cluster():
-    # Few data: compiling is what takes time.
-    quick = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
-    with dask.LocalCluster(n_workers=2, threads_per_worker=1, env=quick, **QUIET) as made:
+    with dask.LocalCluster(n_workers=2, threads_per_worker=1, **QUIET) as made:
         yield made
 
 
