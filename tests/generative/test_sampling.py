@@ -13,6 +13,7 @@ from bayescg._runtime import double_precision
 from bayescg.atomistic import bimodal
 from bayescg.generative import average, encode, free_energy, sample
 from bayescg.generative.sampling import pareto_k
+from tests.seeds import shifted
 
 from .models import bimodal_model, random_model, written
 
@@ -24,7 +25,7 @@ EXACT = {"log_z": 12.06493, "x1": -2.44110, "right": 0.008346}
 def drawn():
     """A model with ten times too much in the right well, whose Gaussians are too broad and beside the wells."""
     model = bimodal_model(right=0.08, width=0.8, left=0.6, narrow=True)
-    return sample(model, bimodal(), draws=20_000, observables=X1, key=jax.random.key(0))
+    return sample(model, bimodal(), draws=20_000, observables=X1, key=jax.random.key(shifted(0)))
 
 
 def test_a_wrong_model_gives_right_answers(drawn):
@@ -54,7 +55,7 @@ def _energy(x):
 def test_errors_are_calibrated():
     """Forty replicates: deviations in units of their own errors have a spread of one."""
     model, target = bimodal_model(right=0.08, width=0.8, left=0.6, narrow=True), bimodal()
-    everything = sample(model, target, draws=160_000, key=jax.random.key(7))["samples"].to_dataset()
+    everything = sample(model, target, draws=160_000, key=jax.random.key(shifted(7)))["samples"].to_dataset()
     found = []
     for k in range(40):
         part = everything.isel(sample=slice(4000 * k, 4000 * (k + 1)))
@@ -90,7 +91,7 @@ def test_errors_are_withheld_where_weights_cannot_tell_them():
     """A decoder whose tail ends where the other well begins: weights without variance; nothing later gives errors."""
     model = bimodal_model(right=0.0, left=0.3)
     with pytest.warns(UserWarning, match=r"Pareto k of the weights is .* error bars are withheld"):
-        tree = sample(model, bimodal(), draws=5000, observables=X1, key=jax.random.key(1))
+        tree = sample(model, bimodal(), draws=5000, observables=X1, key=jax.random.key(shifted(1)))
     assert tree.attrs["reliable"] == 0
     assert tree.attrs["pareto_k"] >= 0.7
     assert np.isnan(tree["estimates"]["log_z_se"])
@@ -103,7 +104,7 @@ def test_errors_are_withheld_where_weights_cannot_tell_them():
 
 def test_pareto_k():
     """Of tails with a known one."""
-    tail = np.random.default_rng(0).standard_exponential(20_000)
+    tail = np.random.default_rng(shifted(0)).standard_exponential(20_000)
     for k in (0.2, 0.5, 0.9):
         assert pareto_k(k * tail) == pytest.approx(k, abs=0.2)
     assert pareto_k(np.zeros(1000)) == -np.inf
