@@ -15,6 +15,7 @@ from bayescg import posterior as posteriors
 from bayescg.data.units import BOLTZMANN
 from bayescg.observables._virial import basis_virials
 from bayescg.potentials import Interactions, LennardJones, Pair, Potential
+from tests.compilation import optimized
 from tests.seeds import shifted
 from tests.simulation.systems import chains, everything, liquid
 
@@ -38,6 +39,7 @@ def draws(spread, count, seed=0):
 
 
 @pytest.fixture(scope="module")
+@optimized()
 def reference():
     """The mean of the narrow posterior, 64 beads, 500 frames."""
     return bayescg.simulate(
@@ -46,6 +48,7 @@ def reference():
 
 
 @pytest.fixture(scope="module")
+@optimized()
 def simulated():
     """The same posterior's four draws, simulated."""
     return bayescg.simulate(

@@ -11,6 +11,7 @@ from bayescg.data import from_arrays
 from bayescg.data.mapping.topology import Topology
 from bayescg.potentials import WCA, Angle, Bond, Harmonic, LennardJones, Pair, Potential
 from bayescg.simulation.langevin import Batch
+from tests.compilation import optimized
 from tests.seeds import shifted
 
 from .systems import bond_statistics, chains, liquid, system, z_score
@@ -27,6 +28,7 @@ def _run(own, coefficients, seed=0, **options):
         return Batch(own, np.asarray(coefficients, float), keys, **options).run(lambda _: None, lambda: False)
 
 
+@optimized()
 def test_harmonic_bond_has_the_exact_distribution():
     count, edge = 150, 10.0
     rng = np.random.default_rng(shifted(0))
@@ -61,6 +63,7 @@ def test_harmonic_bond_has_the_exact_distribution():
     assert float(ensemble["configurational_temperature"][0]) == pytest.approx(300, rel=0.04)
 
 
+@optimized()
 def test_ideal_gas_has_the_kinetic_temperature():
     potential = Potential(Pair("A", "A", cutoff=0.5))
     ensemble = bayescg.simulate(
@@ -84,6 +87,7 @@ def test_ideal_gas_has_the_kinetic_temperature():
     assert steps.var() == pytest.approx(free, rel=0.03)
 
 
+@optimized()
 def test_lennard_jones_has_the_configurational_temperature():
     potential = Potential(Pair("A", "A", cutoff=0.85, baseline=LennardJones(0.34, 1.0, 0.85), learn=False))
     ensemble = bayescg.simulate(
@@ -100,6 +104,7 @@ def test_lennard_jones_has_the_configurational_temperature():
     assert abs(z_score(ensemble["temperature"].values[0], 300)) < 4
 
 
+@optimized()
 def test_chains_with_exclusions_are_stable_and_bonds_are_sampled():
     potential = Potential(
         Pair("A", "A", cutoff=0.8, baseline=LennardJones(0.36, 0.8, 0.8), learn=False),
