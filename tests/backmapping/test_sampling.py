@@ -14,6 +14,7 @@ from bayescg.backmapping import Fibre, GaussianConditional, Tempering, sample
 from bayescg.backmapping.molecule.lineages import effective_samples
 from bayescg.backmapping.molecule.smc import metric_of
 from tests.backmapping.gaussian_chain import Unnormalized, beads, chain, ensemble, exact
+from tests.seeds import shifted
 
 FEW = Tempering(particles=20, replicates=2, moves=1)
 
@@ -176,7 +177,7 @@ def test_gaussian_conditionals_that_cannot_be(small):
 
 
 def test_effective_samples_of_relatives():
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(shifted(0))
     families = np.repeat(np.arange(400), 5)
     own = rng.normal(size=(400, 3))[families]
     equal, uniform = np.sqrt(0.5) * own + np.sqrt(0.5) * rng.normal(size=own.shape), np.full(2000, 1 / 2000)
@@ -188,7 +189,7 @@ def test_effective_samples_of_relatives():
 
 
 def test_the_metric_is_the_covariance_of_a_gaussian():
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(shifted(0))
     root = rng.normal(size=(5, 5)) * np.array([1, 1, 10, 0.1, 1])
     covariance = root @ root.T + 0.01 * np.eye(5)
     y = rng.multivariate_normal(np.ones(5), covariance, size=20_000)
