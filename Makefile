@@ -6,7 +6,7 @@ DEV = $(VENV)/.dev-installed
 RUN = $(VENV)/.run-installed
 DOCS = $(VENV)/.docs-installed
 
-.PHONY: demo test lint docs bench study clean help
+.PHONY: demo test nightly lint docs bench study clean help
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/'
@@ -31,6 +31,9 @@ demo: $(RUN)  ## the main job on bundled SPC/E water: fit, simulate, g(r) with e
 
 test: $(DEV)  ## all tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0 --durations 20
+
+nightly: $(DEV)  ## all tests on other instruction sets, threads and seeds: takes hours
+	tests/nightly.sh
 
 lint: $(DEV)  ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .

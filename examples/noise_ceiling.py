@@ -16,10 +16,10 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from bayescg.simulation.lammps.worker import load_lammps
 
 import bayescg as bcg
 from bayescg.data.neighbors import minimum_image
+from bayescg.exports.lammps.library import load_lammps
 from bayescg.inference.noise_ceiling import noise_ceiling
 
 FAST = os.environ.get("BAYESCG_FAST") == "1"

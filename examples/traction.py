@@ -15,10 +15,10 @@ from pathlib import Path
 import jax
 import numpy as np
 import numpyro.distributions as dist
-from bayescg.simulation.lammps.worker import load_lammps
 
 import bayescg as bcg
 from bayescg import surrogates
+from bayescg.exports.lammps.library import load_lammps
 from bayescg.plots.surrogates import surrogate
 
 FAST = os.environ.get("BAYESCG_FAST") == "1"

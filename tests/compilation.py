@@ -1,33 +1,94 @@
-"""Compiling is most of what many tests do: without optimization, and nothing twice."""
+"""Compiling is most of what the tests do: quickly, and nothing twice.
+
+Programs of tests run once or a few times on few data, so that XLA's optimization costs more than it gains. It is off,
+also in programs that tests start, but for those in `optimized()`; with `BAYESCG_TESTS_OPTIMIZED=1` all compile as they
+do for users. What is compiled is kept on disk for all processes of a run and for later runs, in
+`$XDG_CACHE_HOME/bayescg-tests` (about 200 MB, may be deleted at any time). The name of a kept program is a hash of its
+text, of the compiler's version and options: a program that has changed is another one.
+"""
 
 import contextlib
+import hashlib
+import os
+import platform
+from pathlib import Path
 
 import jax
-from jax.experimental.compilation_cache import compilation_cache
+import jaxlib
+
+_FOLDER = "JAX_COMPILATION_CACHE_DIR"
+_QUICK = "JAX_DISABLE_MOST_OPTIMIZATIONS"
+_MOST = 1 << 30
+"""Bytes that kept programs may take before the oldest half of them goes."""
+
+
+def compile_quickly() -> None:
+    """No optimization, and former emitters of fused loops, which compile twice as fast as today's.
+
+    The emitters for this process only, where the flag is read once; options that the caller gives XLA stay.
+    """
+    if os.environ.get("BAYESCG_TESTS_OPTIMIZED", "0") != "0":
+        return
+    _set(_QUICK, True)
+    before = os.environ.get("XLA_FLAGS")
+    os.environ["XLA_FLAGS"] = f"{before or ''} --xla_cpu_use_fusion_emitters=false".strip()
+    jax.devices()
+    if before is None:
+        del os.environ["XLA_FLAGS"]
+    else:
+        os.environ["XLA_FLAGS"] = before
+
+
+def keep_programs() -> None:
+    """Programs are kept on disk, unless the caller has said where."""
+    if _FOLDER in os.environ:
+        return
+    folder = _home() / _machine()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return
+    _set(_FOLDER, str(folder))
+    _set("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", 0.0)
+    _set("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", -1)
+
+
+def forget_old_programs() -> None:
+    """Bound the room that kept programs take; to be called before any test begins."""
+    kept = [(path.stat(), path) for path in _home().glob("*/*") if path.is_file()]
+    if sum(stat.st_size for stat, _ in kept) > _MOST:
+        kept.sort(key=lambda each: each[0].st_mtime)
+        for _, path in kept[: len(kept) // 2]:
+            path.unlink(missing_ok=True)
+
+
+def _set(name: str, value) -> None:
+    """A setting of JAX, for this process and for those that it starts."""
+    os.environ[name] = str(int(value) if isinstance(value, bool) else value)
+    jax.config.update(name.lower(), value)
+
+
+def _home() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bayescg-tests"
+
+
+def _machine() -> str:
+    """A name for what compiled programs belong to: the compiler, its options, the processor's instructions."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        instructions = next(line for line in lines if line.startswith(("flags", "Features")))
+    except (OSError, StopIteration):
+        instructions = platform.processor()
+    parts = (jax.__version__, jaxlib.__version__, platform.machine(), instructions, os.environ.get("XLA_FLAGS", ""))
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
 @contextlib.contextmanager
-def _settings(settings):
-    before = {name: jax.config.values[name] for name in settings}
-    for name, value in settings.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
-    yield
-    for name, value in before.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
-
-
-def quick(folder=None):
-    """XLA without optimization of programs.
-
-    Args:
-        folder: for compiled programs; None: that of the whole run.
-    """
-    settings = {"jax_disable_most_optimizations": True}
-    return _settings(settings if folder is None else {**settings, "jax_compilation_cache_dir": str(folder)})
-
-
 def optimized():
-    """XLA as users have it, within `quick`: for programs that run longer than they compile."""
-    return _settings({"jax_disable_most_optimizations": False})
+    """XLA as users have it: for programs that run longer than they compile."""
+    before = jax.config.values[_QUICK.lower()]
+    jax.config.update(_QUICK.lower(), False)
+    try:
+        yield
+    finally:
+        jax.config.update(_QUICK.lower(), before)

@@ -16,8 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 def run(code, folder, **environment):
     """Run Python code or a script in a process of its own; returns what it printed."""
     arguments = [str(code)] if isinstance(code, Path) else ["-c", code]
-    # So few data take no time: compiling does.
-    quick = {"BAYESCG_FAST": "1", "BAYESCG_PROGRESS": "0", "MPLBACKEND": "Agg", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    quick = {"BAYESCG_FAST": "1", "BAYESCG_PROGRESS": "0", "MPLBACKEND": "Agg"}
     environment = {**os.environ, **quick, **environment}
     done = subprocess.run(
         [sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=600

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
@@ -215,7 +216,7 @@ def internal_coordinates(
                 "coordinates of linear groups are not supported"
             )
     a, b, c = (placed[references[:, k]] for k in range(3))
-    phi = np.asarray(dihedral(jnp.asarray(placed[3:]), jnp.asarray(a), jnp.asarray(b), jnp.asarray(c)), float)
+    phi = np.asarray(jax.jit(dihedral)(placed[3:], a, b, c), float)
     leader = np.asarray(zmatrix.leader, int)
     lead = np.where(leader < 3, 0.0, phi[np.maximum(leader - 3, 0)])
     reference = np.where(leader < 0, 0.0, (phi - lead + np.pi) % (2 * np.pi) - np.pi)

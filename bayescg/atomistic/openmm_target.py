@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -77,7 +79,7 @@ class OpenMMTarget(Target):
             # Rotors whose atoms differ for the force field are told from equal ones by the energy of a relabeling.
             equal = _rotors_are_equal(self.force_field, trial, relaxed)
             self.coordinates = internal_coordinates(elements, bonds, relaxed, fold=equal)
-            self.location = np.array(self.coordinates.to_internal(jnp.asarray(relaxed)))
+            self.location = np.array(_to_internal(self.coordinates, relaxed))
             self.scale = _harmonic_widths(trial, slope, relaxed, GAS_CONSTANT * self.temperature)
         self.periodic = self.coordinates.periodic
 
@@ -136,9 +138,20 @@ def _slope(force_field: ForceField, coordinates: InternalCoordinates):
     return jax.jit(jax.value_and_grad(lambda y: force_field.energy(coordinates.to_cartesian(y))))
 
 
+@partial(jax.jit, static_argnums=0)
+def _to_internal(coordinates: InternalCoordinates, x: Float[Array, "atom 3"]) -> Float[Array, " coordinate"]:
+    return coordinates.to_internal(x)
+
+
+@partial(jax.jit, static_argnums=0)
+def _placed(coordinates: InternalCoordinates, y: Float[Array, " coordinate"]):
+    """Positions, and whether the coordinates are possible."""
+    return coordinates.to_cartesian(y), coordinates.within(y)
+
+
 def _relaxed(coordinates: InternalCoordinates, slope, x: np.ndarray) -> np.ndarray:
     """Positions at the nearest minimum, found in internal coordinates, where steps keep the handedness."""
-    start = np.asarray(coordinates.to_internal(jnp.asarray(x)))
+    start = np.asarray(_to_internal(coordinates, x))
     bonds = coordinates.n_atoms - 1
     width = np.concatenate([np.full(bonds, 0.003), np.full(len(start) - bonds, 0.05)])
 
@@ -147,8 +160,8 @@ def _relaxed(coordinates: InternalCoordinates, slope, x: np.ndarray) -> np.ndarr
         return (float(value), np.asarray(gradient) * width) if np.isfinite(value) else (1e10, np.zeros_like(u))
 
     found = minimize(value_and_slope, np.zeros_like(start), jac=True, method="L-BFGS-B", options={"maxiter": 2000})
-    y = jnp.asarray(start + found.x * width)
-    return np.asarray(coordinates.to_cartesian(y)) if bool(coordinates.within(y)) else x
+    placed, within = _placed(coordinates, start + found.x * width)
+    return np.asarray(placed) if bool(within) else x
 
 
 def _rotors_are_equal(force_field: ForceField, coordinates: InternalCoordinates, x: np.ndarray) -> bool:
@@ -167,7 +180,7 @@ def _rotors_are_equal(force_field: ForceField, coordinates: InternalCoordinates,
 
 def _harmonic_widths(coordinates: InternalCoordinates, slope, x: np.ndarray, thermal_energy: float) -> np.ndarray:
     """Standard deviations of the stiff coordinates from the energy's curvature; pi for torsions."""
-    y = np.array(coordinates.to_internal(jnp.asarray(x)))
+    y = np.array(_to_internal(coordinates, x))
     bonds = coordinates.n_atoms - 1
     widest = np.concatenate([np.full(bonds, 0.01), np.full(len(y) - bonds, 0.3)])
     steps = np.diag(0.01 * widest)

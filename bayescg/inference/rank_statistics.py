@@ -95,15 +95,16 @@ def _simulate(prior: Prior, design: Reduced, *, key: Array) -> tuple[dict[str, A
     site_keys, free_key, noise_key, rest_key = jax.random.split(key, 4)
     keys = jax.random.split(site_keys, len(sites))
     truth = {name: jnp.asarray(d.sample(k)) for (name, d), k in zip(sites.items(), keys, strict=True)}
-    factor = jax.scipy.linalg.block_diag(*prior.factors(truth))
-    free = np.asarray(factor @ jax.random.normal(free_key, (factor.shape[1],)))
+    factor = marginal.factor_at(prior, truth)
+    free = factor @ np.asarray(jax.random.normal(free_key, (factor.shape[1],)))
     noise = np.asarray(prior.noises(truth))
     gram, components = np.asarray(design.gram), np.asarray(design.components)
     cross, square = [], []
     for k in range(len(gram)):
         eigenvalues, vectors = np.linalg.eigh(gram[k])
         inside = eigenvalues > 1e-12 * eigenvalues.max()
-        normal = np.asarray(jax.random.normal(jax.random.fold_in(noise_key, k), (int(inside.sum()),)))
+        # As many numbers for any rank: one program serves all.
+        normal = np.asarray(jax.random.normal(jax.random.fold_in(noise_key, k), inside.shape))[: int(inside.sum())]
         along = noise[k] * vectors[:, inside] @ (np.sqrt(eigenvalues[inside]) * normal)
         freedom = float(components[k] - inside.sum())
         outside = 2 * float(jax.random.gamma(jax.random.fold_in(rest_key, k), freedom / 2))

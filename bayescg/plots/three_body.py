@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import numpy as np
 import xarray as xr
-from jaxtyping import Float
+from jaxtyping import Array, Float
 from matplotlib.figure import Figure
 
 from bayescg import posterior as posteriors
@@ -107,5 +109,11 @@ def _energies(
     draws = draws.mean(axis=0)[None] if mean else draws[:: -(-len(draws) // _MOST_DRAWS)]
     sides = np.stack([r, r, _opposite(r, theta)], axis=-1).reshape(-1, 3)
     with double_precision():
-        values = jax.jit(jax.vmap(lambda w, at: term.surface(w, at)[0], (0, None)))(draws[:, own], sides)
-    return np.asarray(values).reshape(len(draws), *r.shape)
+        return np.asarray(_surfaces(term, draws[:, own], sides)).reshape(len(draws), *r.shape)
+
+
+@partial(jax.jit, static_argnums=0)
+def _surfaces(
+    term: ThreeBody, draws: Float[Array, "draw basis"], sides: Float[Array, "triangle 3"]
+) -> Float[Array, "draw triangle"]:
+    return jax.vmap(lambda w: term.surface(w, sides)[0])(draws)

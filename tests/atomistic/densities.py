@@ -1,5 +1,6 @@
 """Log densities in double precision."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,5 +11,9 @@ from bayescg._runtime import double_precision
 def log_densities(target, points, beta=1.0) -> np.ndarray:
     """Of many points."""
     with double_precision():
-        run = jax.jit(jax.vmap(lambda y: target.log_density(y, beta)))
-        return np.asarray(run(jnp.asarray(points, float)))
+        return np.asarray(_run(target, jnp.asarray(points, float), jnp.asarray(beta, float)))
+
+
+@eqx.filter_jit
+def _run(target, points, beta):
+    return jax.vmap(lambda y: target.log_density(y, beta))(points)

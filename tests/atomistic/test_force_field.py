@@ -23,17 +23,12 @@ from .systems import SKEWED, alanine, by_force, liquid, nonbonded_of, perturbed,
 OBC1 = ("amber96.xml", "implicit/obc1.xml")
 
 
-def quickly(function, *arguments):
-    """Call a jitted function, compiled without optimization: compiling is most of what these tests do."""
-    return jax.jit(function).lower(*arguments).compile({"xla_backend_optimization_level": 0})(*arguments)
-
-
 def agree(system: mm.System, frames: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Energies to 1e-4 kJ/mol and forces to 1e-6, for each force by itself; returns OpenMM's."""
     field, expected = translate(system), by_force(system, frames)
     with double_precision():
         both = partial(jax.lax.map, lambda x: (field.energies(x), jax.jacrev(field.energies)(x)))
-        energies, gradients = jax.tree.map(np.asarray, quickly(both, jnp.asarray(frames)))
+        energies, gradients = jax.tree.map(np.asarray, jax.jit(both)(jnp.asarray(frames)))
     assert set(energies) == set(expected)
     for name, (energy, force) in expected.items():
         assert np.abs(energies[name] - energy).max() < 1e-4, name
@@ -169,7 +164,7 @@ def curvature(energy, positions: np.ndarray) -> tuple[np.ndarray, ...]:
     with double_precision():
         points = jnp.asarray(positions + np.array([0, 1e-6, -1e-6])[:, None, None] * direction)
         along = partial(jax.jvp, jax.grad(energy), tangents=(jnp.asarray(direction),))
-        gradients, exact = jax.tree.map(np.asarray, quickly(partial(jax.lax.map, lambda x: along((x,))), points))
+        gradients, exact = jax.tree.map(np.asarray, jax.jit(partial(jax.lax.map, lambda x: along((x,))))(points))
     np.testing.assert_allclose(
         exact[0], (gradients[1] - gradients[2]) / 2e-6, rtol=1e-5, atol=1e-5 * np.abs(exact[0]).max()
     )
@@ -199,7 +194,7 @@ def test_clashes_have_finite_gradients(solvent, dtype):
     frames = np.concatenate([clashes(positions), positions[None], perturbed(positions, 100, 0.2)])
     with double_precision():
         run = jax.vmap(jax.value_and_grad(translate(system).energy))
-        energy, gradient = map(np.asarray, quickly(run, jnp.asarray(frames, dtype)))
+        energy, gradient = map(np.asarray, jax.jit(run)(jnp.asarray(frames, dtype)))
     assert energy.dtype == gradient.dtype == dtype
     assert np.all(np.isfinite(energy))
     assert np.all(np.isfinite(gradient))
@@ -212,7 +207,7 @@ def test_clashes_in_a_liquid(dtype):
     frames = clashes(positions)[:7]
     with double_precision():
         run = partial(jax.lax.map, jax.value_and_grad(translate(system).energy))
-        energy, gradient = map(np.asarray, quickly(run, jnp.asarray(frames, dtype)))
+        energy, gradient = map(np.asarray, jax.jit(run)(jnp.asarray(frames, dtype)))
     assert energy.dtype == gradient.dtype == dtype
     assert np.all(np.isfinite(energy))
     assert np.all(np.isfinite(gradient))
@@ -225,7 +220,7 @@ def test_single_precision():
     with double_precision():
         run = partial(jax.lax.map, jax.value_and_grad(field.energy))
         (double, exact), (single, rounded) = (
-            quickly(run, jnp.asarray(frames, dtype)) for dtype in (np.float64, np.float32)
+            jax.jit(run)(jnp.asarray(frames, dtype)) for dtype in (np.float64, np.float32)
         )
         assert single.dtype == np.float32
         assert np.abs(np.asarray(single) - np.asarray(double)).max() < 0.005
@@ -242,7 +237,7 @@ def test_object():
     assert field.masses[1] == pytest.approx(12.01, abs=0.01)
     assert field.box is None
     x = jnp.asarray(positions, jnp.float32)
-    energies, energy = quickly(field.energies, x), jax.jit(field.energy)(x)
+    energies, energy = jax.jit(field.energies)(x), jax.jit(field.energy)(x)
     assert energy == pytest.approx(sum(value.item() for value in energies.values()), abs=1e-3)
     with pytest.raises(ValueError, match=r"shape \(2, 22, 3\).*jax.vmap"):
         field.energy(jnp.stack([x, x]))

@@ -1,5 +1,7 @@
 """Internal coordinates: round trips, the Jacobian, signs, handedness, rotors."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import MDAnalysis.lib.distances as distances
@@ -17,11 +19,9 @@ TURNING = ["ethane", "acetone"]
 
 
 def called(function, *arguments):
-    """In double precision, compiled without optimization: compiling is most of what these tests do."""
+    """In double precision, as one program."""
     with double_precision():
-        arguments = tuple(jnp.asarray(a, float) for a in arguments)
-        compiled = jax.jit(function).lower(*arguments).compile({"xla_backend_optimization_level": 0})
-        return jax.tree.map(np.asarray, compiled(*arguments))
+        return jax.tree.map(np.asarray, jax.jit(function)(*(jnp.asarray(a, float) for a in arguments)))
 
 
 def of(mol: Molecule, **options) -> InternalCoordinates:
@@ -31,8 +31,25 @@ def of(mol: Molecule, **options) -> InternalCoordinates:
 
 def internal(coordinates: InternalCoordinates, x) -> np.ndarray:
     """Coordinates of one configuration or several."""
-    run = coordinates.to_internal if np.ndim(x) == 2 else jax.vmap(coordinates.to_internal)
-    return called(run, x).copy()
+    with double_precision():
+        found = np.array(_internal(coordinates, np.reshape(x, (-1, coordinates.n_atoms, 3))))
+    return found[0] if np.ndim(x) == 2 else found
+
+
+@partial(jax.jit, static_argnums=0)
+def _internal(coordinates, x):
+    return jax.vmap(coordinates.to_internal)(x)
+
+
+def cartesian(coordinates: InternalCoordinates, y) -> np.ndarray:
+    """Positions of one vector of coordinates."""
+    with double_precision():
+        return np.asarray(_cartesian(coordinates, y))
+
+
+@partial(jax.jit, static_argnums=0)
+def _cartesian(coordinates, y):
+    return coordinates.to_cartesian(y)
 
 
 def apart(y, other, periodic) -> float:
@@ -155,7 +172,7 @@ def test_torsions_go_on_past_half_a_turn(offset):
     coordinates = of(mol)
     y = internal(coordinates, mol.positions)
     y[-1] = np.pi + offset
-    x = called(coordinates.to_cartesian, y)
+    x = cartesian(coordinates, y)
     back = internal(coordinates, x)
     assert -np.pi <= back[-1] < np.pi
     assert apart(back, y, coordinates.periodic) < 1e-9
@@ -164,12 +181,12 @@ def test_torsions_go_on_past_half_a_turn(offset):
     y = internal(coordinates, mol.positions)
     rotors = [k for k, name in enumerate(coordinates.names) if name.startswith("rotor")]
     y[rotors] = np.pi + offset, -np.pi + offset
-    x = called(coordinates.to_cartesian, y)
+    x = cartesian(coordinates, y)
     back = internal(coordinates, x)
     assert apart(back[rotors], y[rotors], True) < 1e-9
     assert np.all(np.abs(back[rotors]) <= np.pi)
     # The same configuration with other labels: each heavy atom has the same distances to hydrogens.
-    again = called(coordinates.to_cartesian, back)
+    again = cartesian(coordinates, back)
     for atom in range(4):
         np.testing.assert_allclose(*(np.sort(np.linalg.norm(p[4:] - p[atom], axis=1)) for p in (x, again)), atol=1e-10)
 
@@ -202,7 +219,7 @@ def test_a_flat_center_turns_inside_out():
         x[0, 2] = height
         y = internal(coordinates, x)
         assert called(coordinates.within, y)
-        assert superposed(called(coordinates.to_cartesian, y), x) < 1e-10
+        assert superposed(cartesian(coordinates, y), x) < 1e-10
 
 
 def test_outside_the_domain():

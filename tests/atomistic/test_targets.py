@@ -63,7 +63,7 @@ def test_log_density_is_openmms_energy_and_the_jacobian(alanine_target):
     target, y = alanine_target, nearby(alanine_target, 8)
     with double_precision():
         x = np.asarray(jax.jit(jax.vmap(target.to_positions))(jnp.asarray(y)))
-        volume = np.asarray(jax.vmap(target.coordinates.log_jacobian)(jnp.asarray(y)))
+        volume = np.asarray(jax.jit(jax.vmap(target.coordinates.log_jacobian))(y))
         # As a trajectory has them: turned, moved, methyl groups somewhere else.
         rolled = x.copy()
         hydrogens = np.array([k for k, name in enumerate(_names()) if name in ("HB1", "HB2", "HB3")])
@@ -224,7 +224,7 @@ def test_only_equal_rotors_are_folded():
     assert not any(name.startswith("rotor") for name in different.names)
     for target in (equal, different):
         with double_precision():
-            x = np.array(target.to_positions(jnp.asarray(target.location + 0.02)))
-            rolled = x[[0, 1, 2, 4, 5, 3]]
-            first, second = (log_densities(target, [target.to_coordinates(jnp.asarray(p))]) for p in (x, rolled))
+            x = np.array(jax.jit(target.to_positions)(target.location + 0.02))
+            there = jax.jit(target.to_coordinates)
+            first, second = (log_densities(target, [there(p)]) for p in (x, x[[0, 1, 2, 4, 5, 3]]))
         assert (abs(first - second) < 1e-6) == target.coordinates.fold

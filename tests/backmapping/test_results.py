@@ -12,6 +12,7 @@ from bayescg.backmapping import (
     sample,
 )
 from tests.backmapping.gaussian_chain import chain, ensemble, exact
+from tests.seeds import shifted
 
 KT = 8.31446261815324e-3 * 300
 
@@ -20,7 +21,7 @@ KT = 8.31446261815324e-3 * 300
 def known():
     """Frames of two beads, drawn from a CG model of wrong stiffness; perfect draws and ln Z."""
     model = chain(4, 2)
-    rng = np.random.default_rng(3)
+    rng = np.random.default_rng(shifted(3))
     frames = [np.array([[0.0, 0, 0], 0.15 * rng.normal(size=3)]) for _ in range(150)]
     truth = exact(model, np.zeros((2, 3)))
     conditional = _Following(model, truth)
@@ -30,7 +31,7 @@ def known():
         model.energy,
         draws=4,
         method="imh",
-        key=jax.random.key(0),
+        key=jax.random.key(shifted(0)),
     )
     return model, frames, data
 
@@ -78,7 +79,7 @@ def test_a_wrong_cg_model_is_corrected(known):
     _, frames, data = known
     apart = np.array([x[1] for x in frames])
     cg_energy = KT * 0.5 * np.sum(apart**2, axis=1) / 0.15**2
-    found = correct_ensemble(data, cg_energy, steps=20_000, key=jax.random.key(1))
+    found = correct_ensemble(data, cg_energy, steps=20_000, key=jax.random.key(shifted(1)))
     # The beads of the chain are Gaussian too; their spread comes from the curvature of ln Z.
     model = chain(4, 2)
     curvature = 2 * (exact(model, np.zeros((2, 3))).log_z - exact(model, np.eye(3)[:2] * [[0], [1]]).log_z)

@@ -16,7 +16,6 @@ from bayescg.exports.lammps.tables import write_tables
 from bayescg.exports.lammps.triplet_table import lookup_error
 from bayescg.exports.tables.splines import clamp_start, continue_spline
 from bayescg.potentials import Interactions, LocalDensity, Pair, Potential, Spline, ThreeBody, UniformSpline
-from tests.compilation import quick
 
 BOX = np.array([[1.7, 0, 0], [0.3, 1.75, 0], [-0.2, 0.25, 1.8]])
 THREE = {"cutoff": 0.42, "start": 0.12, "knot_spacing": 0.04, "opposite_spacing": 0.09}
@@ -34,12 +33,6 @@ DENSITIES = (
     LocalDensity("A", "B", 0.25, 0.4, stop=12.0, knot_spacing=0.7),
     LocalDensity("B", "A", 0.3, 0.42, stop=16.0),
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_compilation():
-    with quick():
-        yield
 
 
 _sizes = {}

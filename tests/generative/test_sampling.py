@@ -12,6 +12,7 @@ from MDAnalysis.coordinates.memory import MemoryReader
 from bayescg._runtime import double_precision
 from bayescg.atomistic import bimodal
 from bayescg.generative import average, encode, free_energy, sample
+from tests.seeds import shifted
 
 from .models import bimodal_model, random_model, written
 
@@ -23,7 +24,7 @@ EXACT = {"log_z": 12.06493, "x1": -2.44110, "right": 0.008346}
 def drawn():
     """A model with ten times too much in the right well, whose Gaussians are too broad and beside the wells."""
     model = bimodal_model(right=0.08, width=0.8, left=0.6, narrow=True)
-    return sample(model, bimodal(), draws=20_000, observables=X1, key=jax.random.key(0))
+    return sample(model, bimodal(), draws=20_000, observables=X1, key=jax.random.key(shifted(0)))
 
 
 def test_a_wrong_model_gives_right_answers(drawn):
@@ -53,7 +54,7 @@ def _energy(x):
 def test_errors_are_calibrated():
     """Forty replicates: deviations in units of their own errors have a spread of one."""
     model, target = bimodal_model(right=0.08, width=0.8, left=0.6, narrow=True), bimodal()
-    everything = sample(model, target, draws=160_000, key=jax.random.key(7))["samples"].to_dataset()
+    everything = sample(model, target, draws=160_000, key=jax.random.key(shifted(7)))["samples"].to_dataset()
     found = []
     for k in range(40):
         part = everything.isel(sample=slice(4000 * k, 4000 * (k + 1)))
@@ -91,7 +92,7 @@ def test_errors_are_withheld_where_weights_cannot_tell_them():
     """A decoder whose tail ends where the other well begins: weights without variance; nothing later gives errors."""
     model = bimodal_model(right=0.0, left=0.3)
     with pytest.warns(UserWarning, match=r"Pareto k of the weights is .* error bars are withheld"):
-        tree = sample(model, bimodal(), draws=5000, observables=X1, key=jax.random.key(1))
+        tree = sample(model, bimodal(), draws=5000, observables=X1, key=jax.random.key(shifted(1)))
     assert tree.attrs["reliable"] == 0
     assert tree.attrs["pareto_k"] >= 0.7
     assert np.isnan(tree["estimates"]["log_z_se"])

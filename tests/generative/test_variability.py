@@ -10,6 +10,7 @@ from bayescg.atomistic import gaussian_mixture
 from bayescg.generative import model_variability, weight_draws
 from bayescg.generative.model.latent_model import LatentModel, build_model
 from bayescg.generative.model.whitening import Whitening
+from tests.seeds import shifted
 
 from .models import written
 
@@ -36,7 +37,7 @@ def constant(mean, width) -> LatentModel:
 def test_widths_of_weights():
     """Of a Gaussian: F = 1 / width^2 for the mean, 2 for the log width; what has no effect does not move."""
     model = constant([0.7], [0.5])
-    made = weight_draws(model, draws=600, sharpness=0.5, key=jax.random.key(0))
+    made = weight_draws(model, draws=600, sharpness=0.5, key=jax.random.key(shifted(0)))
     networks = [m.decoder.network for m in made]
     for name, fisher in (("mean", 4.0), ("width", 2.0)):
         moved = np.array([getattr(n, name)[0] for n in networks]) - getattr(model.decoder.network, name)[0]
@@ -46,18 +47,18 @@ def test_widths_of_weights():
     assert all(np.all(n.idle == 1) for n in networks)
     assert all(eqx.tree_equal(m.encoder, model.encoder) for m in made[:3])
     with pytest.raises(ValueError, match="sharpness is 0"):
-        weight_draws(model, sharpness=0, key=jax.random.key(0))
+        weight_draws(model, sharpness=0, key=jax.random.key(shifted(0)))
 
 
 def test_divergence_is_half_a_weight_over_lambda():
     """Of a small network: mean KL(q || q') over draws, by closed form, is informed weights / (2 lambda)."""
     whitening = Whitening.of(np.zeros(2), np.eye(2), [False, False])
-    model = build_model(whitening, latents=1, key=jax.random.key(0))
-    small = eqx.nn.MLP(1, 6, 4, 2, activation=jnp.tanh, key=jax.random.key(3))
+    model = build_model(whitening, latents=1, key=jax.random.key(shifted(0)))
+    small = eqx.nn.MLP(1, 6, 4, 2, activation=jnp.tanh, key=jax.random.key(shifted(3)))
     model = eqx.tree_at(lambda m: m.decoder.network, model, small)
     sharpness = 1e4
-    made = weight_draws(model, draws=40, sharpness=sharpness, key=jax.random.key(1))
-    z = np.random.default_rng(0).normal(size=(2000, 1))
+    made = weight_draws(model, draws=40, sharpness=sharpness, key=jax.random.key(shifted(1)))
+    z = np.random.default_rng(shifted(0)).normal(size=(2000, 1))
     moments = eqx.filter_jit(lambda m, z: jax.vmap(m.decoder.moments)(z))
     mean, width = (np.asarray(a, float) for a in moments(model, jnp.asarray(z, jnp.float32)))
     divergence = []
@@ -75,8 +76,8 @@ FIRST = {"x": lambda s: s["coordinates"].values[:, 0]}
 
 def test_weighted_estimates_of_different_models_agree():
     """Models differ by much more than their weighted estimates, which agree with each other and with the truth."""
-    made = weight_draws(constant([0.6, 0.4], [1.8, 1.6]), draws=12, sharpness=50.0, key=jax.random.key(2))
-    found = model_variability(made, MIXTURE, FIRST, draws=2048, key=jax.random.key(3))
+    made = weight_draws(constant([0.6, 0.4], [1.8, 1.6]), draws=12, sharpness=50.0, key=jax.random.key(shifted(2)))
+    found = model_variability(made, MIXTURE, FIRST, draws=2048, key=jax.random.key(shifted(3)))
     away = (found["x"] - 0.6) / found["x_se"]
     assert np.abs(away).max() < 4
     assert 0.3 < found.attrs["x_agreement"] < 2.5
@@ -87,7 +88,7 @@ def test_weighted_estimates_of_different_models_agree():
 def test_models_without_errors_are_left_out_of_the_agreement():
     models = [constant([0.6, 0.4], [1.8, 1.6])] * 3 + [constant([0.0, 0.0], [0.1, 0.1])]
     with pytest.warns(UserWarning, match="Pareto k"):
-        found = model_variability(models, MIXTURE, FIRST, draws=4096, key=jax.random.key(3))
+        found = model_variability(models, MIXTURE, FIRST, draws=4096, key=jax.random.key(shifted(3)))
     assert np.isfinite(found["x_se"]).values.tolist() == [True, True, True, False]
     values, errors = found["x"].values[:3], found["x_se"].values[:3]
     best = np.average(values, weights=errors**-2)

@@ -7,6 +7,7 @@ import bayescg as bcg
 from bayescg.inference import Sampling
 from bayescg.posterior import curves, mean_coefficients
 from tests.inference import systems
+from tests.seeds import shifted
 
 REPLICATES, FRAMES = 40, 5
 PLAN = Sampling(chains=1, warmup=1, draws=1000)
@@ -14,7 +15,7 @@ PLAN = Sampling(chains=1, warmup=1, draws=1000)
 
 def fit(potential, data, key, *, method="laplace", plan=PLAN):
     statistics = bcg.force_statistics(potential, data, pilot=bcg.fit_pilot(potential, data))
-    posterior = bcg.force_match(potential, statistics, method=method, settings=plan, key=jax.random.key(key))
+    posterior = bcg.force_match(potential, statistics, method=method, settings=plan, key=jax.random.key(shifted(key)))
     return statistics, posterior
 
 

@@ -11,6 +11,7 @@ from bayescg.data import Topology
 from bayescg.posterior import from_coefficients
 from bayescg.potentials import Harmonic, Interactions, LennardJones
 from tests.compilation import optimized
+from tests.seeds import shifted
 
 SIGMA, EPSILON, CUTOFF, KELVIN = 0.34, 2.0, 0.85, 300.0
 LJ = LennardJones(SIGMA, EPSILON, CUTOFF)
@@ -68,14 +69,14 @@ def forces_of(potential: bcg.Potential, data: xr.Dataset, w=()) -> np.ndarray:
 
 def with_noise(data: xr.Dataset, scale: float, seed: int) -> xr.Dataset:
     """The same frames with independent Gaussian noise on every force component."""
-    noise = np.random.default_rng(seed).normal(0, scale, data["forces"].shape)
+    noise = np.random.default_rng(shifted(seed)).normal(0, scale, data["forces"].shape)
     return data.assign(forces=data["forces"] + noise)
 
 
 def true_force(baseline, x) -> np.ndarray:
     """Minus the slope of a known curve."""
     with double_precision():
-        return -np.asarray(jax.vmap(jax.grad(baseline.energy))(jnp.asarray(x, float)))
+        return -np.asarray(jax.jit(jax.vmap(jax.grad(baseline.energy)))(np.asarray(x, float)))
 
 
 def _run(truth: bcg.Potential, start: xr.Dataset, frames: int, seed: int) -> xr.Dataset:
@@ -83,7 +84,7 @@ def _run(truth: bcg.Potential, start: xr.Dataset, frames: int, seed: int) -> xr.
     dynamics = bcg.Langevin(timestep=0.004, friction=2.0, equilibration=20.0, interval=0.5)
     with optimized():
         run = bcg.simulate(
-            posterior, start, time=0.5 * frames, dynamics=dynamics, engine="jax", key=jax.random.key(seed)
+            posterior, start, time=0.5 * frames, dynamics=dynamics, engine="jax", key=jax.random.key(shifted(seed))
         )
     sampled = start.isel(frame=np.zeros(frames, int)).assign_coords(frame=np.arange(frames))
     sampled = sampled.assign(positions=(("frame", "bead", "xyz"), run["positions"].values[0].astype(float)))

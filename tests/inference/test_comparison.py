@@ -13,6 +13,7 @@ from bayescg.inference.linear.predictive import Linear, block_scores
 from bayescg.inference.statistics.blocks import Sums
 from bayescg.storage import load, save
 from tests.inference import systems
+from tests.seeds import shifted
 from tests.studies import planted_library
 
 BLOCKS, ROWS, SIZE = 8, 6, 3
@@ -57,7 +58,7 @@ def test_block_scores_are_those_of_a_dense_gaussian(calibrated):
 
 
 def test_standard_error_counts_memory():
-    rng = np.random.default_rng(1)
+    rng = np.random.default_rng(shifted(1))
     noise = rng.normal(size=(400, 65))
     kept = 0.5 ** np.arange(20)
     remembered = np.stack([np.convolve(row, kept)[1:65] for row in noise])
@@ -79,7 +80,7 @@ def test_standard_error_knows_that_blocks_differ_in_size():
         {"components": ("block", size)}, {"source": ("block", ["a"] * 64), "number": ("block", np.arange(64))}
     )
     assert predictive.standard_error(-1000.0 * size, blocks) == pytest.approx(0.0, abs=1e-6)
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(shifted(0))
     scatter = rng.normal(size=(400, 64)) * np.sqrt(size)
     found = np.mean([predictive.standard_error(row - 1000 * size, blocks) for row in scatter])
     assert found == pytest.approx(np.std(scatter.sum(axis=1)), rel=0.1)
@@ -93,7 +94,7 @@ BLIND = bcg.Potential(bcg.Pair("A", "A", 0.36))
 def fits():
     data = planted_library.liquid(40).isel(frame=slice(0, 32))
     noisy = systems.with_noise(data, float(data["forces"].std()), 0)
-    options = {"method": "laplace", "key": jax.random.key(0)}
+    options = {"method": "laplace", "key": jax.random.key(shifted(0))}
     found = {
         "pair": bcg.force_match(PAIR, noisy, noise_ceiling=0.5, **options),
         "short": bcg.force_match(BLIND, noisy, calibration="none", **options),

@@ -8,6 +8,7 @@ import bayescg as bcg
 from bayescg.inference import rank_statistics
 from bayescg.inference.coverage import _jackknife
 from tests.inference import systems
+from tests.seeds import shifted
 
 POTENTIAL = bcg.Potential(bcg.Pair("A", "A", systems.CUTOFF, knot_spacing=0.04))
 EDGES = {"A-A": [0.33, 0.36, 0.42, 0.55, 0.80]}
@@ -21,7 +22,7 @@ def liquid():
 
 @pytest.fixture(scope="module")
 def found(liquid):
-    return bcg.coverage(POTENTIAL, liquid, segments=16, ranges=EDGES, key=jax.random.key(0))
+    return bcg.coverage(POTENTIAL, liquid, segments=16, ranges=EDGES, key=jax.random.key(shifted(0)))
 
 
 def test_true_error_bars_are_found_to_be_true(found):
@@ -46,7 +47,9 @@ def test_z_is_what_it_says(found):
 def test_error_bars_that_are_too_short_are_found(liquid):
     # The same frames twice: the scores of neighboring frames agree exactly, and the plain posterior counts all twice.
     twice = liquid.isel(frame=np.repeat(np.arange(160), 4)).assign_coords(frame=np.arange(640))
-    plain = bcg.coverage(POTENTIAL, twice, segments=16, ranges=EDGES, calibration="none", key=jax.random.key(0))
+    plain = bcg.coverage(
+        POTENTIAL, twice, segments=16, ranges=EDGES, calibration="none", key=jax.random.key(shifted(0))
+    )
     assert float(np.sqrt((plain["z_A-A"] ** 2).mean())) > 1.5
 
 
@@ -78,7 +81,7 @@ def test_bad_choices_are_refused(liquid, choices, message):
 @pytest.fixture(scope="module")
 def ranked(liquid):
     statistics = bcg.force_statistics(POTENTIAL, liquid.isel(frame=slice(0, 20)))
-    return rank_statistics(statistics, simulations=100, draws=150, key=jax.random.key(0))
+    return rank_statistics(statistics, simulations=100, draws=150, key=jax.random.key(shifted(0)))
 
 
 def test_ranks_of_the_truth_are_uniform(ranked):

@@ -11,6 +11,7 @@ from bayescg.inference import Sampling
 from bayescg.posterior import curves
 from bayescg.storage import load, save
 from tests.inference import systems
+from tests.seeds import shifted
 
 POTENTIAL = bcg.Potential(bcg.Pair("A", "A", systems.CUTOFF))
 PLAN = Sampling(chains=2, warmup=300, draws=800)
@@ -30,7 +31,7 @@ def nuts(statistics):
 
 def plain_fit(statistics, **choices):
     """Noise is independent in these data, so that the plain posterior is exact and evidence means something."""
-    choices = {"calibration": "none", "settings": PLAN, "key": jax.random.key(0), **choices}
+    choices = {"calibration": "none", "settings": PLAN, "key": jax.random.key(shifted(0)), **choices}
     return bcg.force_match(POTENTIAL, statistics, **choices)
 
 
@@ -54,7 +55,7 @@ def test_layout(nuts):
 @pytest.mark.filterwarnings("ignore:the Gaussian at the mode")  # its Pareto k is about 0.7 here
 @pytest.mark.parametrize("method", ["laplace", "vi"])
 def test_methods_agree_with_nuts(nuts, statistics, method):
-    other = plain_fit(statistics, method=method, key=jax.random.key(1))
+    other = plain_fit(statistics, method=method, key=jax.random.key(shifted(1)))
     r = nuts["posterior"]["x_A-A"].values
     # Down to the smallest distance met: below it the grid shows the wall.
     inside = (r > statistics.ranges["A-A"][0]) & (r < 0.84)
@@ -94,7 +95,7 @@ def test_evidence_prefers_the_smoother_kernel(nuts, statistics):
 
 
 def test_independent_noise_needs_no_calibration(nuts, statistics):
-    calibrated = bcg.force_match(POTENTIAL, statistics, settings=PLAN, key=jax.random.key(0))
+    calibrated = bcg.force_match(POTENTIAL, statistics, settings=PLAN, key=jax.random.key(shifted(0)))
     r = nuts["posterior"]["x_A-A"].values
     inside = (r > statistics.ranges["A-A"][0]) & (r < 0.84)
     plain, other = (tree["posterior"]["f_A-A"].values[..., inside] for tree in (nuts, calibrated))
@@ -115,11 +116,11 @@ def test_several_bead_types_have_a_noise_each():
     data = systems.lennard_jones(20, seed=6)
     half = np.where(np.arange(125) % 2, "B", "A")
     data = data.assign_coords(bead_type=("bead", half))
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(shifted(0))
     scale = np.where(half == "A", 20.0, 60.0)[None, :, None]
     noisy = data.assign(forces=data["forces"] + rng.normal(size=data["forces"].shape) * scale)
     potential = bcg.Potential(*(bcg.Pair(a, b, systems.CUTOFF, knot_spacing=0.02) for a, b in ("AA", "AB", "BB")))
-    posterior = bcg.force_match(potential, noisy, method="laplace", calibration="none", key=jax.random.key(0))
+    posterior = bcg.force_match(potential, noisy, method="laplace", calibration="none", key=jax.random.key(shifted(0)))
     posterior = posterior["posterior"]
     for bead, expected in (("A", 20.0), ("B", 60.0)):
         noise = posterior[f"noise_{bead}"]

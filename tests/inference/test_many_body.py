@@ -10,7 +10,7 @@ from bayescg._runtime import double_precision
 from bayescg.inference.linear.priors import build_prior
 from bayescg.inference.statistics import memory
 from bayescg.potentials import Interactions, LocalDensity, Pair, Potential, SmoothOverlap, ThreeBody
-from tests.compilation import quick
+from tests.seeds import shifted
 
 # Sixteen blocks of one frame know little: scores of leaving one out say so.
 pytestmark = pytest.mark.filterwarnings("ignore:Pareto k:UserWarning")
@@ -19,12 +19,6 @@ BOX = np.eye(3) * 1.3
 PAIR = Pair("A", "A", 0.5, start=0.2, knot_spacing=0.03)
 THREE = ThreeBody("A", "A", "A", 0.45, 0.1, 0.05, 0.12)
 DENSITY = LocalDensity("A", "A", 0.3, 0.5, stop=20.0)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_compilation():
-    with quick():
-        yield
 
 
 def frames(count: int):
@@ -125,7 +119,7 @@ def test_a_planted_kernel_on_neighborhoods_is_recovered(tmp_path):
     cg = frames(24)
     term = SmoothOverlap("A", ("A",), 0.5, degree=2, power=2, inducing=10)
     potential = bcg.fill_ranges(Potential(term), cg)
-    rng = np.random.default_rng(2)
+    rng = np.random.default_rng(shifted(2))
     w = np.linalg.solve(np.linalg.cholesky(potential.terms[0].gram).T, rng.normal(size=10))
     exact = forces_of(potential, cg, w)
     noisy = exact + rng.normal(scale=exact.std(), size=exact.shape)
@@ -136,7 +130,7 @@ def test_a_planted_kernel_on_neighborhoods_is_recovered(tmp_path):
         potential,
         bcg.force_statistics(potential, learnt, pilot=pilot),
         settings=bcg.Sampling(chains=2, warmup=200, draws=400),
-        key=jax.random.key(0),
+        key=jax.random.key(shifted(0)),
     )
     assert posterior.attrs["calibration"] == "godambe"
     draws = posterior["posterior"]["coefficients"].values.reshape(-1, potential.n_basis)
@@ -149,7 +143,7 @@ def test_a_planted_kernel_on_neighborhoods_is_recovered(tmp_path):
     spread = np.std(unit @ draws.T, axis=-1)
     assert 0.6 < np.sqrt(np.mean(error**2) / np.mean(spread**2)) < 1.5
     brief = bcg.Langevin(equilibration=0.0, interval=0.02)
-    ensemble = bcg.simulate(posterior, cg.isel(frame=-1), time=0.04, dynamics=brief, key=jax.random.key(1))
+    ensemble = bcg.simulate(posterior, cg.isel(frame=-1), time=0.04, dynamics=brief, key=jax.random.key(shifted(1)))
     assert ensemble.attrs["engine"] == "jax"
     assert np.all(np.isfinite(ensemble.positions))
     for target in ("gromacs", "lammps", "openmm"):

@@ -6,6 +6,7 @@ import xarray as xr
 
 import bayescg as bcg
 from bayescg.inference.noise_ceiling import noise_ceiling
+from tests.seeds import shifted
 from tests.test_examples import ROOT, run
 
 SIGNAL, NOISE = {"A": 3.0, "B": 1.0}, {"A": 1.0, "B": 2.0}
@@ -13,7 +14,7 @@ SIGNAL, NOISE = {"A": 3.0, "B": 1.0}, {"A": 1.0, "B": 2.0}
 
 def replicated(replicates=12, frames=400, correlation=0.0, seed=0):
     """Forces g(R) + noise with known variances by bead type; the noise is AR(1) along the replicates."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(shifted(seed))
     types = np.array(["A", "B", "B"] * 4)
     signal, noise = (np.array([sd[t] for t in types])[:, None] for sd in (SIGNAL, NOISE))
     positions = rng.uniform(0, 2, (frames, 12, 3))
@@ -71,7 +72,7 @@ def test_modes_slower_than_a_run():
     """A part of the noise that never changes within a run shows between starts alone."""
     data = replicated(12, 100)
     start = np.repeat([0, 1, 2], 4)
-    frozen = 2 * np.random.default_rng(1).normal(size=(3, 100, 12, 3))[start]
+    frozen = 2 * np.random.default_rng(shifted(1)).normal(size=(3, 100, 12, 3))[start]
     slow = data.assign(forces=data["forces"] + frozen)
     one = noise_ceiling(slow.isel(replicate=slice(0, 4)))
     assert np.all(np.abs(z(one, "noise_variance", [1.0, 4.0])) < 3)

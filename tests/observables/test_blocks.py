@@ -6,6 +6,7 @@ import xarray as xr
 
 from bayescg import observables as obs
 from bayescg._runtime import write_netcdf
+from tests.seeds import shifted
 
 from .systems import CUBIC, TRICLINIC, chains, ensemble, gas
 
@@ -160,7 +161,7 @@ def test_kinetic_temperature():
     dataset = gas(CUBIC, TYPES, frames=50)
     mass = np.where(np.array(TYPES) == "A", 18.0, 40.0)
     dataset = dataset.assign_coords(mass=("bead", mass))
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(shifted(0))
     sd = np.sqrt(0.00831446 * 300 / mass)[:, None]
     dataset["velocities"] = (("frame", "bead", "xyz"), rng.normal(size=(50, 80, 3)) * sd)
     summary = obs.summarize(obs.kinetic_temperature(dataset))

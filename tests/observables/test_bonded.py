@@ -7,6 +7,7 @@ from scipy import stats
 from bayescg import observables as obs
 from bayescg.data.dataset import from_arrays
 from bayescg.data.mapping.topology import Topology
+from tests.seeds import shifted
 
 from .systems import CUBIC, TRICLINIC, chains
 
@@ -67,7 +68,7 @@ def test_groups_and_directions():
 
 
 def test_random_directions_give_sine_and_flat():
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(shifted(0))
     steps = rng.normal(size=(4000, 4, 3))
     steps *= 0.2 / np.linalg.norm(steps, axis=-1, keepdims=True)
     x = np.cumsum(steps, 1).reshape(1, -1, 3)

@@ -6,6 +6,7 @@ import pytest
 
 from bayescg import observables as obs
 from bayescg.observables import guards, propagation, references, reweighting
+from tests.seeds import shifted
 
 from .gaussian import KT, SIZE, ensemble, first_moment, means, posterior, rows_of
 
@@ -18,7 +19,7 @@ def propagate(rows, reference, observable=first_moment, guard=NONE):
 
 
 def test_time_correlation_counts():
-    rng = np.random.default_rng(5)
+    rng = np.random.default_rng(shifted(5))
     rho, length = 0.8, 20000
     noise = rng.normal(size=(3, length))
     series = np.zeros((3, length))
@@ -30,7 +31,7 @@ def test_time_correlation_counts():
 
 
 def test_draws_beyond_the_reference_are_marked_and_warned_of():
-    rng = np.random.default_rng(9)
+    rng = np.random.default_rng(shifted(9))
     rows = 0.1 * rng.normal(size=(20, SIZE))
     rows[:3] += 4.0
     with pytest.warns(UserWarning, match="3 of 20 draws fail the guard"):
@@ -42,14 +43,14 @@ def test_draws_beyond_the_reference_are_marked_and_warned_of():
 
 
 def test_a_reference_without_overlap_is_refused():
-    rng = np.random.default_rng(10)
+    rng = np.random.default_rng(shifted(10))
     rows = 4.0 + 0.1 * rng.normal(size=(20, SIZE))
     with pytest.raises(ValueError, match="does not represent this posterior: the weights of 20 of 20 draws"):
         propagate(rows, ensemble(np.zeros(SIZE), 400, rng))
 
 
 def test_references_that_share_nothing_are_refused():
-    rng = np.random.default_rng(11)
+    rng = np.random.default_rng(shifted(11))
     runs = [ensemble(center, 200, rng) for center in (np.zeros(SIZE), np.full(SIZE, 4.0))]
     with pytest.raises(ValueError, match="references have no overlap: they fall into 2 groups"):
         propagate(np.zeros((5, SIZE)), runs)
@@ -59,7 +60,7 @@ def test_references_that_share_nothing_are_refused():
 
 
 def test_the_next_reference_goes_where_draws_fail():
-    rng = np.random.default_rng(12)
+    rng = np.random.default_rng(shifted(12))
     cloud = np.array([1.5] + [0.0] * (SIZE - 1)) + 0.2 * rng.normal(size=(20, SIZE))
     rows = np.concatenate([0.1 * rng.normal(size=(20, SIZE)), cloud])
     gathered = references.gather(ensemble(np.zeros(SIZE), 300, rng), posterior(rows))
@@ -78,7 +79,7 @@ def test_the_next_reference_goes_where_draws_fail():
 
 
 def test_references_are_added_until_draws_pass(monkeypatch):
-    rng = np.random.default_rng(13)
+    rng = np.random.default_rng(shifted(13))
     rows = np.zeros((30, SIZE))
     rows[:, 0] = np.where(np.arange(30) < 15, -2.0, 2.0)
     rows += 0.1 * rng.normal(size=rows.shape)
@@ -106,7 +107,7 @@ def test_references_are_added_until_draws_pass(monkeypatch):
 
 
 def test_draws_that_still_fail_are_simulated(monkeypatch):
-    rng = np.random.default_rng(14)
+    rng = np.random.default_rng(shifted(14))
     rows = 0.1 * rng.normal(size=(20, SIZE))
     rows[4] += 3.0
     rows[11] -= 3.0
@@ -132,7 +133,7 @@ def test_draws_that_still_fail_are_simulated(monkeypatch):
 
 
 def test_interrupts_leave_what_there_is(monkeypatch):
-    rng = np.random.default_rng(15)
+    rng = np.random.default_rng(shifted(15))
     rows = 0.1 * rng.normal(size=(20, SIZE))
     rows[0] += 4.0
 

@@ -11,6 +11,7 @@ from scipy.special import softmax
 from bayescg import observables as obs
 from bayescg.observables import propagation, references, reweighting
 from bayescg.potentials import Pair, Potential
+from tests.seeds import shifted
 
 from .gaussian import KT, SIZE, TEMPERATURE, ensemble, first_moment, means, posterior, rows_of
 
@@ -23,7 +24,7 @@ def propagate(rows, reference, observable=first_moment, guard=NONE, key=KEY):
 
 
 def test_one_reference_is_exponential_reweighting():
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(shifted(0))
     base = 0.3 * rng.normal(size=SIZE)
     rows = base + 0.3 * rng.normal(size=(20, SIZE))
     reference = ensemble(base, 4000, rng)
@@ -45,7 +46,7 @@ def test_one_reference_is_exponential_reweighting():
 def test_several_references_are_mbar():
     from pymbar import MBAR
 
-    rng = np.random.default_rng(1)
+    rng = np.random.default_rng(shifted(1))
     rows = 0.4 * rng.normal(size=(12, SIZE))
     centers = np.array([[0.9] + [0.0] * 5, [-0.9] + [0.0] * 5, [0.0, 0.8] + [0.0] * 4])
     lengths = (900, 500, 1300)
@@ -69,7 +70,7 @@ def test_several_references_are_mbar():
 
 
 def test_energies_belong_to_each_draw():
-    rng = np.random.default_rng(2)
+    rng = np.random.default_rng(shifted(2))
     rows = 0.3 * rng.normal(size=(10, SIZE))
     array = propagate(rows, ensemble(np.zeros(SIZE), 20000, rng), obs.potential_energy)
     exact = KT * (SIZE / 2 - 0.5 * (rows_of(array, rows) ** 2).sum(1))
@@ -83,12 +84,12 @@ def test_energies_belong_to_each_draw():
 @pytest.mark.filterwarnings("ignore:[1-6] of 60 draws fail the guard")
 def test_spread_over_the_posterior_is_told_from_noise():
     """60 coefficients, 150 frames: of the scatter between draws four tenths are noise of the weights."""
-    rng = np.random.default_rng(3)
+    rng = np.random.default_rng(shifted(3))
     size, spread, frames = 60, 0.08, 150
     found, noise, scatter = [], [], []
     for k in range(20):
         rows = spread * rng.normal(size=(60, size))
-        array = propagate(rows, ensemble(np.zeros(size), frames, rng), key=jax.random.key(k))
+        array = propagate(rows, ensemble(np.zeros(size), frames, rng), key=jax.random.key(shifted(k)))
         summary = obs.summarize(array)
         found.append(float((summary["sd_posterior"] ** 2).mean()) / rows.var(axis=0, ddof=1).mean())
         noise.append(float((summary["sd_sampling"] ** 2).mean()))
@@ -103,14 +104,14 @@ def test_spread_over_the_posterior_is_told_from_noise():
 @pytest.mark.parametrize("several", [False, True])
 def test_intervals_cover_the_truth(several):
     """Posterior N(m, s^2) with m drawn about the truth; the interval holds the truth's expectation as often as said."""
-    rng = np.random.default_rng(4)
+    rng = np.random.default_rng(shifted(4))
     spread, truth, inside = 0.2, np.full(SIZE, 0.1), []
     for k in range(60):
         center = truth + spread * rng.normal(size=SIZE)
         rows = center + spread * rng.normal(size=(60, SIZE))
         shifts = 0.5 * rng.normal(size=(3, SIZE)) if several else np.zeros((1, SIZE))
         runs = [ensemble(center + shift, 150 if several else 200, rng) for shift in shifts]
-        summary = obs.summarize(propagate(rows, runs, key=jax.random.key(k)), ci_prob=0.9)
+        summary = obs.summarize(propagate(rows, runs, key=jax.random.key(shifted(k))), ci_prob=0.9)
         inside.append(((summary["lower"] < -truth) & (-truth < summary["upper"])).values)
     # 360 components: binomial standard error 0.016
     assert 0.85 < np.mean(inside) < 0.95
@@ -128,7 +129,7 @@ def test_frames_of_references_alternate_in_time():
 
 
 def test_control_by_linear_response():
-    rng = np.random.default_rng(7)
+    rng = np.random.default_rng(shifted(7))
     reference = ensemble(np.zeros(SIZE), 2000, rng)
     near = 0.02 * rng.normal(size=(30, SIZE))
     assert propagate(near, reference).attrs["linear_response"] < 0.1

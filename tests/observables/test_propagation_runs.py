@@ -15,6 +15,8 @@ from bayescg import posterior as posteriors
 from bayescg.data.units import BOLTZMANN
 from bayescg.observables._virial import basis_virials
 from bayescg.potentials import Interactions, LennardJones, Pair, Potential
+from tests.compilation import optimized
+from tests.seeds import shifted
 from tests.simulation.systems import chains, everything, liquid
 
 TERM = Pair("A", "A", cutoff=0.7, knot_spacing=0.05, baseline=LennardJones(0.34, 1.0, 0.7))
@@ -30,25 +32,33 @@ OBSERVABLES = {
 
 
 def draws(spread, count, seed=0):
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(shifted(seed))
     return posteriors.from_coefficients(
         Potential(TERM), spread * rng.normal(size=(count, TERM.n_basis)), temperature=300.0, ranges={"A-A": (0.3, 0.7)}
     )
 
 
 @pytest.fixture(scope="module")
+@optimized()
 def reference():
     """The mean of the narrow posterior, 64 beads, 500 frames."""
     return bayescg.simulate(
-        draws(0.3, 4), liquid(64, 12.0), time=40.0, dynamics=DYNAMICS, engine="jax", key=jax.random.key(1)
+        draws(0.3, 4), liquid(64, 12.0), time=40.0, dynamics=DYNAMICS, engine="jax", key=jax.random.key(shifted(1))
     )
 
 
 @pytest.fixture(scope="module")
+@optimized()
 def simulated():
     """The same posterior's four draws, simulated."""
     return bayescg.simulate(
-        draws(0.3, 4), liquid(64, 12.0), time=40.0, draws=4, dynamics=DYNAMICS, engine="jax", key=jax.random.key(2)
+        draws(0.3, 4),
+        liquid(64, 12.0),
+        time=40.0,
+        draws=4,
+        dynamics=DYNAMICS,
+        engine="jax",
+        key=jax.random.key(shifted(2)),
     )
 
 
@@ -66,7 +76,9 @@ def averages_and_errors(array):
 @pytest.mark.parametrize("name", list(OBSERVABLES))
 def test_reweighting_equals_simulation(name, reference, simulated):
     guard = obs.Guard(references=0, simulations=0)
-    array = obs.propagate(draws(0.3, 4), reference, OBSERVABLES[name], draws=4, guard=guard, key=jax.random.key(0))
+    array = obs.propagate(
+        draws(0.3, 4), reference, OBSERVABLES[name], draws=4, guard=guard, key=jax.random.key(shifted(0))
+    )
     np.testing.assert_array_equal(array["posterior_draw"], simulated["posterior_draw"])
     assert float(array["ess_share"].min()) < 0.7
     ours, our_error = averages_and_errors(array)
@@ -145,7 +157,7 @@ def test_runs_are_added_and_draws_simulated(reference):
     posterior = draws(0.6, 12, seed=5)
     guard = obs.Guard(references=1, simulations=4, ess=8.0)
     with pytest.warns(UserWarning, match="of 12 draws fail the guard"):
-        array = obs.propagate(posterior, short, RDF, draws=12, guard=guard, key=jax.random.key(3))
+        array = obs.propagate(posterior, short, RDF, draws=12, guard=guard, key=jax.random.key(shifted(3)))
     source = array["source"].values.tolist()
     assert array.attrs["n_references"] == 2
     assert source.count("simulated") == 4
@@ -153,7 +165,7 @@ def test_runs_are_added_and_draws_simulated(reference):
     assert float(array["ess"].where(array["source"] == "reweighted").min()) >= 8.0
     summary = obs.summarize(array)
     assert np.isfinite(summary["sd"]).all()
-    again = obs.add_references(posterior, short, draws=12, guard=guard, key=jax.random.key(3))
+    again = obs.add_references(posterior, short, draws=12, guard=guard, key=jax.random.key(shifted(3)))
     assert len(again) == 2
     assert again[1].sizes["frame"] == 100
     for name in ("dynamics", "engine", "temperature", "potential"):

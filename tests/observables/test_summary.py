@@ -7,11 +7,12 @@ import pytest
 import xarray as xr
 
 from bayescg import observables as obs
+from tests.seeds import shifted
 
 
 def hierarchy(draws, blocks, sd_posterior, sd_block, bins=2000, seed=0):
     """Independent draws: value of a draw ~ N(1, sd_posterior), block averages ~ N(value, sd_block)."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(shifted(seed))
     centers = 1 + sd_posterior * rng.normal(size=(draws, 1, bins))
     values = centers + sd_block * rng.normal(size=(draws, blocks, bins))
     return xr.DataArray(
@@ -31,7 +32,7 @@ def test_posterior_and_sampling_are_told_apart(sd_posterior, sd_block):
 @pytest.mark.parametrize(("sd_posterior", "sd_block"), [(0.5, 0.3), (0.3, 1.0), (0.0, 1.0)])
 def test_interval_covers_another_draw_of_the_posterior(draws, sd_posterior, sd_block):
     summary = obs.summarize(hierarchy(draws, 10, sd_posterior, sd_block, bins=4000, seed=1), ci_prob=0.9)
-    truth = 1 + sd_posterior * np.random.default_rng(2).normal(size=4000)
+    truth = 1 + sd_posterior * np.random.default_rng(shifted(2)).normal(size=4000)
     covered = float(((summary["lower"] < truth) & (truth < summary["upper"])).mean())
     # Where the noise of the draws exceeds the posterior spread, four draws often show none at all; and without a
     # posterior spread, what noise adds by chance makes the interval wider than it need be.
@@ -41,7 +42,7 @@ def test_interval_covers_another_draw_of_the_posterior(draws, sd_posterior, sd_b
 
 @pytest.mark.parametrize("blocks", [4, 10])
 def test_interval_of_a_trajectory_covers_its_mean(blocks):
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(shifted(0))
     array = xr.DataArray(2 + rng.normal(size=(blocks, 4000)), dims=("block", "r"))
     summary = obs.summarize(array, ci_prob=0.8)
     assert summary.attrs["ci_prob"] == 0.8
@@ -64,7 +65,7 @@ def test_spread_of_draws_below_their_noise_is_clipped():
 
 def test_shared_frames_move_all_draws_alike():
     """Draws reweighted from common frames: their common noise is sampling error, not hidden by averaging draws."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(shifted(0))
     draws, blocks, bins = 30, 10, 3000
     common = 2.0 * rng.normal(size=(1, blocks, bins))
     own = 0.4 * rng.normal(size=(draws, blocks, bins))
@@ -80,7 +81,7 @@ def test_shared_frames_move_all_draws_alike():
 
 
 def test_unequal_blocks_give_the_error_of_the_weighted_mean():
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(shifted(0))
     weight = np.array([0.3, 0.1, 0.2, 0.05, 0.05, 0.1, 0.05, 0.05, 0.05, 0.05])
     # Variance inverse to weight, as for blocks of different lengths: the mean has variance 1 then.
     values = rng.normal(size=(10, 20000)) / np.sqrt(weight)[:, None]
@@ -94,7 +95,7 @@ def test_unequal_blocks_give_the_error_of_the_weighted_mean():
 
 
 def test_correlated_blocks_are_announced():
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(shifted(0))
     noise = rng.normal(size=(16, 200, 30))
     frames = np.zeros_like(noise)
     for k in range(1, 200):
@@ -107,7 +108,7 @@ def test_correlated_blocks_are_announced():
 
 
 def test_independent_blocks_raise_no_alarm():
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(shifted(0))
     correlations = []
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -1,5 +1,6 @@
 """The figure of three-body terms shows their energies, and nothing where neighbors were never so close."""
 
+import jax
 import numpy as np
 import pytest
 
@@ -23,8 +24,9 @@ def posterior():
 
 def energies(posterior, sides):
     own = posterior["posterior"]["coefficients"].values.reshape(50, -1)[:, -TERM.n_basis :]
+    surface = jax.jit(TERM.surface)
     with double_precision():
-        return np.array([TERM.surface(w, sides)[0] for w in own])
+        return np.array([surface(w, sides)[0] for w in own])
 
 
 def test_lines_are_energies_of_triangles(posterior):

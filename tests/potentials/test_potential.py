@@ -75,26 +75,30 @@ def test_forces_are_minus_the_energy_gradient(chain):
 def test_forces_and_energy_are_linear_in_coefficients(chain):
     potential, configuration, w = chain
     configuration = jax.tree.map(jnp.asarray, configuration)
-    rows = potential.design_rows(configuration)
-    base = potential.baseline_forces(configuration).sum(axis=1)
-    forces = potential.forces(configuration, jnp.asarray(w))
-    zero = potential.energy(configuration, jnp.zeros(potential.n_basis))
-    energy = potential.energy(configuration, jnp.asarray(w))
-    basis = potential.basis_energies(configuration)
+    rows, base, forces, basis = jax.jit(
+        lambda c, w: (
+            potential.design_rows(c),
+            potential.baseline_forces(c).sum(axis=1),
+            potential.forces(c, w),
+            potential.basis_energies(c),
+        )
+    )(configuration, w)
+    energies = jax.jit(potential.energy)
+    zero, energy = energies(configuration, np.zeros(potential.n_basis)), energies(configuration, w)
     np.testing.assert_allclose(np.einsum("bkx,k->bx", rows, w) + base, forces, rtol=1e-10, atol=1e-9)
     np.testing.assert_allclose(zero + basis @ w, energy, rtol=1e-12)
 
 
 def test_invariances(chain):
     potential, configuration, w = chain
-    w = jnp.asarray(w)
-    forces = potential.forces(jax.tree.map(jnp.asarray, configuration), w)
+    evaluate = jax.jit(potential.forces)
+    forces = evaluate(configuration, w)
     images = configuration.positions + np.array([[1, 0, 0], [0, -1, 0], [2, 1, -1], [0, 0, 3]]) @ BOX + 0.123
-    moved = potential.forces(jax.tree.map(jnp.asarray, configuration._replace(positions=images)), w)
+    moved = evaluate(configuration._replace(positions=images), w)
     rotation, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))
     rotation *= np.sign(np.linalg.det(rotation))
     turned = configuration._replace(positions=configuration.positions @ rotation, box=BOX @ rotation)
-    rotated = potential.forces(jax.tree.map(jnp.asarray, turned), w)
+    rotated = evaluate(turned, w)
     np.testing.assert_allclose(moved, forces, atol=1e-9)
     np.testing.assert_allclose(rotated, forces @ rotation, atol=1e-9)
 
@@ -118,8 +122,8 @@ def test_virial_matches_a_finite_strain(chain):
 def test_pair_vanishes_smoothly_at_the_cutoff():
     term = Pair("A", "B", cutoff=0.9)
     w = jnp.asarray(np.random.default_rng(0).normal(size=term.n_basis))
-    energy, slope = term.curve(w, jnp.array([0.9 - 1e-9, 0.9, 1.5]))
-    curvature = jax.jacfwd(lambda x: term.curve(w, x)[1])(jnp.asarray(0.9 - 1e-9))
+    energy, slope = jax.jit(term.curve)(w, np.array([0.9 - 1e-9, 0.9, 1.5]))
+    curvature = jax.jit(jax.jacfwd(lambda x: term.curve(w, x)[1]))(0.9 - 1e-9)
     np.testing.assert_allclose(energy, 0, atol=1e-12)
     np.testing.assert_allclose(slope, 0, atol=1e-9)
     assert abs(curvature) < 1e-9 * 1e3 / 0.01**2  # u'' ~ w (rc - r) / h^3
@@ -134,7 +138,7 @@ def test_spline_reproduces_a_cubic_and_extends_linearly():
     np.testing.assert_allclose(spline.matrix(x, 1) @ w, cubic.deriv()(x), atol=1e-11)
     np.testing.assert_allclose(spline.matrix(x, 2) @ w, cubic.deriv(2)(x), atol=1e-9)
     np.testing.assert_allclose(spline.matrix([0.1]) @ w, cubic(0.2) - 0.1 * cubic.deriv()(0.2), atol=1e-12)
-    first, values, slopes = spline.windows(jnp.asarray(x))
+    first, values, slopes = jax.jit(spline.windows)(x)
     window = w[np.asarray(first)[:, None] + np.arange(4)]
     np.testing.assert_allclose(np.sum(window * values, 1), cubic(x), atol=1e-12)
     np.testing.assert_allclose(np.sum(window * slopes, 1), cubic.deriv()(x), atol=1e-11)
@@ -152,16 +156,16 @@ def test_periodic_spline_closes():
     "baseline", [WCA(0.3, 1.5), LennardJones(0.3, 1.5, 0.9), Harmonic(0.4, 100.0)], ids=lambda b: type(b).__name__
 )
 def test_table_baseline_follows_its_curve(baseline):
-    x = np.linspace(0.28, 0.9, 400)
-    copy = table(x, baseline.energy(jnp.asarray(x)))
-    inner = jnp.linspace(0.3, 0.89, 97)
-    np.testing.assert_allclose(copy.energy(inner), baseline.energy(inner), atol=1e-3)
+    x, exact = np.linspace(0.28, 0.9, 400), jax.jit(baseline.energy)
+    copy = table(x, exact(x))
+    inner = np.linspace(0.3, 0.89, 97)
+    np.testing.assert_allclose(jax.jit(copy.energy)(inner), exact(inner), atol=1e-3)
     assert isinstance(copy, Spline)
 
 
 def test_force_shifted_lennard_jones_ends_flat():
-    slope = jax.grad(lambda r: LennardJones(0.3, 1.5, 0.9).energy(r))(jnp.asarray(0.9 - 1e-12))
-    value = LennardJones(0.3, 1.5, 0.9).energy(jnp.asarray(0.9))
+    energy = LennardJones(0.3, 1.5, 0.9).energy
+    slope, value = jax.jit(jax.grad(energy))(0.9 - 1e-12), jax.jit(energy)(0.9)
     assert abs(slope) < 1e-9
     assert abs(value) < 1e-12
 
@@ -171,7 +175,7 @@ def test_collinear_angle_is_finite():
     straight = np.array([[0.0, 0, 0], [0.3, 0, 0], [0.6, 0, 0]])
     w = term.spline.interpolate(np.cos(term.sites) * 5)
     configuration = Configuration(straight, BOX, {term.name: np.array([[0, 1, 2]])})
-    forces = term.forces(jax.tree.map(jnp.asarray, configuration), jnp.asarray(w))
+    forces = jax.jit(term.forces)(configuration, w)
     assert np.all(np.isfinite(forces))
     assert np.abs(forces).max() < 1e-2
 
@@ -180,7 +184,7 @@ def test_dihedral_sign_follows_iupac():
     # Looking from b to c, d is turned clockwise by 90 degrees from a: +90.
     beads = np.array([[1.0, 0, 0], [0, 0, 0], [0, 0, 1.0], [0, 1.0, 1.0]]) * 0.3
     term = Dihedral("A", "A", "A", "A")
-    phi, _ = term.descriptor(Configuration(jnp.asarray(beads), jnp.asarray(BOX), {term.name: np.array([[0, 1, 2, 3]])}))
+    phi, _ = jax.jit(term.descriptor)(Configuration(beads, BOX, {term.name: np.array([[0, 1, 2, 3]])}))
     np.testing.assert_allclose(phi, [np.pi / 2], atol=1e-12)
     np.testing.assert_allclose(phi[0], calc_dihedrals(*beads), atol=1e-6)  # MDAnalysis
 
@@ -198,8 +202,8 @@ def test_frozen_term_is_the_same_curve():
     term = Pair("A", "A", 1.0)
     w = np.random.default_rng(1).normal(size=term.n_basis)
     (frozen,) = freeze(Potential(term), w)
-    x = jnp.linspace(0.05, 1.2, 50)
-    np.testing.assert_allclose(frozen.curve(jnp.zeros(0), x), term.curve(jnp.asarray(w), x), atol=1e-5)
+    x = np.linspace(0.05, 1.2, 50)
+    np.testing.assert_allclose(jax.jit(frozen.curve)(np.zeros(0), x), jax.jit(term.curve)(w, x), atol=1e-5)
     assert frozen.n_basis == 0
 
 

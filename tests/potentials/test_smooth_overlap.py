@@ -15,7 +15,6 @@ from bayescg.data.orientation import shape_tensors, with_shapes
 from bayescg.potentials import Configuration, Interactions, Pair, Potential, SmoothOverlap, fill_ranges
 from bayescg.potentials.interactions import shapes_of
 from bayescg.potentials.many_body.density_expansion import DensityBasis, power_spectrum
-from tests.compilation import quick
 from tests.studies.gay_berne import held_out, pairs
 
 BOX = np.array([[1.5, 0, 0], [0.1, 1.45, 0], [-0.1, 0.2, 1.55]])
@@ -23,12 +22,6 @@ TERMS = {
     "round": SmoothOverlap("A", ("A", "B"), 0.6, width=0.12, degree=2, power=3, inducing=4),
     "ellipsoids": SmoothOverlap("A", ("A", "B"), 0.6, width=0.12, degree=2, power=3, ellipsoids=True, inducing=4),
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_compilation():
-    with quick():
-        yield
 
 
 @pytest.fixture(autouse=True)
@@ -68,7 +61,7 @@ def test_projections_on_flat_functions_are_moments_of_the_gaussian():
     basis = DensityBasis(1e4, 1e4, 1, 3)
     rng = np.random.default_rng(0)
     (x, y, z), cov = rng.normal(size=3), ellipsoids(1, rng)[2][0] + 0.01 * np.eye(3)
-    found = np.asarray(basis.project(jnp.array([x, y, z]), jnp.asarray(cov)))[0]
+    found = np.asarray(jax.jit(basis.project)(np.array([x, y, z]), cov))[0]
     exponent = 0.5e-8
     means = {
         (0, 0): np.sqrt(1 / (4 * np.pi)),
@@ -87,13 +80,14 @@ def test_sums_of_projections_are_overlaps_of_gaussians():
     rng = np.random.default_rng(1)
     centers = rng.uniform(-0.2, 0.2, (3, 3))
     cov = ellipsoids(3, rng)[2] + 0.04 * np.eye(3)
-    found = np.asarray(basis.project(jnp.asarray(centers), jnp.asarray(cov)))
+    project = jax.jit(basis.project)
+    found = np.asarray(project(centers, cov))
     for a, b in itertools.combinations_with_replacement(range(3), 2):
         total, apart = cov[a] + cov[b], centers[a] - centers[b]
         exact = np.exp(-0.5 * apart @ np.linalg.solve(total, apart)) / np.sqrt(np.linalg.det(2 * np.pi * total))
         np.testing.assert_allclose(np.sum(found[a] * found[b]), exact, rtol=0.01)
-    alike = basis.project(jnp.asarray(centers), jnp.asarray(np.tile(0.05 * np.eye(3), (3, 1, 1))))
-    np.testing.assert_allclose(basis.project(jnp.asarray(centers), 0.05), alike, atol=1e-10)
+    alike = project(centers, np.tile(0.05 * np.eye(3), (3, 1, 1)))
+    np.testing.assert_allclose(jax.jit(lambda x: basis.project(x, 0.05))(centers), alike, atol=1e-10)
 
 
 def test_products_of_spectra_are_squared_overlaps_averaged_over_rotations():
@@ -107,10 +101,11 @@ def test_products_of_spectra_are_squared_overlaps_averaged_over_rotations():
     rotations = Rotation.from_euler("ZYZ", angles).as_matrix()
     turned = np.einsum("rxy,py->rpx", rotations, centers[1])
     tensors = np.einsum("rxy,pyz,rwz->rpxw", rotations, cov[1], rotations)
-    fixed = np.asarray(basis.project(jnp.asarray(centers[0]), jnp.asarray(cov[0]))).sum(axis=0)
-    others = np.asarray(basis.project(jnp.asarray(turned), jnp.asarray(tensors))).sum(axis=1)
+    project = jax.jit(basis.project)
+    fixed = np.asarray(project(centers[0], cov[0])).sum(axis=0)
+    others = np.asarray(project(turned, tensors)).sum(axis=1)
     mean = shares @ np.einsum("nk,rnk->r", fixed, others) ** 2
-    spectra = np.asarray(power_spectrum(jnp.stack([jnp.asarray(fixed), jnp.asarray(others[7])])))
+    spectra = np.asarray(jax.jit(power_spectrum)(np.stack([fixed, others[7]])))
     np.testing.assert_allclose(spectra[0] @ spectra[1], mean, rtol=1e-10)
 
 

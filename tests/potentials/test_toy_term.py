@@ -20,7 +20,6 @@ from bayescg.potentials.geometry import angle, minimum_image
 from bayescg.potentials.term import Graph
 from bayescg.simulation import forces as engine
 from bayescg.simulation.lists import Lists
-from tests.compilation import quick
 
 BOX = np.diag([1.9, 1.95, 2.0])
 KELVIN = 300.0
@@ -146,12 +145,6 @@ LEGENDRE = Legendre("A", "A", "A")
 SOFT = Pair("A", "A", 0.5, baseline=Cushion(20.0, 0.5), learn=False)
 POTENTIAL = Potential(SOFT, GAUSSIANS, LEGENDRE, exclude_bonds=2)
 TRUE = np.array([3.0, -4.0, 2.0, 5.0, 8.0])
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_compilation():
-    with quick():
-        yield
 
 
 def chains(rng, frames, molecules):

@@ -12,16 +12,8 @@ from bayescg.potentials import Interactions, Pair, Potential
 from bayescg.simulation import forces as engine
 from bayescg.simulation.lists import Lists, block_terms
 from bayescg.simulation.measure import Meter, configurational_temperature
-from tests.compilation import quick
 
 from .systems import LATTICE, chains, everything, liquid, system
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_compilation():
-    """Programs are large and run a few times."""
-    with quick():
-        yield
 
 
 @pytest.fixture(autouse=True)

@@ -9,6 +9,8 @@ from bayescg import posterior as posteriors
 from bayescg.exports.lammps import can_run, setup
 from bayescg.observables import rdf
 from bayescg.potentials import WCA, Bond, Harmonic, LennardJones, Pair, Potential
+from tests.compilation import optimized
+from tests.seeds import shifted
 
 from .systems import LATTICE, bond_statistics, chains, liquid, z_score
 
@@ -25,13 +27,14 @@ def _blocks(values, count=10):
     return np.array([block.mean(axis=0) for block in np.array_split(values, count)])
 
 
+@optimized()
 def test_engines_agree():
     potential = Potential(Pair("A", "A", cutoff=0.85, baseline=LennardJones(0.34, 1.0, 0.85), learn=False))
     frame = liquid(216, 14.0)
     dynamics = bayescg.Langevin(timestep=0.004, friction=5.0, equilibration=3.0, interval=0.2)
     ensembles = {
         engine: bayescg.simulate(
-            _given(potential), frame, time=80.0, dynamics=dynamics, engine=engine, key=jax.random.key(5)
+            _given(potential), frame, time=80.0, dynamics=dynamics, engine=engine, key=jax.random.key(shifted(5))
         )
         for engine in ("jax", "lammps")
     }
@@ -64,7 +67,7 @@ def test_bonds_exclusions_and_a_tilted_box():
         time=30.0,
         dynamics=bayescg.Langevin(timestep=0.004, friction=5.0, equilibration=2.0, interval=0.1),
         engine="lammps",
-        key=jax.random.key(0),
+        key=jax.random.key(shifted(0)),
     )
     positions = ensemble["positions"].values[0].astype(float)
     bonds = ensemble["bonds"].values

@@ -11,6 +11,8 @@ from bayescg.data import from_arrays
 from bayescg.data.mapping.topology import Topology
 from bayescg.potentials import WCA, Angle, Bond, Harmonic, LennardJones, Pair, Potential
 from bayescg.simulation.langevin import Batch
+from tests.compilation import optimized
+from tests.seeds import shifted
 
 from .systems import bond_statistics, chains, liquid, system, z_score
 
@@ -26,9 +28,10 @@ def _run(own, coefficients, seed=0, **options):
         return Batch(own, np.asarray(coefficients, float), keys, **options).run(lambda _: None, lambda: False)
 
 
+@optimized()
 def test_harmonic_bond_has_the_exact_distribution():
     count, edge = 150, 10.0
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(shifted(0))
     direction = rng.normal(size=(count, 3))
     first = rng.uniform(0, edge, (count, 3))
     second = first + 0.3 * direction / np.linalg.norm(direction, axis=1)[:, None]
@@ -48,7 +51,7 @@ def test_harmonic_bond_has_the_exact_distribution():
         time=100.0,
         dynamics=bayescg.Langevin(timestep=0.01, friction=2.0, equilibration=3.0, interval=0.5),
         engine="jax",
-        key=jax.random.key(2),
+        key=jax.random.key(shifted(2)),
     )
     positions = ensemble["positions"].values[0].astype(float)
     lengths = np.linalg.norm(positions[:, 1::2] - positions[:, ::2], axis=-1)
@@ -60,6 +63,7 @@ def test_harmonic_bond_has_the_exact_distribution():
     assert float(ensemble["configurational_temperature"][0]) == pytest.approx(300, rel=0.04)
 
 
+@optimized()
 def test_ideal_gas_has_the_kinetic_temperature():
     potential = Potential(Pair("A", "A", cutoff=0.5))
     ensemble = bayescg.simulate(
@@ -69,7 +73,7 @@ def test_ideal_gas_has_the_kinetic_temperature():
         dynamics=bayescg.Langevin(timestep=0.02, friction=5.0, equilibration=0.0, interval=0.5),
         temperature=250.0,
         engine="jax",
-        key=jax.random.key(0),
+        key=jax.random.key(shifted(0)),
     )
     # Independent every interval: sd of the mean = T sqrt(2 / (3 N frames)).
     error = 250 * np.sqrt(2 / (3 * 216 * 120))
@@ -83,6 +87,7 @@ def test_ideal_gas_has_the_kinetic_temperature():
     assert steps.var() == pytest.approx(free, rel=0.03)
 
 
+@optimized()
 def test_lennard_jones_has_the_configurational_temperature():
     potential = Potential(Pair("A", "A", cutoff=0.85, baseline=LennardJones(0.34, 1.0, 0.85), learn=False))
     ensemble = bayescg.simulate(
@@ -92,13 +97,14 @@ def test_lennard_jones_has_the_configurational_temperature():
         # Strong friction: the temperature forgets its fluctuations in a tenth of a picosecond.
         dynamics=bayescg.Langevin(timestep=0.004, friction=10.0, equilibration=2.0, interval=0.04),
         engine="jax",
-        key=jax.random.key(0),
+        key=jax.random.key(shifted(0)),
     )
     # Runs of about this length scatter by 3.3 K (one standard deviation); ten of them gave 300.6 +- 1.0 K.
     assert float(ensemble["configurational_temperature"][0]) == pytest.approx(300, abs=9)
     assert abs(z_score(ensemble["temperature"].values[0], 300)) < 4
 
 
+@optimized()
 def test_chains_with_exclusions_are_stable_and_bonds_are_sampled():
     potential = Potential(
         Pair("A", "A", cutoff=0.8, baseline=LennardJones(0.36, 0.8, 0.8), learn=False),
@@ -114,7 +120,7 @@ def test_chains_with_exclusions_are_stable_and_bonds_are_sampled():
         time=20.0,
         dynamics=bayescg.Langevin(friction=10.0, equilibration=2.0, interval=0.1),
         engine="jax",
-        key=jax.random.key(0),
+        key=jax.random.key(shifted(0)),
     )
     assert not ensemble["failed"].any()
     positions = ensemble["positions"].values[0].astype(float)

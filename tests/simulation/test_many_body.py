@@ -14,7 +14,6 @@ from bayescg.simulation import forces as engine
 from bayescg.simulation import lammps
 from bayescg.simulation.ensemble import plan
 from bayescg.simulation.lists import Lists
-from tests.compilation import quick
 
 BOX = np.eye(3) * 1.4
 POTENTIAL = Potential(
@@ -24,12 +23,6 @@ POTENTIAL = Potential(
     ThreeBody("A", "A", "B", 0.45, 0.1, 0.05, 0.15),
     LocalDensity("B", "A", 0.25, 0.5, stop=8.0),
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_compilation():
-    with quick():
-        yield
 
 
 def start():

@@ -18,6 +18,7 @@ from bayescg.surrogates import Mean, PhysicsGuidedGP, density, fit, predict
 from bayescg.surrogates.data import read
 from bayescg.surrogates.fitting import build_problem
 from bayescg.surrogates.prediction import mixture_quantile
+from tests.seeds import shifted
 
 AMPLITUDE, LENGTHSCALE, NOISE = 0.3, 0.4, 0.1
 PRIOR_MEAN, PRIOR_SD = np.array([1.0, -0.5]), np.array([2.0, 1.0])
@@ -45,7 +46,7 @@ def matern(a, b):
 
 @pytest.fixture(scope="module")
 def line_data():
-    rng = np.random.default_rng(3)
+    rng = np.random.default_rng(shifted(3))
     x = np.sort(rng.uniform(0, 2, 25))
     return x, 0.4 + 1.3 * x + 0.3 * np.sin(4 * x) + 0.1 * rng.normal(size=25)
 
@@ -55,7 +56,7 @@ def fitted(line_data):
     with warnings.catch_warnings():
         # Of hyperparameters that are constants, rounding makes effective draws few.
         warnings.simplefilter("ignore")
-        return fit(linear_model(), line_data, settings=Sampling(2, 300, 1500), key=jax.random.key(0))
+        return fit(linear_model(), line_data, settings=Sampling(2, 300, 1500), key=jax.random.key(shifted(0)))
 
 
 def exact(x, y, new):
@@ -94,7 +95,7 @@ def test_parameters_have_the_exact_posterior(fitted, line_data):
 
 def test_curves_have_the_exact_posterior(fitted, line_data):
     new = np.array([-0.5, 0.3, 1.1, 2.2, 4.0])
-    found = predict(fitted, new, model=linear_model(), draws=3000, key=jax.random.key(1))
+    found = predict(fitted, new, model=linear_model(), draws=3000, key=jax.random.key(shifted(1)))
     known = exact(*line_data, new)
     for part in ("physics", "discrepancy", "latent"):
         mean, covariance = known[part]
@@ -148,7 +149,7 @@ def test_density_has_its_jacobian():
         problem = build_problem(
             PhysicsGuidedGP(Mean(line, {"intercept": dist.HalfNormal(2.0), "slope": dist.Uniform(-1, 3)})), data
         )
-        target = density.posterior(problem, density.prior_draws(problem, 200, key=jax.random.key(0)))
+        target = density.posterior(problem, density.prior_draws(problem, 200, key=jax.random.key(shifted(0))))
         z = np.linspace(-0.8, 0.9, len(problem.priors))
         values = target.constrain(z)
 
@@ -168,16 +169,16 @@ def test_known_errors_are_all_the_noise(line_data):
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        tree = fit(model, (x, y, np.full(25, NOISE)), settings=Sampling(2, 300, 500), key=jax.random.key(0))
+        tree = fit(model, (x, y, np.full(25, NOISE)), settings=Sampling(2, 300, 500), key=jax.random.key(shifted(0)))
     assert "noise" not in tree["posterior"]
     mean, covariance = exact(x, y, np.array([0.0]))["parameters"]
     sd = np.sqrt(np.diag(covariance))
     draws = np.stack([tree["posterior"][name].values.ravel() for name in ("intercept", "slope")])
     np.testing.assert_allclose((draws.mean(axis=1) - mean) / sd, 0, atol=0.2)
-    found = predict(tree, [0.5, 1.0], model=model, key=jax.random.key(1))
+    found = predict(tree, [0.5, 1.0], model=model, key=jax.random.key(shifted(1)))
     sds = found["sd"].values
     np.testing.assert_allclose(sds[3] ** 2 - sds[2] ** 2, NOISE**2, rtol=1e-6)
-    other = predict(tree, [0.5, 1.0], model=model, error=[0.0, 0.7], key=jax.random.key(1))["sd"].values
+    other = predict(tree, [0.5, 1.0], model=model, error=[0.0, 0.7], key=jax.random.key(shifted(1)))["sd"].values
     np.testing.assert_allclose(other[3] ** 2 - other[2] ** 2, [0.0, 0.49], rtol=1e-6, atol=1e-12)
 
 
@@ -205,9 +206,9 @@ def test_ranks_of_the_truth_are_uniform():
     ranks = []
     with double_precision():
         problem = build_problem(model, read((x, x), None, noisy=False))
-        prior = density.prior_draws(problem, 200, key=jax.random.key(0))
+        prior = density.prior_draws(problem, 200, key=jax.random.key(shifted(0)))
         for replicate in range(replicates):
-            prior_key, data_key, mode_key, chain_key = jax.random.split(jax.random.key(replicate), 4)
+            prior_key, data_key, mode_key, chain_key = jax.random.split(jax.random.key(shifted(replicate)), 4)
             keys = jax.random.split(prior_key, len(problem.priors))
             truth = {n: problem.priors[n].sample(k) for n, k in zip(sorted(problem.priors), keys, strict=True)}
             r = (x[:, None] - x) / float(truth["lengthscale"])

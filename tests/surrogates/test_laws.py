@@ -13,6 +13,7 @@ from bayescg.plots.surrogates import surrogate
 from bayescg.samplers.settings import Sampling
 from bayescg.surrogates import PhysicsGuidedGP, fit, nucleation_time, predict, traction_separation, zero
 from bayescg.surrogates.means import nucleation_curve, traction_curve
+from tests.seeds import shifted
 
 K = 8.314462618e-3
 TIMES = {"log_attempt_time": -2.0, "barrier": 100.0, "athermal_stress": 3.0, "exponent": 1.5}
@@ -56,12 +57,12 @@ def test_nucleation_law():
 
 @pytest.fixture(scope="module")
 def traction_fit():
-    rng = np.random.default_rng(5)
+    rng = np.random.default_rng(shifted(5))
     x = np.linspace(0.01, 0.45, 30)
     law = np.asarray(traction_curve(x[:, None], {"strength": 1.4, "opening": 0.16}))
     y = law + 0.05 * np.sin(15 * x) + 0.03 * rng.normal(size=30)
     data = xr.Dataset({"x": (("point", "input"), x[:, None]), "y": ("point", y)})
-    return x, fit(PhysicsGuidedGP(cohesive()), data, settings=Sampling(4, 500, 1000), key=jax.random.key(1))
+    return x, fit(PhysicsGuidedGP(cohesive()), data, settings=Sampling(4, 500, 1000), key=jax.random.key(shifted(1)))
 
 
 def test_traction_is_recovered(traction_fit):
@@ -79,7 +80,7 @@ def test_traction_is_recovered(traction_fit):
 
 def test_discrepancy_fades_and_the_law_goes_on(traction_fit):
     _, tree = traction_fit
-    found = predict(tree, [0.2, 5.0], key=jax.random.key(0))
+    found = predict(tree, [0.2, 5.0], key=jax.random.key(shifted(0)))
     near, far = found["sd"].sel(part="discrepancy").values
     amplitude = tree["posterior"]["amplitude"].values
     assert far == pytest.approx(np.sqrt(np.mean(amplitude**2)), rel=0.1)
@@ -148,16 +149,19 @@ def test_figure(traction_fit):
 
 
 def test_nucleation_extrapolates_to_long_times():
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(shifted(0))
     x = np.stack(np.meshgrid(np.linspace(1.0, 2.0, 5), np.linspace(500, 800, 5)), axis=-1).reshape(-1, 2)
     y = np.asarray(nucleation_curve(x, TIMES, boltzmann=K)) + 0.3 * rng.normal(size=25)
     tree = fit(
-        PhysicsGuidedGP(thermal()), (x, y, np.full(25, 0.3)), settings=Sampling(4, 500, 1000), key=jax.random.key(0)
+        PhysicsGuidedGP(thermal()),
+        (x, y, np.full(25, 0.3)),
+        settings=Sampling(4, 500, 1000),
+        key=jax.random.key(shifted(0)),
     )
     assert tree["posterior"]["lengthscale"].dims == ("chain", "draw", "input")
     assert list(tree["posterior"]["input"].values) == ["stress", "temperature"]
     new = np.array([[0.6, 350.0], [0.6, 600.0], [1.5, 350.0]])
-    found = predict(tree, new, key=jax.random.key(0))
+    found = predict(tree, new, key=jax.random.key(shifted(0)))
     truth = np.asarray(nucleation_curve(new, TIMES, boltzmann=K))
     z = (found["mean"].sel(part="latent").values - truth) / found["sd"].sel(part="latent").values
     assert np.abs(z).max() < 3

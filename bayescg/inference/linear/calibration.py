@@ -116,8 +116,8 @@ def calibrate(
         "score_clipped": clipped,
         "score_memory": level * len(white) / float(plain),
     }
-    zero = jnp.zeros(1)
-    data = Reduced(jnp.asarray(precision / level)[None], jnp.asarray(cross / level)[None], zero, zero)
+    zero = jnp.asarray(np.zeros(1))
+    data = Reduced(jnp.asarray(precision[None] / level), jnp.asarray(cross[None] / level), zero, zero)
     return Calibrated(data, root, report)
 
 

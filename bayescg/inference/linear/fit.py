@@ -115,8 +115,8 @@ def draw_coefficients(
     chains, draws = next(iter(values.values())).shape[:2]
     if root is not None:
         # As many columns for any number of directions that data of this shape may have known: one program serves all.
-        root = jnp.pad(root, ((0, 0), (0, root.shape[0] - root.shape[1])))
-    flat = {name: jnp.asarray(v).reshape(chains * draws, *v.shape[2:]) for name, v in values.items()}
+        root = jnp.asarray(np.pad(root, ((0, 0), (0, root.shape[0] - root.shape[1]))))
+    flat = {name: jnp.asarray(np.reshape(v, (chains * draws, *v.shape[2:]))) for name, v in values.items()}
     free = np.asarray(_draw_each(prior, data, root, flat, jax.random.split(key, chains * draws)))
     return (prior.mean + free @ prior.lift.T).reshape(chains, draws, -1)
 

@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro
 import numpyro.distributions as dist
+import scipy.linalg
 from jax.scipy.linalg import cho_solve, solve_triangular
 from jaxtyping import Array, Float
 
@@ -204,8 +205,9 @@ def mean_and_spread(solution: Solution) -> tuple[Float[Array, " free"], Float[Ar
     return mean, spread
 
 
+@jax.jit
 def mean_at(
-    prior: Prior, data: Reduced, values: Mapping[str, Array]
+    prior: Prior, data: Reduced, values: dict[str, Array]
 ) -> tuple[Float[Array, " free"], Float[Array, "free free"]]:
     """Posterior mean of the free coordinates at given hyperparameters, and the factor of their prior covariance."""
     solution = solve(data, prior.factors(values), prior.noises(values))
@@ -243,7 +245,13 @@ def hyperparameter_density(prior: Prior, data: Reduced) -> Density:
 
 def factor_at(prior: Prior, values: Mapping[str, Array]) -> Float[np.ndarray, "free free"]:
     """Factor of the prior covariance of all free coordinates at given hyperparameters."""
-    return np.asarray(jax.scipy.linalg.block_diag(*prior.factors(values)))
+    return scipy.linalg.block_diag(*factors_at(prior, dict(values)))
+
+
+@jax.jit
+def factors_at(prior: Prior, values: dict[str, Array]) -> list[Float[Array, "free free"]]:
+    """`Prior.factors` as one program."""
+    return prior.factors(values)
 
 
 def coefficient_mean(data: Reduced, factor: Float[np.ndarray, "free free"]) -> Float[np.ndarray, " free"]:

@@ -9,11 +9,12 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.linalg
 from jax.scipy.linalg import cho_solve, solve_triangular
 from jaxtyping import Array, Float
 
 from bayescg._runtime import map_threads
-from bayescg.inference.linear.marginal import Prior, Reduced, mean_at, reduce
+from bayescg.inference.linear.marginal import Prior, Reduced, factors_at, mean_at, reduce
 from bayescg.inference.statistics.blocks import Sums, add
 
 
@@ -33,18 +34,17 @@ def block_log_likelihood(
     """
     # In coordinates whitened by a typical prior, precisions are well conditioned, so that leaving a block out is one
     # subtraction and one Cholesky factor.
-    typical = {name: jnp.exp(jnp.mean(jnp.log(v), axis=0)) for name, v in values.items()}
-    unit = prior.factors(typical)
-    scale = jax.scipy.linalg.block_diag(*unit)
+    typical = {name: np.exp(np.mean(np.log(v), axis=0)) for name, v in values.items()}
+    unit = factors_at(prior, typical)
+    scale = scipy.linalg.block_diag(*unit)
 
     def whiten(data: Reduced) -> Reduced:
-        gram = jnp.einsum("fa,tfg,gb->tab", scale, data.gram, scale, optimize=True)
-        return data._replace(gram=gram, cross=data.cross @ scale)
+        gram = np.einsum("fa,tfg,gb->tab", scale, data.gram, scale, optimize=True)
+        return data._replace(gram=gram, cross=np.asarray(data.cross) @ scale)
 
     whole = whiten(reduce(prior, total))
     parts = [whiten(reduce(prior, block)) for block in blocks]
-    parts = jax.tree.map(lambda *x: jnp.stack(x), *parts)
-
+    whole, parts = jax.tree.map(jnp.asarray, (whole, jax.tree.map(lambda *x: np.stack(x), *parts)))
     count = next(iter(values.values())).shape[0]
     one_by_one = [{name: jnp.asarray(v[k]) for name, v in values.items()} for k in range(count)]
     return np.stack(map_threads(partial(_scores, prior, unit, whole, parts), one_by_one, "Leave-block-out scores"))

@@ -78,6 +78,7 @@ class Running(NamedTuple):
     highest: dict[str, Float[Array, ""]]
 
 
+@partial(jax.jit, static_argnums=(0, 1, 2, 3))
 def empty(potential: Potential, blocks: int, types: int, scored: bool) -> Running:
     """Sums of no frames, with a table of so many blocks."""
     basis = potential.n_basis

@@ -10,6 +10,7 @@ from bayescg._runtime import double_precision
 from bayescg.backmapping.conditional.gaussian_process import fit_conditional
 from tests.atomistic.molecules import rotation
 from tests.backmapping import planted
+from tests.seeds import shifted
 
 _BONDS = [(0, 1), (1, 2), (2, 3), (3, 4)]
 _DISTANCES = np.linspace(0.222, 0.278, 8)
@@ -19,7 +20,7 @@ _ROWS, _COUNT = 400, 200
 @pytest.fixture(scope="module")
 def chain():
     molecule = planted.universe(planted.chain(500, 0).positions, _BONDS)
-    return fit_conditional(molecule, planted.kept(molecule, "index 0 1 2"), key=jax.random.key(0))
+    return fit_conditional(molecule, planted.kept(molecule, "index 0 1 2"), key=jax.random.key(shifted(0)))
 
 
 @eqx.filter_jit
@@ -40,7 +41,7 @@ def _run(conditional, beads, keys):
 def _draws(conditional, sites):
     """Draws for each of `_ROWS` sites: coordinates (row, draw, coordinate), positions, log density."""
     with double_precision():
-        keys = jax.random.split(jax.random.key(1), len(sites))
+        keys = jax.random.split(jax.random.key(shifted(1)), len(sites))
         return tuple(np.asarray(part) for part in _run(conditional, jnp.asarray(sites), keys))
 
 

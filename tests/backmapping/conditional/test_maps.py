@@ -14,6 +14,7 @@ from bayescg.backmapping import Learning
 from bayescg.backmapping.conditional.gaussian_process import fit_conditional
 from tests.atomistic.molecules import rotation
 from tests.backmapping import planted
+from tests.seeds import shifted
 
 _METHYL = [(0, 1), (1, 2), (2, 3), (2, 4), (2, 5)]
 _WATER = [(0, 1), (0, 2)]
@@ -22,7 +23,7 @@ _FRAMES = 500
 
 def _fitted(positions, bonds, select, elements=None, **options):
     molecule = planted.universe(positions, bonds, elements)
-    return fit_conditional(molecule, planted.kept(molecule, select), key=jax.random.key(0), **options)
+    return fit_conditional(molecule, planted.kept(molecule, select), key=jax.random.key(shifted(0)), **options)
 
 
 @eqx.filter_jit
@@ -37,7 +38,7 @@ def _draw(guide, keys):
 def _draws(conditional, beads, count=10000):
     with double_precision():
         guide = conditional.guide(jnp.asarray(beads))
-        return tuple(np.asarray(part) for part in _draw(guide, jax.random.split(jax.random.key(2), count)))
+        return tuple(np.asarray(part) for part in _draw(guide, jax.random.split(jax.random.key(shifted(2)), count)))
 
 
 def _is_one(log_p, log_q, error):
@@ -115,7 +116,7 @@ def test_centers_of_several_atoms():
     """All atoms are placed about the centers, nearly on the fibre, by a density over all of them that is normalized."""
     chain = planted.chain(_FRAMES, 0).positions[:, :4]
     molecule = planted.universe(chain, [(0, 1), (1, 2), (2, 3)], "COCC")
-    conditional = fit_conditional(molecule, _halves(molecule), key=jax.random.key(0))
+    conditional = fit_conditional(molecule, _halves(molecule), key=jax.random.key(shifted(0)))
     beads = conditional.fibre.matrix @ chain[7]
     positions, log_q = _draws(conditional, beads)
     assert conditional.guide(beads).space == "atoms"
@@ -151,7 +152,7 @@ def _halves(molecule):
 
 def test_many_molecules_across_a_boundary_are_one_kind():
     frames = planted.water(_FRAMES, 0)
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(shifted(0))
     # Ten molecules in fifty frames, wrapped atom by atom into a small box.
     packed = frames.reshape(50, 10, 3, 3) + rng.uniform(0, 2, (50, 10, 1, 3))
     packed = np.mod(packed, 2.0).reshape(50, 30, 3)
@@ -159,7 +160,7 @@ def test_many_molecules_across_a_boundary_are_one_kind():
     molecule = planted.universe(packed, bonds, "OHH" * 10)
     molecule.trajectory.dimensions_array[:] = [20, 20, 20, 90, 90, 90]
     every = " ".join(str(3 * k) for k in range(10))
-    conditional = fit_conditional(molecule, planted.kept(molecule, f"index {every}"), key=jax.random.key(0))
+    conditional = fit_conditional(molecule, planted.kept(molecule, f"index {every}"), key=jax.random.key(shifted(0)))
     assert conditional.rows == _FRAMES
     assert conditional.fibre.n_atoms == 3
     positions, log_q = _draws(conditional, [[0.0, 0.0, 0.0]])

@@ -9,13 +9,14 @@ import pytest
 from bayescg._runtime import double_precision
 from bayescg.backmapping.conditional.model import _log_pdf
 from bayescg.backmapping.conditional.regression import Inputs, choose_inputs, fit_regression
+from tests.seeds import shifted
 
 _NOISE = 0.3
 
 
 def _data(count, seed):
     """A zero, one input that acts nonlinearly, one linearly, and ten that do not act."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(shifted(seed))
     features = np.concatenate([np.zeros((count, 1)), rng.uniform(-1.7, 1.7, (count, 12))], axis=1)
     return features, _truth(features) + _NOISE * rng.normal(size=count)
 
@@ -31,7 +32,7 @@ def _fit(features, target, *, rows=None, method="laplace"):
     rows = np.ones(len(target), bool) if rows is None else rows
     inputs = choose_inputs(features[rows], (target[rows] - target[rows].mean()) / target[rows].std(), _BASES)
     kernel = gpjax.kernels.RBF(lengthscale=1.0, variance=1.0)
-    options = {"rows": rows, "kernel": kernel, "method": method, "key": jax.random.key(0)}
+    options = {"rows": rows, "kernel": kernel, "method": method, "key": jax.random.key(shifted(0))}
     return fit_regression(features, target, inputs, **options)
 
 
@@ -77,7 +78,7 @@ def test_rows_that_are_not_chosen_do_not_matter():
 
 
 def test_noise_alone_has_no_inputs():
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(shifted(0))
     features, _ = _data(400, 0)
     with double_precision():
         fitted = _fit(features, rng.normal(2.0, 0.5, 400))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from bayescg.backmapping.conditional.rotamers import find_wells
+from tests.seeds import shifted
 
 
 def _values(rng, centers, shares, sd, count=600):
@@ -23,7 +24,7 @@ def _values(rng, centers, shares, sd, count=600):
 )
 @pytest.mark.parametrize("seed", [0, 1])
 def test_planted_wells_are_found(centers, shares, seed):
-    values = _values(np.random.default_rng(seed), centers, shares, 0.2)
+    values = _values(np.random.default_rng(shifted(seed)), centers, shares, 0.2)
     wells = find_wells(values)
     assert len(wells.centers) == len(centers)
     expected = np.array(centers)
@@ -35,13 +36,13 @@ def test_planted_wells_are_found(centers, shares, seed):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_no_wells_in_noise(seed):
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(shifted(seed))
     assert len(find_wells(rng.uniform(-np.pi, np.pi, 300)).centers) == 1
     assert len(find_wells(rng.normal(2.0, 0.6, 300)).centers) == 1
 
 
 def test_a_few_strays_are_no_well():
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(shifted(0))
     values = np.concatenate([rng.normal(0, 0.2, 500), rng.normal(3.0, 0.1, 5)])
     assert len(find_wells(values).centers) == 1
 

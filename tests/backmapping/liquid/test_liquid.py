@@ -17,6 +17,7 @@ from bayescg.backmapping.liquid.energy import split
 from bayescg.backmapping.liquid.moves import Around, Setup, proposed, state_of
 from bayescg.backmapping.liquid.neighbors import Extent
 from bayescg.backmapping.liquid.surroundings import environment, surroundings
+from tests.seeds import shifted
 from tests.studies import methanol
 
 KT = 8.31446261815324e-3 * 300.0
@@ -90,7 +91,7 @@ def _alone(count: int) -> tuple[np.ndarray, np.ndarray]:
 
     The volume of all positions of three points is r12 r13 r23 dr12 dr13 dr23, times turns and translations.
     """
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(shifted(0))
     r = np.linspace(LENGTH - 0.075, LENGTH + 0.075, 4000)
     cumulative = np.cumsum(r * np.exp(-0.5 * STIFFNESS * (r - LENGTH) ** 2 / KT))
     # Their ends are four standard deviations away, where any three still are sides of a triangle.
@@ -128,7 +129,7 @@ def conditional():
 @pytest.fixture(scope="module")
 def frame() -> xr.Dataset:
     """The CG frame, its beads wrapped anyhow."""
-    beads = SITES + BOX * np.random.default_rng(1).integers(-1, 2, SITES.shape)
+    beads = SITES + BOX * np.random.default_rng(shifted(1)).integers(-1, 2, SITES.shape)
     data = {
         "positions": (("frame", "bead", "xyz"), beads[None]),
         "box": (("frame", "vector", "xyz"), BOX * np.eye(3)[None]),
@@ -140,7 +141,7 @@ def frame() -> xr.Dataset:
 def atoms(conditional, frame, triangles) -> xr.Dataset:
     """What is sampled."""
     how = backmapping.Annealing(chains=16, rise=10, settle=10, between=5)
-    return backmapping.sample(conditional, frame, triangles, draws=192, tempering=how, key=jax.random.key(0))
+    return backmapping.sample(conditional, frame, triangles, draws=192, tempering=how, key=jax.random.key(shifted(0)))
 
 
 def _between(atoms: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
@@ -162,7 +163,7 @@ def test_averages_are_those_of_independent_draws(atoms, known):
 
 
 def test_without_the_environment_the_check_fails(atoms, conditional, frame, triangles, known):
-    alone = backmapping.sample(conditional, frame, triangles, draws=200, method="gp", key=jax.random.key(0))
+    alone = backmapping.sample(conditional, frame, triangles, draws=200, method="gp", key=jax.random.key(shifted(0)))
     assert abs(_between(alone)[0].mean() - known.energy) > 10 * known.spread / np.sqrt(200)
     assert alone.attrs["exact"] == 0
     assert "rhat" in atoms
@@ -194,7 +195,7 @@ def test_proposals_of_the_guide_alone_keep_the_density(conditional, triangles):
             end, accepted = jax.lax.scan(step, state_of(setup, around, x), jax.random.split(key, 60))
             return end.x, accepted.mean()
 
-        after, accepted = map(np.asarray, moved(jnp.asarray(x), jax.random.split(jax.random.key(0), len(x))))
+        after, accepted = map(np.asarray, moved(jnp.asarray(x), jax.random.split(jax.random.key(shifted(0)), len(x))))
     found = np.linalg.norm(after[:, SIDES[:, 0]] - after[:, SIDES[:, 1]], axis=-1)
     assert accepted.mean() > 0.005
     assert np.abs(after.mean(axis=1)).max() < 1e-12

@@ -8,6 +8,7 @@ from bayescg.backmapping.guides.guide import GaussianConditional
 from bayescg.backmapping.molecule.frame import Tempering
 from bayescg.backmapping.sampling import sample
 from tests.backmapping.gaussian_chain import AnyAtoms, Unnormalized, beads, chain, ensemble, exact, guide, misses
+from tests.seeds import shifted
 
 WRONG = {"shift": 0.7, "widen": 1.4, "seed": 1}
 EFFORT = {"draws": 2000, "tempering": Tempering(particles=500, moves=3)}  # one for all: compiled once
@@ -28,7 +29,7 @@ def test_chain_of_24():
         model.energy,
         draws=14336,
         tempering=Tempering(particles=3584),
-        key=jax.random.key(0),
+        key=jax.random.key(shifted(0)),
     )
     found = misses(model, x, data)
     assert found.ess > 7000
@@ -47,11 +48,11 @@ def test_a_guide_that_multiplies_fails(small):
     def doubled(positions):
         return model.energy(positions) - q.log_density(positions)
 
-    data = sample(perfect, ensemble(x), doubled, **EFFORT, key=jax.random.key(0))
+    data = sample(perfect, ensemble(x), doubled, **EFFORT, key=jax.random.key(shifted(0)))
     found = misses(model, x, data)
     assert found.covariance > 0.4  # half of each covariance is missing: 0.5 in correlation units
     assert abs(found.log_z) > 0.5
-    right = sample(perfect, ensemble(x), model.energy, **EFFORT, key=jax.random.key(0))
+    right = sample(perfect, ensemble(x), model.energy, **EFFORT, key=jax.random.key(shifted(0)))
     found = misses(model, x, right)
     assert found.covariance < 0.1
     assert abs(found.log_z) < 1e-6  # the guide is the target: no weights vary
@@ -65,7 +66,7 @@ def test_other_guides_same_ensemble(small, kind):
         "atoms": AnyAtoms(model.fibre, 0.05),
         "unnormalized": Unnormalized(guide(model, x, 0.5, 1.3, 2), model.fibre),
     }[kind]
-    data = sample(conditional, ensemble(x, x + 0.5), model.energy, **EFFORT, key=jax.random.key(1))
+    data = sample(conditional, ensemble(x, x + 0.5), model.energy, **EFFORT, key=jax.random.key(shifted(1)))
     assert np.all(data["reliable"])
     for frame, place in enumerate((x, x + 0.5)):
         found = misses(model, place, data, frame)
@@ -82,7 +83,7 @@ def test_other_methods(small, method):
     shifted = truth.mean + 0.2 * np.sqrt(np.diagonal(truth.covariance))
     conditional = GaussianConditional(model.fibre, shifted, 1.2 * truth.covariance)
     effort = {**EFFORT, "draws": 6000}
-    data = sample(conditional, ensemble(x), model.energy, **effort, method=method, key=jax.random.key(2))
+    data = sample(conditional, ensemble(x), model.energy, **effort, method=method, key=jax.random.key(shifted(2)))
     found = misses(model, x, data)
     assert found.ess > 500
     assert found.mean < 4.0 / np.sqrt(found.ess)
@@ -93,7 +94,7 @@ def test_other_methods(small, method):
 def test_the_guide_alone_is_labelled(small):
     model, x, _ = small
     conditional = guide(model, x, 0.0, 2.0, 3)
-    data = sample(conditional, ensemble(x), model.energy, draws=2000, method="gp", key=jax.random.key(2))
+    data = sample(conditional, ensemble(x), model.energy, draws=2000, method="gp", key=jax.random.key(shifted(2)))
     assert data.attrs["exact"] == 0
     assert "approximate" in data.attrs["note"]
     assert not data["reliable"].any()

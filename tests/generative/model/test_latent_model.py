@@ -15,8 +15,8 @@ from bayescg.generative.model.latent_model import LatentModel, add_defensive_den
 from bayescg.generative.model.networks import WELL
 from bayescg.generative.model.splines import Coupling, latent_flow
 from bayescg.generative.model.whitening import Whitening, whitening_of_samples
-
-from .models import disturbed, random_model
+from tests.generative.models import disturbed, random_model
+from tests.seeds import shifted
 
 KINDS = [("spline", (False,)), ("gaussian", (True, False)), ("spline", (False, True)), ("spline", (True, True))]
 
@@ -67,7 +67,7 @@ def test_wrapped_gaussians_are_normalized(width, symmetry):
 def test_the_density_is_that_of_the_draws(decoder, periodic):
     """What `sample` says of a draw is what `log_joint` says of it; and draws are as frequent as the density says."""
     model = random_model(periodic, decoder=decoder, latents=2, seed=3)
-    y, z, log_q = jax.jit(jax.vmap(lambda k: model.sample(key=k)))(jax.random.split(jax.random.key(1), 4000))
+    y, z, log_q = jax.jit(jax.vmap(lambda k: model.sample(key=k)))(jax.random.split(jax.random.key(shifted(1)), 4000))
     again = jax.jit(jax.vmap(model.log_joint))(y, z)
     # Single precision: a stretch of a thousand leaves three digits of a white coordinate.
     assert np.quantile(np.abs(again - log_q), 0.99) < 2e-2
@@ -76,7 +76,7 @@ def test_the_density_is_that_of_the_draws(decoder, periodic):
     # For one z: the density averages to the volume of where it is, E_q [h / q] = integral of h, h a box of volume one.
     one = jnp.array([0.4, -0.3])
     u, log_density = jax.jit(jax.vmap(lambda k: model.decoder.sample(one, key=k)))(
-        jax.random.split(jax.random.key(2), 40000)
+        jax.random.split(jax.random.key(shifted(2)), 40000)
     )
     u, log_density = np.asarray(u, float), np.asarray(log_density, float)
     # A box around the middle draw, on a circle too: where draws are dense, so that the average has little noise.
@@ -115,8 +115,8 @@ def test_layers_are_undone_exactly(periodic):
 
 @pytest.mark.parametrize("latents", [1, 2])
 def test_the_prior_is_normalized(latents):
-    flow = latent_flow(latents, key=jax.random.key(0))
-    rng = np.random.default_rng(5)
+    flow = latent_flow(latents, key=jax.random.key(shifted(0)))
+    rng = np.random.default_rng(shifted(5))
     flow = jax.tree.map(
         lambda w: w + 0.15 * jnp.asarray(rng.normal(size=w.shape), w.dtype) if eqx.is_inexact_array(w) else w, flow
     )
@@ -126,7 +126,7 @@ def test_the_prior_is_normalized(latents):
     assert np.sum(np.exp(value)) * (axis[1] - axis[0]) ** latents == pytest.approx(1.0, abs=6e-3)
     normal = -0.5 * np.sum(points**2, axis=1) - 0.5 * latents * np.log(2 * np.pi)
     assert np.abs(value - normal)[normal > -6].max() > 0.3
-    z, log_q = jax.jit(jax.vmap(lambda k: flow.sample(key=k)))(jax.random.split(jax.random.key(1), 2000))
+    z, log_q = jax.jit(jax.vmap(lambda k: flow.sample(key=k)))(jax.random.split(jax.random.key(shifted(1)), 2000))
     np.testing.assert_allclose(jax.jit(jax.vmap(flow.log_density))(z), log_q, atol=2e-3)
 
 
@@ -150,11 +150,11 @@ def test_a_model_of_one_latent_integrates_to_its_marginal():
 def test_stronger_networks_begin_with_the_same_densities(periodic):
     """To rounding, for q(z), q(y | z) and r(z | y); then the spline part changes what it says."""
     weak = random_model(periodic, decoder="gaussian", flexible_prior=False, latents=2)
-    strong = strengthen(weak, key=jax.random.key(9))
+    strong = strengthen(weak, key=jax.random.key(shifted(9)))
     assert strong.prior is not None
     made = {"latents": 2, "decoder": "spline", "flexible_prior": True, "defensive": False}
     assert json.loads(strong.settings) == made
-    y, z, _ = jax.jit(jax.vmap(lambda k: weak.sample(key=k)))(jax.random.split(jax.random.key(1), 500))
+    y, z, _ = jax.jit(jax.vmap(lambda k: weak.sample(key=k)))(jax.random.split(jax.random.key(shifted(1)), 500))
     for name in ("log_decoder", "log_joint"):
         first, second = (jax.jit(jax.vmap(getattr(m, name)))(y, z) for m in (weak, strong))
         np.testing.assert_allclose(first, second, atol=1e-4)
@@ -167,7 +167,7 @@ def test_defensive_draws():
     """z is drawn from the stated mixture: means of density ratios over its draws are one; without a share, from q."""
     model = add_defensive_density(random_model([False, True], decoder="gaussian", flexible_prior=True, latents=2))
     model = disturbed(model, 0.5, seed=1)
-    keys = jax.random.split(jax.random.key(0), 20_000)
+    keys = jax.random.split(jax.random.key(shifted(0)), 20_000)
     y, z, log_mixed = jax.jit(jax.vmap(lambda k: model.sample(defensive=0.3, key=k)))(keys)
     log_latent = np.asarray(log_mixed - jax.jit(jax.vmap(model.log_decoder))(y, z), float)
     for density in (model.prior.log_density, model.defensive.log_density):
@@ -220,7 +220,7 @@ def test_models_that_cannot_be_are_refused():
 
 def test_whitening():
     """Weighted samples become white; periodic coordinates are only wrapped; there and back is the identity."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(shifted(0))
     target = gaussian_mixture(np.zeros((1, 3)), np.eye(3)[None], [1.0])
     target = eqx.tree_at(lambda t: t.periodic, target, np.array([False, True, False]))
     y = rng.normal(size=(20000, 3)) @ np.array([[2.0, 0, 0.5], [0, 1.0, 0], [0, 0, 0.01]]).T + [3, 0, -1]

@@ -9,6 +9,7 @@ import scipy.stats
 
 from bayescg.atomistic import LogDensity, bimodal
 from bayescg.generative.particles.smc import Particles, rejuvenate, tempered_smc
+from tests.seeds import shifted
 
 
 def von_mises(x):
@@ -32,14 +33,14 @@ def mean(particles: Particles, function) -> float:
 )
 def test_known_integrals(target, log_z, observable, expected):
     """Within four of the error that is reported, which is small enough for that to mean something."""
-    found = tempered_smc(target, particles=2000, moves=2, key=jax.random.key(1))
+    found = tempered_smc(target, particles=2000, moves=2, key=jax.random.key(shifted(1)))
     assert found.log_z_se < 0.1
     assert abs(found.log_z - log_z) < 4 * found.log_z_se
     assert found.weights.sum() == pytest.approx(1.0)
     assert 500 < found.ess <= 2000
     assert abs(mean(found, observable) - expected) < 4 * 0.5 * found.log_z_se
     assert np.all(np.abs(found.coordinates[:, target.periodic]) <= np.pi)
-    moved, sweeps = rejuvenate(target, found, sweeps=3, key=jax.random.key(2))
+    moved, sweeps = rejuvenate(target, found, sweeps=3, key=jax.random.key(shifted(2)))
     assert sweeps.shape == (3, 2000, target.dimension)
     np.testing.assert_array_equal(sweeps[-1], moved.coordinates)
     assert np.all(np.abs(sweeps[:, :, target.periodic]) <= np.pi)
@@ -50,7 +51,7 @@ def test_known_integrals(target, log_z, observable, expected):
 def test_a_density_with_an_edge():
     """Half of a Gaussian: most particles start where the density is zero."""
     target = LogDensity(lambda x: jnp.where(x[0] > 1.0, -0.5 * x[0] ** 2, -jnp.inf), [1.2], 1.0)
-    found = tempered_smc(target, particles=2000, key=jax.random.key(0))
+    found = tempered_smc(target, particles=2000, key=jax.random.key(shifted(0)))
     assert abs(found.log_z - np.log(np.sqrt(2 * np.pi) * scipy.stats.norm.sf(1))) < 4 * found.log_z_se
     assert found.coordinates[found.weights > 0].min() > 1
 

@@ -14,15 +14,15 @@ from bayescg.generative import Training, discover, sample
 from bayescg.generative.particles.smc import Particles
 from bayescg.generative.training import training
 from bayescg.generative.training.checkpoint import Checkpoint
-
-from .models import random_model
+from tests.generative.models import random_model
+from tests.seeds import shifted
 
 QUICK = Training(
     discovery_steps=200, sharpening_steps=100, refinement_steps=60, rounds=1, batch=128, decoder="gaussian"
 )
 ARGUMENTS = {"latent_dim": 1, "budget": 100_000, "settings": QUICK}
 TARGET = gaussian_mixture([[-2.0, 0.0], [2.0, 1.0]], [np.diag([0.3, 1.0]), np.diag([0.4, 0.5])], [0.7, 0.3])
-KEY = jax.random.key(3)
+KEY = jax.random.key(shifted(3))
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def test_two_wells_are_found(whole):
     assert abs(report["log_z_smc"]) < 4 * report["log_z_smc_se"] < 0.6
     assert report["information"][0] > 0.5
     right = {"right": lambda s: s["coordinates"].values[:, 0] > 0}
-    tree = sample(whole, TARGET, draws=4096, observables=right, key=jax.random.key(0))
+    tree = sample(whole, TARGET, draws=4096, observables=right, key=jax.random.key(shifted(0)))
     found = tree["estimates"]
     assert abs(float(found["log_z"])) < 4 * float(found["log_z_se"])
     assert abs(float(found["right"]) - 0.3) < 4 * float(found["right_se"]) < 0.12

@@ -17,8 +17,8 @@ from bayescg.generative.training.objectives import forward_bound, reverse_bound
 from bayescg.generative.training.refinement import Spread, _sharpen, _unit_scale, spread_out
 from bayescg.generative.training.replay import replay_data
 from bayescg.generative.training.training import SLOW, train
-
-from .models import random_model, written
+from tests.generative.models import random_model, written
+from tests.seeds import shifted
 
 RARE, SHARP, WIDTH = 0.1, 12.0, 0.5
 """Share of the well at half a turn; of both, the concentration; width of the stiff coordinate."""
@@ -39,7 +39,7 @@ def rare(coordinates) -> np.ndarray:
 
 def drawn(count: int, share: float = RARE, seed: int = 0) -> np.ndarray:
     """Exact samples, of the two wells in given shares."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(shifted(seed))
     middle = np.where(np.arange(count) < share * count, np.pi, 0.0)
     torsion = (middle + rng.vonmises(0, SHARP, count) + np.pi) % (2 * np.pi) - np.pi
     return np.stack([torsion, WIDTH * rng.normal(size=count)], axis=1)
@@ -73,7 +73,9 @@ def test_flattening():
 def test_turns_lead_to_the_other_well(turns):
     """From particles of one well: with turns both fill in their shares, without none leaves; the density is kept."""
     count, sweeps = 1000, 12
-    moved, swept = rejuvenate(TARGET, particles(drawn(count, 0.0)), sweeps=sweeps, turns=turns, key=jax.random.key(0))
+    moved, swept = rejuvenate(
+        TARGET, particles(drawn(count, 0.0)), sweeps=sweeps, turns=turns, key=jax.random.key(shifted(0))
+    )
     share = rare(swept).mean(axis=1)
     if not turns:
         assert np.all(share == 0)
@@ -85,7 +87,7 @@ def test_turns_lead_to_the_other_well(turns):
 
 def check_within(y, independent: int) -> None:
     """Each coordinate given the well: mean and second moment, to four errors of so many samples."""
-    exact = np.random.default_rng(9).vonmises(0, SHARP, 400_000)
+    exact = np.random.default_rng(shifted(9)).vonmises(0, SHARP, 400_000)
     away = np.where(rare(y), y[:, 0] - np.pi, y[:, 0])
     away = (away + np.pi) % (2 * np.pi) - np.pi
     for value, scale in ((away, exact.std()), (y[:, 1], WIDTH)):
@@ -101,7 +103,7 @@ def spread():
     return (
         samples,
         factor,
-        spread_out(TARGET, particles(samples[::2]), samples, factor, sweeps=4, key=jax.random.key(1)),
+        spread_out(TARGET, particles(samples[::2]), samples, factor, sweeps=4, key=jax.random.key(shifted(1))),
     )
 
 
@@ -123,10 +125,10 @@ def test_rare_states_are_spread_out(spread):
 def test_samples_are_shown_in_proportion():
     """Batches hold each sample as often as its factor says."""
     factor = np.array([1.0, 0.0, 3.0])
-    batch = np.asarray(replay_data(np.arange(3.0)[:, None], factor).batch(40_000, key=jax.random.key(0)))[:, 0]
+    batch = np.asarray(replay_data(np.arange(3.0)[:, None], factor).batch(40_000, key=jax.random.key(shifted(0))))[:, 0]
     share = np.bincount(batch.astype(int), minlength=3) / 40_000
     np.testing.assert_allclose(share, factor / 4, atol=4 * np.sqrt(3 / 16 / 40_000))
-    equal = np.asarray(replay_data(np.arange(3.0)[:, None]).batch(40_000, key=jax.random.key(1)))[:, 0]
+    equal = np.asarray(replay_data(np.arange(3.0)[:, None]).batch(40_000, key=jax.random.key(shifted(1))))[:, 0]
     np.testing.assert_allclose(np.bincount(equal.astype(int)) / 40_000, 1 / 3, atol=0.01)
 
 
@@ -214,16 +216,18 @@ def largest_move(one, other, name: str) -> float:
 def test_the_decoder_learns_first():
     """From samples alone, at no cost; encoder and whitening stay, the bound falls, rare samples' factors count."""
     model = random_model(PERIODIC, decoder="gaussian", flexible_prior=True, latents=2)
-    samples = np.asarray(jax.vmap(lambda k: model.sample(key=k)[0])(jax.random.split(jax.random.key(1), 400))) + 0.3
+    samples = (
+        np.asarray(jax.vmap(lambda k: model.sample(key=k)[0])(jax.random.split(jax.random.key(shifted(1)), 400))) + 0.3
+    )
     spread, training = Spread(samples, np.ones(400), 0), Training(sharpening_steps=200, batch=64)
     store = Checkpoint(None, {})
-    trained, interrupted = _sharpen(model, samples, np.ones(400), spread, training, store, jax.random.key(2))
+    trained, interrupted = _sharpen(model, samples, np.ones(400), spread, training, store, jax.random.key(shifted(2)))
     assert not interrupted
     assert equal(trained, model, "encoder")
-    before, after = (float(forward_bound(m, samples, key=jax.random.key(3))) for m in (model, trained))
+    before, after = (float(forward_bound(m, samples, key=jax.random.key(shifted(3)))) for m in (model, trained))
     assert after < before - 0.5
     none = Training(sharpening_steps=0)
-    assert _sharpen(model, samples, np.ones(400), spread, none, store, jax.random.key(2))[0] is model
+    assert _sharpen(model, samples, np.ones(400), spread, none, store, jax.random.key(shifted(2)))[0] is model
 
 
 def equal(one, other, name: str) -> bool:
@@ -233,7 +237,7 @@ def equal(one, other, name: str) -> bool:
 
 def test_unit_scale():
     """Zero at mean zero and variance one, half a mean's square away from it, and it grows with any other scale."""
-    z = np.random.default_rng(0).normal(size=(1000, 2))
+    z = np.random.default_rng(shifted(0)).normal(size=(1000, 2))
     z = jnp.asarray((z - z.mean(axis=0)) / z.std(axis=0))
     assert float(_unit_scale(z)) == pytest.approx(0.0, abs=1e-3)
     assert float(_unit_scale(z + jnp.array([2.0, 0.0]))) == pytest.approx(2.0, abs=0.01)

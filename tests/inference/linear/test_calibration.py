@@ -12,6 +12,7 @@ from bayescg.inference.linear import marginal
 from bayescg.inference.linear.calibration import LongRun, calibrate
 from bayescg.posterior import curves
 from tests.inference import systems
+from tests.seeds import shifted
 
 POTENTIAL = bcg.Potential(bcg.Pair("A", "A", systems.CUTOFF, start=0.25, knot_spacing=0.05))
 REACH = 0.37
@@ -26,7 +27,8 @@ def positive(size, seed, scale=1.0):
 def calibrated(*args, **kwargs):
     with double_precision():
         data, root, report = calibrate(*args, **kwargs)
-        return np.asarray(data.gram[0]), np.asarray(data.cross[0]), None if root is None else np.asarray(root), report
+    gram, cross = np.asarray(data.gram), np.asarray(data.cross)
+    return gram[0], cross[0], None if root is None else np.asarray(root), report
 
 
 @pytest.mark.parametrize("method", ["godambe", "magnitude"])
@@ -71,15 +73,14 @@ def test_directions_without_data_stay_with_the_prior():
 
 def test_draws_have_the_error_of_the_linear_estimate():
     # One coefficient of prior variance k: the estimate is a b / eta, its error k^-1 a^2 + v a^2 / eta^2.
-    rng = np.random.default_rng(6)
+    rng = np.random.default_rng(shifted(6))
     root_k, h, v = 0.8, 3.0, 7.0
     with double_precision():
         data, root, _ = calibrate(np.array([[h]]), np.array([2.0]), np.array([[v]]), np.array([[root_k]]))
         solution = marginal.solve(data, [np.array([[root_k]])], np.ones(1))
         noise, scatter = rng.normal(size=(2, 20000, 1))
-        scale = float(root[0, 0])
-        drawn = jax.vmap(lambda e, s: marginal.draw(solution, e, s))(noise, scale * scatter)[:, 0]
-        drawn = np.asarray(drawn)
+        drawn = jax.jit(jax.vmap(marginal.draw, (None, 0, 0)))(solution, noise, float(root[0, 0]) * scatter)
+        drawn = np.asarray(drawn)[:, 0]
     eta = v / h
     a = 1 / (root_k**-2 + h / eta)
     assert drawn.mean() == pytest.approx(a * 2.0 / eta, abs=4 * drawn.std() / 141)
@@ -88,20 +89,20 @@ def test_draws_have_the_error_of_the_linear_estimate():
 
 def test_independent_replicates_are_covered_whatever_their_covariance():
     """Linear-Gaussian truth drawn from the prior, scores of a covariance unlike H: intervals hold in all directions."""
-    rng = np.random.default_rng(7)
+    rng = np.random.default_rng(shifted(7))
     size, count = 6, 400
     precision, root_k = 20.0 * np.eye(size), np.linalg.cholesky(positive(size, 9) / size)
     variance = np.diag(20.0 * np.array([0.5, 0.5, 0.5, 3.0, 3.0, 3.0]))
     root_v = np.linalg.cholesky(variance)
     z = {"godambe": [], "magnitude": []}
+    condition = jax.jit(lambda data: marginal.mean_and_spread(marginal.solve(data, [root_k], np.ones(1))))
     with double_precision():
         for _ in range(count):
             v = root_k @ rng.normal(size=size)
             b = precision @ v + root_v @ rng.normal(size=size)
             for method, kept in z.items():
                 data, root, _ = calibrate(precision, b, variance, root_k, method=method)
-                solution = marginal.solve(data, [root_k], np.ones(1))
-                mean, spread = map(np.asarray, marginal.mean_and_spread(solution))
+                mean, spread = map(np.asarray, condition(data))
                 wide = spread @ spread.T
                 if root is not None:
                     a = wide @ np.asarray(root)
@@ -123,7 +124,7 @@ def test_no_data_at_all_is_refused():
 @pytest.mark.parametrize("rho", [0.0, 0.5, 0.8])
 def test_memory_of_scores_is_found(rho):
     # The long-run variance of AR(1) scores is (1 + rho) / (1 - rho) times that of independent ones.
-    rng = np.random.default_rng(5)
+    rng = np.random.default_rng(shifted(5))
     found = []
     for _ in range(30):
         noise = rng.normal(size=(64, 20))
@@ -139,7 +140,7 @@ def test_memory_of_scores_is_found(rho):
 
 
 def test_smooth_directions_may_remember_longer():
-    rng = np.random.default_rng(11)
+    rng = np.random.default_rng(shifted(11))
     found = []
     for _ in range(30):
         noise = rng.normal(size=(60, 40))
@@ -154,7 +155,7 @@ def test_smooth_directions_may_remember_longer():
 
 
 def test_every_tenth_frame_remembers_as_well():
-    rng = np.random.default_rng(12)
+    rng = np.random.default_rng(shifted(12))
     noise = rng.normal(size=(60, 20))
     for k in range(1, 60):
         noise[k] = 0.6 * noise[k - 1] + 0.8 * noise[k]
@@ -169,7 +170,7 @@ def test_every_tenth_frame_remembers_as_well():
     ("blocks", "directions", "most"), [(16, 3, 1.2), (20, 9, 1.13), (20, 60, 1.08), (64, 20, 1.06)]
 )
 def test_chance_adds_little_memory(blocks, directions, most):
-    rng = np.random.default_rng(13)
+    rng = np.random.default_rng(shifted(13))
     share = np.full(blocks, 1 / blocks)
     found = [
         LongRun(rng.normal(size=(blocks, directions)), share, np.arange(blocks))
@@ -184,14 +185,16 @@ def test_chance_adds_little_memory(blocks, directions, most):
 def test_memory_is_that_of_each_trajectory():
     """Two systems whose truths differ: constant scores of opposite sign are misfit between them, not memory."""
     small, large = systems.lennard_jones(20, seed=12), systems.lennard_jones(20, beads=216, seed=13)
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(shifted(0))
     weaker = large.assign(forces=0.7 * large["forces"])
     weaker.attrs["source"] = "weaker"
     noisy = [data.assign(forces=data["forces"] + rng.normal(0, 60, data["forces"].shape)) for data in (small, weaker)]
     pilot = bcg.fit_pilot(POTENTIAL, noisy[0])
     sums = [bcg.force_statistics(POTENTIAL, data, pilot=pilot) for data in noisy]
     plan = Sampling(1, 1, 100)
-    tree = bcg.force_match(POTENTIAL, sums[0] + sums[1], method="laplace", settings=plan, key=jax.random.key(0))
+    tree = bcg.force_match(
+        POTENTIAL, sums[0] + sums[1], method="laplace", settings=plan, key=jax.random.key(shifted(0))
+    )
     assert tree.attrs["score_memory"] < 1.5
 
 
@@ -213,7 +216,7 @@ def third_law_noise(data, reach, scale, rng):
 
 
 def test_scores_know_the_covariance_of_third_law_noise(liquid):
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(shifted(0))
     shells = bcg.fit_pilot(POTENTIAL, liquid)
     pilot = bcg.Pilot(POTENTIAL, shells.coefficients, 0.5)
     totals, estimates, independent = [], [], []
@@ -236,7 +239,7 @@ def test_scores_know_the_covariance_of_third_law_noise(liquid):
 
 @pytest.mark.filterwarnings("ignore:the Gaussian at the mode", "ignore:Pareto k")
 def test_calibrated_error_bars_follow_the_scatter_and_plain_ones_do_not(liquid):
-    rng = np.random.default_rng(1)
+    rng = np.random.default_rng(shifted(1))
     fine = bcg.Potential(bcg.Pair("A", "A", systems.CUTOFF))  # so that the truth is in the model
     r = np.linspace(0.325, 0.345, 9)
     means, widths = [], {"godambe": [], "none": []}
@@ -246,7 +249,12 @@ def test_calibrated_error_bars_follow_the_scatter_and_plain_ones_do_not(liquid):
         statistics = bcg.force_statistics(fine, noisy, pilot=bcg.fit_pilot(fine, noisy))
         for calibration, kept in widths.items():
             tree = bcg.force_match(
-                fine, statistics, method="laplace", calibration=calibration, settings=plan, key=jax.random.key(k)
+                fine,
+                statistics,
+                method="laplace",
+                calibration=calibration,
+                settings=plan,
+                key=jax.random.key(shifted(k)),
             )
             force = curves(fine, "A-A", tree["posterior"]["coefficients"].values[0], r)[1]
             kept.append(force.std(axis=0))

@@ -15,6 +15,7 @@ from bayescg.samplers.mode import find_mode
 from bayescg.samplers.nuts import nuts
 from bayescg.storage import load, save
 from tests.inference import systems
+from tests.seeds import shifted
 from tests.studies import planted_library
 
 
@@ -76,7 +77,7 @@ def test_shrinkage_knows_what_others_explain():
 
 def test_chance_is_not_kept():
     # Evidence alone keeps whatever has |z| > 1, a third of all superfluous candidates.
-    rng = np.random.default_rng(2)
+    rng = np.random.default_rng(shifted(2))
     size, strong, kept, wanted = 20, 3, 0, 0
     for _ in range(20):
         gram = 1000 * np.eye(size)
@@ -129,7 +130,7 @@ def least_squares(design, forces):
 
 def test_choices_are_those_of_all_subsets():
     # Five candidates, some alike, none beyond doubt: every subset that is probable enough is found, and weighed right.
-    rng = np.random.default_rng(3)
+    rng = np.random.default_rng(shifted(3))
     design = rng.normal(size=(400, 5))
     design[:, 1] += 1.5 * design[:, 0]
     given = least_squares(design, design @ [0.0, 0.15, 0.2, 0.0, 0.13] + rng.normal(size=400))
@@ -147,7 +148,7 @@ def test_choices_are_those_of_all_subsets():
         assert probability == pytest.approx(exact[support] / sum(exact.values()), rel=1e-3)
     inclusion = supports.inclusion(choices)
     assert inclusion[2] == pytest.approx(sum(p for s, p in found.items() if 2 in s))
-    drawn = supports.draw(choices, 500, key=jax.random.key(0))
+    drawn = supports.draw(choices, 500, key=jax.random.key(shifted(0)))
     np.testing.assert_allclose(np.bincount(drawn) / 500, choices.probabilities, atol=1 / 500)
 
 
@@ -314,7 +315,7 @@ def test_horseshoe_of_one_candidate_agrees_with_quadrature(z):
     given = problem([[data]], [z * np.sqrt(data)])
     with double_precision():
         target = horseshoe.density(given)
-        found = nuts(target, find_mode(target), Sampling(2, 500, 2000), key=jax.random.key(0))
+        found = nuts(target, find_mode(target), Sampling(2, 500, 2000), key=jax.random.key(shifted(0)))
         sampled = np.asarray(horseshoe.scales(**found.values)).ravel()
     log = np.linspace(-16, 12, 141)
     half_cauchy = log - np.logaddexp(0, 2 * log)  # of the logarithm, at unit scale
@@ -338,9 +339,11 @@ def test_whole_terms_are_left_out():
     only = bcg.Potential(bcg.Pair("A", "B", systems.CUTOFF, baseline=systems.LJ, learn=False))
     with pytest.warns(UserWarning, match="no pair term for A-A"):
         forces = systems.forces_of(only, data)
-    noise = np.random.default_rng(0).normal(0, forces.std(), forces.shape)
+    noise = np.random.default_rng(shifted(0)).normal(0, forces.std(), forces.shape)
     noisy = data.assign(forces=(("frame", "bead", "xyz"), forces + noise))
-    posterior = bcg.force_match(pairs, noisy, method="rvm", settings=Sampling(1, 1, 200), key=jax.random.key(0))
+    posterior = bcg.force_match(
+        pairs, noisy, method="rvm", settings=Sampling(1, 1, 200), key=jax.random.key(shifted(0))
+    )
     found = posterior["relevance"].to_dataset()
     assert found["kept"].values.tolist() == [False, True, False]
     assert posterior.attrs["calibration"] == "godambe"
@@ -357,7 +360,7 @@ def test_whole_terms_are_left_out():
 
 def test_forces_that_are_noise_keep_nothing():
     data, shapes, _ = planted_library.planted(0, 40)
-    noise = np.random.default_rng(5).normal(0, 50, data["forces"].shape)
+    noise = np.random.default_rng(shifted(5)).normal(0, 50, data["forces"].shape)
     with pytest.warns(UserWarning, match="no candidate adds enough"):
         posterior = planted_library.fit(data.assign(forces=(data["forces"].dims, noise)), shapes, "rvm", "none", 0)
     assert not np.any(posterior["relevance"]["kept"])

@@ -31,15 +31,15 @@ from tests.runs import write_inputs
 dask = pytest.importorskip("distributed", reason="needs dask.distributed")
 
 FRAMES = 130
+PATIENCE = 120.0
+"""For what is certain to come [s]: only a test that fails waits so long."""
 QUIET = {"dashboard_address": ":0", "silence_logs": "CRITICAL"}
 POTENTIAL = bcg.Potential(bcg.Pair("A", "A", cutoff=0.5, knot_spacing=0.03))
 
 
 @pytest.fixture(scope="module")
 def cluster():
-    # Few data: compiling is what takes time.
-    quick = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
-    with dask.LocalCluster(n_workers=2, threads_per_worker=1, env=quick, **QUIET) as made:
+    with dask.LocalCluster(n_workers=2, threads_per_worker=1, **QUIET) as made:
         yield made
 
 
@@ -72,18 +72,38 @@ def whole(data, pilot):
     return force_statistics(POTENTIAL, data, pilot=pilot)
 
 
-def read(path, begin, end, log=None, seconds=0.0):
-    """A chunk as a worker makes it, from a file; says so in a log."""
+def read(path, begin, end, log=None, gate=None):
+    """A chunk as a worker makes it, from a file; says so in a log, and waits for a gate, a file, to open."""
     if log is not None:
         with open(log, "a") as file:
             file.write(f"{begin}\n")
-    time.sleep(seconds)
+    if gate is not None:
+        wait_until(gate.exists)
     return bcg.load(path).isel(frame=slice(begin, end))
 
 
-def chunks(path, count, **options):
-    edges = np.linspace(0, FRAMES, count + 1).astype(int).tolist()
-    return [functools.partial(read, path, a, b, **options) for a, b in itertools.pairwise(edges)]
+_PAIR = threading.Barrier(2)
+
+
+def read_in_pairs(path, begin, end):
+    """A chunk that is not read before another one is, in another thread."""
+    _PAIR.wait(PATIENCE)
+    return read(path, begin, end)
+
+
+def wait_until(true):
+    """Look again and again, for what another process does; it is an error if nothing comes of it."""
+    until = time.monotonic() + PATIENCE
+    while not true():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def chunks(path, count, *, gate=None, free=0, function=read, **options):
+    """Parts of a trajectory; all but the first so many stand before the gate."""
+    edges = itertools.pairwise(np.linspace(0, FRAMES, count + 1).astype(int).tolist())
+    made = [functools.partial(function, path, a, b, **options) for a, b in edges]
+    return made if gate is None else made[:free] + [functools.partial(each, gate=gate) for each in made[free:]]
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 50])
@@ -101,33 +121,32 @@ def test_chunks_side_by_side_in_threads(data, pilot, whole, tmp_path):
         dask.LocalCluster(n_workers=1, threads_per_worker=4, processes=False, **QUIET) as threads,
         dask.Client(threads, set_as_default=False) as client,
     ):
-        found = distributed_statistics(POTENTIAL, chunks(path, 20, seconds=0.01), client=client, pilot=pilot)
+        found = distributed_statistics(POTENTIAL, chunks(path, 20, function=read_in_pairs), client=client, pilot=pilot)
     assert_same(whole, found)
 
 
 def test_two_workers_killed_in_mid_pass(cluster, client, data, pilot, whole, tmp_path):
-    path, log = bcg.save(data, tmp_path / "cg.nc"), tmp_path / "log"
+    path, log, gate = bcg.save(data, tmp_path / "cg.nc"), tmp_path / "log", tmp_path / "gate"
     log.touch()
-    killed, merged = [], []
+    killed = []
 
     def begun():
         return len(log.read_text().split())
 
     def kill():
-        while begun() < 12:
-            time.sleep(0.01)
+        wait_until(lambda: begun() >= 12)
         for worker in list(cluster.workers.values()):
             killed.append(worker.pid)
             os.kill(worker.pid, signal.SIGKILL)
-        merged.append(begun())
+        gate.touch()
 
     thread = threading.Thread(target=kill)
     thread.start()
-    sources = chunks(path, 50, log=str(log), seconds=0.05)
+    # Nothing after the tenth chunk is done when the workers are killed: they are in the middle of the pass.
+    sources = chunks(path, 50, log=log, gate=gate, free=10)
     found = distributed_statistics(POTENTIAL, sources, client=client, pilot=pilot)
     thread.join()
     assert len(set(killed)) == 2
-    assert merged[0] < 50, "the workers were killed after the pass, not in it"
     assert begun() > 50, "no chunk had to be computed again"
     assert not set(killed) & {worker.pid for worker in cluster.workers.values()}
     assert_same(whole, found)
@@ -168,18 +187,17 @@ def test_datasets_in_memory_and_open_ranges(client, data, monkeypatch):
 
 
 def test_an_interrupt_leaves_the_cluster_idle(client, data, tmp_path):
-    path, log = bcg.save(data, tmp_path / "cg.nc"), tmp_path / "log"
+    path, gate = bcg.save(data, tmp_path / "cg.nc"), tmp_path / "gate"
 
     def interrupted():
-        yield from chunks(path, 50, log=str(log), seconds=0.05)[:10]
+        # Asked for the eleventh source when seven are done: the last three are under way then.
+        yield from chunks(path, 50, gate=gate, free=7)[:10]
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        distributed_statistics(POTENTIAL, interrupted(), client=client)
-    until = time.monotonic() + 10
-    while any(client.processing().values()) and time.monotonic() < until:
-        time.sleep(0.05)
-    assert not any(client.processing().values())
+        distributed_statistics(POTENTIAL, interrupted(), client=client, in_flight=4)
+    gate.touch()
+    wait_until(lambda: not any(client.processing().values()))
 
 
 def test_run_on_a_scheduler(cluster, tmp_path, monkeypatch):
