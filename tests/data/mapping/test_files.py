@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 
 from bayescg.data import Mapping, coarse_grain
-
-from .systems import chain, universe_of
+from tests.data.systems import chain, universe_of
 
 MIXED = """
 molecules:

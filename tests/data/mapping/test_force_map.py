@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from bayescg.data import Mapping, coarse_grain
-
-from .systems import chain, universe_of, waters
+from tests.data.systems import chain, universe_of, waters
 
 
 def yaml_mapping(tmp_path, universe, text, **options):

@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 
 from bayescg.data import Mapping, coarse_grain, minimum_image
-
-from .systems import TRICLINIC, chain, scatter_over_images, universe_of, waters
+from tests.data.systems import TRICLINIC, chain, scatter_over_images, universe_of, waters
 
 
 @pytest.mark.parametrize("box", [(20.0, 20.0, 20.0, 90.0, 90.0, 90.0), TRICLINIC])

@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 
 from bayescg.data import Mapping, coarse_grain, datasets, stream
-
-from .systems import reopen, universe_of, waters, write
+from tests.data.systems import reopen, universe_of, waters, write
 
 UNCHECKED = {"temperature": 300.0, "forces": "unchecked"}
 

@@ -3,8 +3,7 @@ import numpy as np
 import pytest
 
 from bayescg.data import Mapping, coarse_grain, datasets, minimum_image, stream
-
-from .systems import TRICLINIC, reopen, universe_of, waters, write
+from tests.data.systems import TRICLINIC, reopen, universe_of, waters, write
 
 UNCHECKED = {"temperature": 300.0, "forces": "unchecked"}
 

@@ -7,8 +7,7 @@ import pytest
 from scipy.integrate import quad
 
 from bayescg.generative import latent_information, state_information
-
-from .models import written
+from tests.generative.models import written
 
 NOISE = (0.5, 2.0)
 

@@ -15,8 +15,7 @@ from bayescg.generative.model.latent_model import LatentModel, add_defensive_den
 from bayescg.generative.model.networks import WELL
 from bayescg.generative.model.splines import Coupling, latent_flow
 from bayescg.generative.model.whitening import Whitening, whitening_of_samples
-
-from .models import disturbed, random_model
+from tests.generative.models import disturbed, random_model
 
 KINDS = [("spline", (False,)), ("gaussian", (True, False)), ("spline", (False, True)), ("spline", (True, True))]
 

@@ -14,8 +14,7 @@ from bayescg.generative import Training, discover, sample
 from bayescg.generative.particles.smc import Particles
 from bayescg.generative.training import training
 from bayescg.generative.training.checkpoint import Checkpoint
-
-from .models import random_model
+from tests.generative.models import random_model
 
 QUICK = Training(
     discovery_steps=200, sharpening_steps=100, refinement_steps=60, rounds=1, batch=128, decoder="gaussian"

@@ -17,8 +17,7 @@ from bayescg.generative.training.objectives import forward_bound, reverse_bound
 from bayescg.generative.training.refinement import Spread, _sharpen, _unit_scale, spread_out
 from bayescg.generative.training.replay import replay_data
 from bayescg.generative.training.training import SLOW, train
-
-from .models import random_model, written
+from tests.generative.models import random_model, written
 
 RARE, SHARP, WIDTH = 0.1, 12.0, 0.5
 """Share of the well at half a turn; of both, the concentration; width of the stiff coordinate."""

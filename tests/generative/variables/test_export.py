@@ -14,8 +14,7 @@ from bayescg.generative.model.latent_model import build_model
 from bayescg.generative.model.whitening import Whitening
 from bayescg.generative.variables.collective_variables import CollectiveVariables
 from bayescg.generative.variables.export import openmm_bias, openmm_cv
-
-from .alanine import METHYL, RNG, alanine, differences, rotor, shaken, turned
+from tests.generative.alanine import METHYL, RNG, alanine, differences, rotor, shaken, turned
 
 
 @pytest.fixture(scope="module")

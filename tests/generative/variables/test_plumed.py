@@ -11,8 +11,7 @@ import pytest
 from bayescg.generative import encode
 from bayescg.generative.variables.collective_variables import CollectiveVariables
 from bayescg.generative.variables.export import export_plumed
-
-from .alanine import alanine, differences, shaken
+from tests.generative.alanine import alanine, differences, shaken
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,7 @@ import pytest
 
 from bayescg.generative import encode
 from bayescg.generative.variables.transformer import LatentTransformer
-
-from .alanine import alanine, encoded_coordinates, shaken
+from tests.generative.alanine import alanine, encoded_coordinates, shaken
 
 
 @pytest.fixture(scope="module")
