@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from arviz_stats.base import array_stats
+from arviz_stats.base.array import array_stats
 from jaxtyping import Bool, Float, Int
 
 from bayescg.observables.references import References
@@ -133,6 +133,7 @@ def _pareto_k(logs: Float[np.ndarray, " frame"], relative_efficiency: float) -> 
     if np.ptp(logs) < 1e-9:
         return -np.inf
     try:
-        return float(array_stats.psislw(-logs, r_eff=relative_efficiency)[1])
+        # pyright takes the type of r_eff from its default, 1.
+        return float(array_stats.psislw(-logs, r_eff=relative_efficiency)[1])  # pyright: ignore[reportArgumentType]
     except ValueError:  # a tail of equal weights is bounded
         return -np.inf

@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -38,6 +38,18 @@ class RawFrames(NamedTuple):
     box: NDArray[np.float64]
     time: NDArray[np.float64]
     frame: NDArray[np.int64]
+
+
+def join_frames(chunks: Sequence[RawFrames]) -> RawFrames:
+    """Chunks that follow each other, as one."""
+    forces = [chunk.forces for chunk in chunks if chunk.forces is not None]
+    return RawFrames(
+        positions=np.concatenate([chunk.positions for chunk in chunks]),
+        forces=np.concatenate(forces) if forces else None,
+        box=np.concatenate([chunk.box for chunk in chunks]),
+        time=np.concatenate([chunk.time for chunk in chunks]),
+        frame=np.concatenate([chunk.frame for chunk in chunks]),
+    )
 
 
 class FrameReader:
