@@ -143,7 +143,7 @@ def _atom_pairs(reading: Reading, force, parameters: np.ndarray, exceptions: np.
                 "cutoff or a larger box"
             )
         if force.getUseDispersionCorrection():
-            constant = dispersion_correction(sigma, epsilon, cutoff, switch, np.prod(np.diag(box)))
+            constant = dispersion_correction(sigma, epsilon, cutoff, switch, float(np.prod(np.diag(box))))
     dielectric = reading.value(force.getReactionFieldDielectric())
     return AtomPairs("NonbondedForce", charge, sigma, epsilon, excluded, cutoff, switch, dielectric, constant, box)
 

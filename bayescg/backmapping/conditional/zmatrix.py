@@ -159,7 +159,11 @@ class _References:
                     distance[other] = distance[at] + 1
                     queue.append(other)
         far = len(self.neighbors)
-        return sorted(self.kept, key=lambda p: (distance.get(p, far), self.near[point, p])) + self.helpers
+
+        def rank(site: int) -> tuple[int, float]:
+            return distance.get(site, far), self.near[point, site]
+
+        return sorted(self.kept, key=rank) + self.helpers
 
     def _straight(self, *triple: int) -> bool:
         """Whether an angle is ever close to straight; helper points are never in line."""

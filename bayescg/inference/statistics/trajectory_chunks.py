@@ -41,8 +41,9 @@ class TrajectoryChunk:
     def __call__(self) -> Iterator[xr.Dataset]:
         """The frames, 50 at a time."""
         universe = open_universe(self.topology, self.trajectory, units=self.units, timestep=self.timestep)
-        window = {"start": self.start, "stop": self.stop, "step": self.step}
-        return stream(universe, self.mapping, temperature=self.temperature, **window)
+        return stream(
+            universe, self.mapping, temperature=self.temperature, start=self.start, stop=self.stop, step=self.step
+        )
 
     def __repr__(self) -> str:
         return f"frames {self.start}:{self.stop}:{self.step} of {', '.join(self.trajectory)}"
