@@ -60,14 +60,14 @@ class PlacedCoordinates(eqx.Module):
             atom = int(atoms.split("-")[0])
             turn = k - (2 * n - 3)
             if turn < 0:
-                found.append(Column(kind, atom, "learned", 0.0, np.inf if kind == "bond" else np.pi, False))
+                found.append(Column(kind, atom, "learned", 0.0, np.inf if kind == "bond" else np.pi, periodic=False))
                 continue
             middle = self.internal.reference[turn] if kind == "branch" else 0.0
             if z.handed[turn]:
                 ends = (0.0, np.pi) if middle > 0 else (-np.pi, 0.0)
-                found.append(Column(kind, atom, "learned", *ends, False))
+                found.append(Column(kind, atom, "learned", *ends, periodic=False))
             else:
-                found.append(Column(kind, atom, "learned", middle - np.pi, middle + np.pi, True))
+                found.append(Column(kind, atom, "learned", middle - np.pi, middle + np.pi, periodic=True))
         return tuple(found)
 
     def to_internal(

@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping as Dictionary
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -121,7 +122,7 @@ class Mapping:
         """
         from bayescg.data.mapping.yaml import read
 
-        return build(universe, *read(path, universe), constraints=constraints, kind=f"yaml {os.path.basename(path)}")
+        return build(universe, *read(path, universe), constraints=constraints, kind=f"yaml {Path(path).name}")
 
     @classmethod
     def from_votca(
@@ -149,7 +150,7 @@ class Mapping:
         from bayescg.data.mapping.votca import read
 
         paths = [path] if isinstance(path, str | os.PathLike) else list(path)
-        kind = "votca " + " ".join(os.path.basename(p) for p in paths)
+        kind = "votca " + " ".join(Path(p).name for p in paths)
         return build(universe, *read(paths, universe), constraints=constraints, kind=kind)
 
     @property

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
 import warnings
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -271,4 +271,4 @@ def _source(trajectory) -> str:
             step = trajectory[number]
             parts += [step.positions.copy(), np.array([step.time])]
             parts += [step.velocities.copy()] if step.has_velocities else []
-    return f"{os.path.basename(_file_names(trajectory)[0])}-{fingerprint(*parts)}"
+    return f"{Path(_file_names(trajectory)[0]).name}-{fingerprint(*parts)}"

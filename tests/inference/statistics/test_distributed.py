@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from concurrent.futures import CancelledError
+from pathlib import Path
 from types import SimpleNamespace
 
 import jax
@@ -74,7 +75,7 @@ def whole(data, pilot):
 def read(path, begin, end, log=None, seconds=0.0):
     """A chunk as a worker makes it, from a file; says so in a log."""
     if log is not None:
-        with open(log, "a") as file:
+        with Path(log).open("a") as file:
             file.write(f"{begin}\n")
     time.sleep(seconds)
     return bcg.load(path).isel(frame=slice(begin, end))
