@@ -63,7 +63,8 @@ def write_record(
         "bayescg_version": __version__,
         "content": _encode(content, arrays, codec),
     }
-    named = {f"array{number}": array for number, array in enumerate(arrays)}
+    # Any: for a type checker one of the names could be that of an option of `savez_compressed`.
+    named: dict[str, Any] = {f"array{number}": array for number, array in enumerate(arrays)}
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, header=np.array(json.dumps(header)), **named)
     return Path(path)
@@ -141,8 +142,9 @@ def _encode(value: Any, arrays: list[np.ndarray], codec: Codec | None) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         own = {field.name: encode(getattr(value, field.name)) for field in dataclasses.fields(value)}
         return {"class": type(value).__name__, "fields": own}
-    if isinstance(value, tuple) and hasattr(value, "_asdict"):
-        own = {name: encode(part) for name, part in zip(value._fields, value, strict=True)}
+    names = getattr(value, "_fields", None)
+    if isinstance(value, tuple) and names is not None:
+        own = {name: encode(part) for name, part in zip(names, value, strict=True)}
         return {"class": type(value).__name__, "fields": own}
     if isinstance(value, tuple | list):
         return {type(value).__name__: [encode(part) for part in value]}

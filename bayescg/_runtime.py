@@ -14,7 +14,7 @@ from pathlib import Path
 import jax
 from threadpoolctl import threadpool_limits
 
-_showing: ContextVar[bool] = ContextVar("showing", default=False)
+_hidden: ContextVar[bool] = ContextVar("hidden", default=False)
 _quiet = os.environ.get("BAYESCG_PROGRESS", "1") == "0"
 _IN_MEMORY = 1 << 30
 """Files up to this size [bytes] are put together in memory before they are written."""
@@ -60,6 +60,16 @@ def double_precision() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def hidden_progress() -> Iterator[None]:
+    """No progress bars inside the scope."""
+    token = _hidden.set(True)
+    try:
+        yield
+    finally:
+        _hidden.reset(token)
+
+
+@contextlib.contextmanager
 def progress(description: str, total: float | None) -> Iterator[Callable[[float], None]]:
     """Show a progress bar on stderr; yields `advance(n)`. Silent when stderr is no terminal or BAYESCG_PROGRESS=0.
 
@@ -71,17 +81,13 @@ def progress(description: str, total: float | None) -> Iterator[Callable[[float]
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True, quiet=_quiet)
-    if not console.is_terminal or _showing.get():
+    if not console.is_terminal or _hidden.get():
         yield lambda n=1: None
         return
-    token = _showing.set(True)
     columns = (TextColumn("{task.description:<34}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    try:
-        with Progress(*columns, console=console) as bar:
-            task = bar.add_task(description, total=total)
-            yield lambda n=1: bar.advance(task, n)
-    finally:
-        _showing.reset(token)
+    with hidden_progress(), Progress(*columns, console=console) as bar:
+        task = bar.add_task(description, total=total)
+        yield lambda n=1: bar.advance(task, n)
 
 
 def cpu_count() -> int:

@@ -53,7 +53,7 @@ def test_a_full_disk_is_an_error_and_not_the_end_of_the_process(tmp_path, kind, 
     assert done.stdout.startswith("OSError")
     assert done.stderr == ""
     assert path.read_bytes() == b"older"
-    assert os.listdir(tmp_path) == ["results.nc"]
+    assert [path.name for path in tmp_path.iterdir()] == ["results.nc"]
 
 
 @pytest.mark.parametrize("in_memory", [1 << 30, 0], ids=["small", "large"])
@@ -81,8 +81,8 @@ def test_a_symbolic_link_stays_one(tmp_path):
     _write(link, "new")
     assert link.is_symlink()
     assert target.read_text() == "new"
-    assert sorted(os.listdir(tmp_path)) == ["elsewhere", "link.txt"]
-    assert os.listdir(tmp_path / "elsewhere") == ["target.txt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere", "link.txt"]
+    assert [path.name for path in (tmp_path / "elsewhere").iterdir()] == ["target.txt"]
 
 
 def test_only_files_are_replaced(tmp_path):

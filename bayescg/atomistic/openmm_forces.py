@@ -107,28 +107,31 @@ def _nonbonded(reading: Reading, force) -> list[PairTable | AtomPairs]:
             "own parameters instead"
         )
     reading.check_size(force)
-    charge, sigma, epsilon = reading.table(reading.n_atoms, force.getParticleParameters, 3)
+    atoms = reading.table(reading.n_atoms, force.getParticleParameters, 3)
     first, second, *parameters = reading.table(force.getNumExceptions(), force.getExceptionParameters, 5)
     exceptions = np.sort(np.stack([first, second]).astype(int), axis=0)
     if force.getNonbondedMethod() == force.NoCutoff and reading.n_atoms <= _TABLE_ATOMS:
         i, j = reading.pairs
+        charge, sigma, epsilon = atoms
         products = [charge[i] * charge[j], 0.5 * (sigma[i] + sigma[j]), np.sqrt(epsilon[i] * epsilon[j])]
         low, high = exceptions
         for values, special in zip(products, parameters, strict=True):
             values[low * (2 * reading.n_atoms - low - 1) // 2 + high - low - 1] = special
-        return [PairTable("NonbondedForce", reading.pairs, *products)]
+        product, size, depth = products
+        return [PairTable("NonbondedForce", reading.pairs, product, size, depth)]
     return [
-        _atom_pairs(reading, force, (charge, sigma, epsilon), exceptions),
+        _atom_pairs(reading, force, atoms, exceptions),
         _exceptions(reading, force, exceptions, np.array(parameters)),
     ]
 
 
-def _atom_pairs(reading: Reading, force, parameters: tuple[np.ndarray, ...], exceptions: np.ndarray) -> AtomPairs:
+def _atom_pairs(reading: Reading, force, parameters: np.ndarray, exceptions: np.ndarray) -> AtomPairs:
     """All pairs but the exceptions."""
+    charge, sigma, epsilon = parameters
     excluded = np.eye(reading.n_atoms, dtype=bool)
     excluded[exceptions[0], exceptions[1]] = excluded[exceptions[1], exceptions[0]] = True
     if force.getNonbondedMethod() == force.NoCutoff:
-        return AtomPairs("NonbondedForce", *parameters, excluded, math.inf)
+        return AtomPairs("NonbondedForce", charge, sigma, epsilon, excluded, math.inf)
     cutoff = reading.value(force.getCutoffDistance())
     switch = reading.value(force.getSwitchingDistance()) if force.getUseSwitchingFunction() else None
     box, constant = None, 0.0
@@ -140,16 +143,17 @@ def _atom_pairs(reading: Reading, force, parameters: tuple[np.ndarray, ...], exc
                 "cutoff or a larger box"
             )
         if force.getUseDispersionCorrection():
-            constant = dispersion_correction(*parameters[1:], cutoff, switch, np.prod(np.diag(box)))
+            constant = dispersion_correction(sigma, epsilon, cutoff, switch, float(np.prod(np.diag(box))))
     dielectric = reading.value(force.getReactionFieldDielectric())
-    return AtomPairs("NonbondedForce", *parameters, excluded, cutoff, switch, dielectric, constant, box)
+    return AtomPairs("NonbondedForce", charge, sigma, epsilon, excluded, cutoff, switch, dielectric, constant, box)
 
 
 def _exceptions(reading: Reading, force, pairs: np.ndarray, parameters: np.ndarray) -> PairTable:
     """Pairs with parameters of their own: OpenMM knows no cutoff for them, and images only on request."""
     used = (parameters[0] != 0) | (parameters[2] != 0)
+    product, sigma, epsilon = parameters[:, used]
     periodic = force.getNonbondedMethod() == force.CutoffPeriodic and force.getExceptionsUsePeriodicBoundaryConditions()
-    return PairTable("NonbondedForce", pairs[:, used], *parameters[:, used], reading.box if periodic else None)
+    return PairTable("NonbondedForce", pairs[:, used], product, sigma, epsilon, reading.box if periodic else None)
 
 
 def _obc(reading: Reading, force) -> list[BornSolvent]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from typing import Protocol, runtime_checkable
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
+from numpy.typing import ArrayLike
 
 from bayescg.atomistic.dihedrals import wrapped
+from bayescg.atomistic.internal_coordinates import InternalCoordinates
 
 
 class Target(eqx.Module):
@@ -57,6 +60,25 @@ class Target(eqx.Module):
         return tuple(f"x{k + 1}" for k in range(self.dimension))
 
 
+@runtime_checkable
+class MoleculeTarget(Protocol):
+    """What the target of a molecule has beside its density, such as `OpenMMTarget`.
+
+    Attributes:
+        coordinates: the internal coordinates that the density is over.
+    """
+
+    coordinates: InternalCoordinates
+
+    def to_positions(self, coordinates: Float[Array, " coordinate"]) -> Float[Array, "atom 3"]:
+        """Positions [nm] of one vector of coordinates."""
+        ...
+
+    def to_coordinates(self, positions: Float[Array, "atom 3"]) -> Float[Array, " coordinate"]:
+        """Coordinates of positions [nm]."""
+        ...
+
+
 _TURN = (-np.pi, np.pi)
 
 
@@ -78,9 +100,9 @@ class LogDensity(Target):
     def __init__(
         self,
         function: Callable[[Float[Array, " coordinate"]], Float[Array, ""]],
-        location: Sequence[float],
-        scale: Sequence[float] | float,
-        periodic: Sequence[bool] | None = None,
+        location: ArrayLike,
+        scale: ArrayLike,
+        periodic: ArrayLike | None = None,
     ):
         """Check the function once.
 

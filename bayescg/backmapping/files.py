@@ -15,14 +15,13 @@ from bayescg.backmapping.conditional.classes import Classifier
 from bayescg.backmapping.conditional.coordinates import AnchoredCoordinates, Column
 from bayescg.backmapping.conditional.descriptors import Descriptors
 from bayescg.backmapping.conditional.features import Features
-from bayescg.backmapping.conditional.gaussian_process import GaussianProcessConditional
+from bayescg.backmapping.conditional.gaussian_process import GaussianProcessConditional, unit_kernel
 from bayescg.backmapping.conditional.model import CoordinateModel, Mixture, Single
 from bayescg.backmapping.conditional.placement import PlacedCoordinates
 from bayescg.backmapping.conditional.regression import Regression
 from bayescg.backmapping.conditional.zmatrix import AnchoredZMatrix
 from bayescg.backmapping.guides.fibre import Fibre
 from bayescg.backmapping.guides.guide import Conditional, GaussianConditional
-from bayescg.kernels import by_name
 
 KIND = "conditional"
 _FORMAT = 1
@@ -60,7 +59,7 @@ def _encode_kernel(kernel: gpjax.kernels.AbstractKernel) -> tuple[str, list]:
 
 def _decode_kernel(content: tuple[str, list]) -> gpjax.kernels.AbstractKernel:
     name, leaves = content
-    return jax.tree.unflatten(jax.tree.structure(type(by_name(name))(lengthscale=1.0, variance=1.0)), leaves)
+    return jax.tree.unflatten(jax.tree.structure(unit_kernel(name)), leaves)
 
 
 _KERNELS = Codec(gpjax.kernels.AbstractKernel, _encode_kernel, _decode_kernel)

@@ -77,7 +77,7 @@ def mapping_entropy(result: xr.Dataset) -> xr.Dataset:
     log_z, error = _log_z(result)
     unit, _ = _thermal(result)
     energy = result["energy"] / unit
-    weight = np.exp(result["log_weight"])
+    weight = xr.ufuncs.exp(result["log_weight"], keep_attrs=True)
     if "ensemble_draw" in result.dims:
         energy, weight = (_unstacked(array, result) for array in (energy, weight))
     mean = (weight * energy).sum("draw")
@@ -85,7 +85,7 @@ def mapping_entropy(result: xr.Dataset) -> xr.Dataset:
     return xr.Dataset(
         {
             "entropy": (log_z + mean).assign_attrs(units="k"),
-            "entropy_se": np.sqrt(error**2 + variance / result["ess"]).assign_attrs(units="k"),
+            "entropy_se": xr.ufuncs.sqrt(error**2 + variance / result["ess"], keep_attrs=True).assign_attrs(units="k"),
             "reliable": result["reliable"],
         }
     )

@@ -94,7 +94,7 @@ def sample(
     molecules = ensemble.sizes["bead"] // conditional.fibre.n_beads if liquid else 1
     beads = liquid_beads(ensemble, conditional) if liquid else bead_positions(ensemble, conditional)
     energy = reduced_energy(target, ensemble, conditional.fibre.n_atoms * molecules)
-    if liquid:
+    if isinstance(tempering, Annealing):
         one = Liquid(conditional, ensemble, target, energy, draws=draws, method=method, annealing=tempering)
     else:
         how = {"draws": draws, "method": method, "tempering": tempering}

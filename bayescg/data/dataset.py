@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 
 import numpy as np
 import xarray as xr
@@ -100,14 +101,14 @@ def with_forces(dataset: xr.Dataset, forces: ArrayLike, *, check: bool = True) -
 
 
 def assemble(
-    arrays: dict[str, NDArray],
+    arrays: Mapping[str, NDArray],
     *,
     bead_type: NDArray,
     mass: NDArray,
     charge: NDArray,
     topology: Topology,
     time: NDArray,
-    attrs: dict[str, object],
+    attrs: Mapping[str, object],
     frame: NDArray | None = None,
 ) -> xr.Dataset:
     """Put arrays into the layout of a coarse-grained dataset, unchecked (see `validate`).
@@ -126,7 +127,9 @@ def assemble(
         The dataset.
     """
     units = {"positions": "nm", "forces": "kJ/mol/nm", "velocities": "nm/ps"}
-    data = {name: (_VECTOR, arrays[name], {"units": unit}) for name, unit in units.items() if name in arrays}
+    data: dict[str, object] = {
+        name: (_VECTOR, arrays[name], {"units": unit}) for name, unit in units.items() if name in arrays
+    }
     data["box"] = (("frame", "vector", "xyz"), arrays["box"], {"units": "nm"})
     coords: dict[str, object] = {
         "frame": np.arange(len(time), dtype=np.int64) if frame is None else np.asarray(frame, dtype=np.int64),

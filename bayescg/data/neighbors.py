@@ -72,7 +72,7 @@ def pairs(positions: NDArray, box: ArrayLike, cutoff: float) -> NDArray[np.int32
         raise ValueError("a bead position is not finite: the simulation blew up or the input holds NaN")
     # One thread: frames are what callers run in parallel. A fresh list: its buffers are not safe to share.
     search = NeighborList(cutoff=float(cutoff), full_list=False, n_threads=1)
-    (found,) = search.compute(points, lattice, True, quantities="P", copy=False)
+    (found,) = search.compute(points, lattice, periodic=True, quantities="P", copy=False)
     listed = found.astype(np.int32)
     if len(listed) and not np.all(listed[:, 0] < listed[:, 1]):
         listed.sort(axis=1)

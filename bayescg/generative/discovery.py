@@ -153,7 +153,9 @@ def _fingerprint(target: Target) -> str:
     """What tells targets apart: kind, coordinates, and the density at sixteen places."""
     noise = np.random.default_rng(0).normal(size=(16, target.dimension))
     places = np.asarray(target.location) + 0.3 * np.where(target.periodic, 1.0, target.scale) * noise
-    values = np.asarray(jax.jit(jax.vmap(lambda y: target.log_density(y)))(jnp.asarray(places, jnp.float32)))
+    # A bound method holds arrays, by which JAX cannot look programs up.
+    density = jax.jit(jax.vmap(lambda y: target.log_density(y)))  # noqa: PLW0108
+    values = np.asarray(density(jnp.asarray(places, jnp.float32)))
     seen = [*np.asarray(target.location), *np.asarray(target.scale), *np.asarray(target.periodic), *values]
     digits = " ".join(f"{float(value):.4g}" for value in seen)
     return f"{type(target).__name__} {' '.join(target.names)} {hashlib.sha256(digits.encode()).hexdigest()[:16]}"

@@ -16,7 +16,7 @@ from scipy.special import logsumexp
 from bayescg._compiled import batched, compiled
 from bayescg._runtime import double_precision, progress
 from bayescg._version import ORIGIN
-from bayescg.atomistic.target import Target
+from bayescg.atomistic.target import MoleculeTarget, Target
 from bayescg.generative.model.latent_model import LatentModel
 from bayescg.generative.particles.smc import refuse_nan
 from bayescg.generative.training.replay import DEFENSIVE
@@ -196,13 +196,13 @@ def _draw(model: LatentModel, target: Target, draws: int, defensive: float, key)
 
 
 def _samples(target: Target, y, z, log_weight, log_p) -> xr.Dataset:
-    variables = {
+    variables: dict[str, object] = {
         "coordinates": (("sample", "coordinate"), y),
         "latent": (("sample", "latent_dim"), z),
         "log_weight": ("sample", log_weight, {"long_name": "log of normalized weight"}),
         "log_target": ("sample", log_p, {"long_name": "unnormalized log density of the target"}),
     }
-    if hasattr(target, "to_positions"):
+    if isinstance(target, MoleculeTarget):
         with double_precision():
             positions = np.asarray(batched(target.to_positions, jnp.asarray(y)))
         variables["positions"] = (("sample", "atom", "xyz"), positions, {"units": "nm"})

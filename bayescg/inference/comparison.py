@@ -5,10 +5,10 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 
-import arviz_stats
 import numpy as np
 import pandas as pd
 import xarray as xr
+from arviz_stats.loo import compare as compare_elpd
 from arviz_stats.utils import ELPDData
 
 from bayescg.inference.linear.predictive import coarsened, standard_error
@@ -62,7 +62,7 @@ def compare(posteriors: Mapping[str, xr.DataTree]) -> pd.DataFrame:
     }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of pandas and of underflow within arviz_stats, harmless
-        table = arviz_stats.compare(entries)
+        table = compare_elpd(entries)
     top = str(table.index[0])
     squares = float(first["square"].sum())
     errors = {name: found["squared_error"].values for name, found in scores.items()}

@@ -129,7 +129,7 @@ def _begin(potential: Potential, cg: xr.Dataset, kernels, start, settings: Refin
     initial = cg.isel(frame=-1)
     problem = Problem(potential, prior, data, target, initial, temperature, settings, key)
     radius = 1.5 * float(np.sqrt(cg.sizes["bead"]))
-    state = State(position, position, settings.time, False, False, radius)
+    state = State(position, position, settings.time, last=False, done=False, radius=radius)
     if isinstance(start, xr.Dataset):
         with double_precision():
             state = advance(problem, state, problem.adopt(start))

@@ -135,12 +135,11 @@ def bin_edges(bins: int | ArrayLike | None, low: float, high: float, default: in
     Raises:
         ValueError: if the edges do not ascend or leave the range, or the number is not positive.
     """
-    if bins is None or np.ndim(bins) == 0:
-        count = default if bins is None else bins
-        if int(count) != count or count < 1:
+    edges = np.asarray(default if bins is None else bins, dtype=np.float64)
+    if edges.ndim == 0:
+        if edges % 1 or edges < 1:
             raise ValueError(f"bins={bins!r}: give a positive number of bins, or their edges")
-        return np.linspace(low, high, int(count) + 1)
-    edges = np.asarray(bins, dtype=np.float64)
+        return np.linspace(low, high, int(edges) + 1)
     if edges.ndim != 1 or len(edges) < 2 or not np.all(np.diff(edges) > 0):
         raise ValueError("bins: give a number of bins, or at least two ascending edges")
     if edges[0] < low - 1e-9 or edges[-1] > high + 1e-9:

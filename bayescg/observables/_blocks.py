@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -176,7 +176,7 @@ def _check(dataset: xr.Dataset, variable: str) -> int:
     unknown = set(dataset[variable].dims) - {"draw", "frame", "bead", "xyz"}
     if unknown:
         raise ValueError(
-            f"{variable} have the dimensions {sorted(unknown)}: only draw, frame, bead, xyz are understood"
+            f"{variable} have the dimensions {sorted(map(str, unknown))}: only draw, frame, bead, xyz are understood"
         )
     if 0 in dataset[variable].shape:
         raise ValueError(f"{variable} are empty: {dict(dataset[variable].sizes)}")
@@ -208,8 +208,8 @@ def to_array(
     dataset: xr.Dataset,
     *,
     name: str,
-    axis: tuple[str, NDArray, dict[str, str]] | None,
-    attrs: dict[str, object],
+    axis: tuple[str, NDArray, Mapping[str, object]] | None,
+    attrs: Mapping[str, object],
 ) -> xr.DataArray:
     """Block averages as a DataArray with dims (draw, block, axis), or without `draw` for a single trajectory.
 

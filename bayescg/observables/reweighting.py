@@ -54,7 +54,8 @@ def mixture(references: References) -> Mixture:
     energies = energies - energies.mean(axis=0)
     reduced = references.coefficients @ energies.T
     counts = np.bincount(references.member, minlength=len(reduced))
-    log_density = logsumexp(free_energies(reduced, references.member)[:, None] - reduced, axis=0, b=counts[:, None])
+    exponents = free_energies(reduced, references.member)[:, None] - reduced
+    log_density = np.asarray(logsumexp(exponents, axis=0, b=counts[:, None]))
     own = softmax(-reduced - log_density, axis=1)
     _check_overlap(own, counts)
     within = energies.copy()

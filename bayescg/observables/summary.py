@@ -128,7 +128,7 @@ def zscore(predicted: xr.Dataset, reference: xr.Dataset) -> xr.DataArray:
     first, second = xr.align(predicted, reference, join="inner")
     if 0 in first["mean"].shape:
         raise ValueError("the summaries have no bins in common: compute both with the same bins and cutoff")
-    combined = np.sqrt(first["sd"] ** 2 + second["sd"] ** 2)
+    combined = xr.ufuncs.sqrt(first["sd"] ** 2 + second["sd"] ** 2, keep_attrs=True)
     score = (first["mean"] - second["mean"]) / combined.where(combined > 0)
     return score.rename("z").assign_attrs(long_name="z score", units="1")
 

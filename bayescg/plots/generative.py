@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 from matplotlib.axes import Axes
+from matplotlib.colorbar import Colorbar
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from scipy import stats
@@ -176,8 +177,9 @@ def ramachandran(angles: xr.Dataset, reference: xr.DataArray | None = None, *, b
         figure, axes = look.new_figure(
             1, len(panels), width=0.95 * look.COLUMN * len(panels) + 0.5, height=look.COLUMN, sharex=True, sharey=True
         )
+        images = []
         for panel, (name, values) in zip(axes[0], panels, strict=True):
-            image = _surface(panel, values, edges)
+            images.append(_surface(panel, values, edges))
             panel.set_title(name)
         axes[0, 0].set_ylabel("$ψ$ (degrees)")
         note = _effective(weights)
@@ -187,9 +189,9 @@ def ramachandran(angles: xr.Dataset, reference: xr.DataArray | None = None, *, b
             floor = 0.5 * np.sum(np.sqrt(2 * theirs * (1 - theirs) / (np.pi * count)))
             note = f"total variation {distance:.3f} (by sampling alone {min(floor, 1.0):.3f}); {note}"
         figure.suptitle(note, fontsize=8, color="0.3", x=0.02, ha="left")
-        bar = figure.colorbar(image, ax=axes[0].tolist(), shrink=0.9, pad=0.02, extend="max")
+        bar = figure.colorbar(images[-1], ax=axes[0].tolist(), shrink=0.9, pad=0.02, extend="max")
         bar.set_label("$F$ (kT)")
-        bar.outline.set_linewidth(0.6)
+        _thin_outline(bar)
     return figure
 
 
@@ -207,11 +209,16 @@ def _points(panel: Axes, z: np.ndarray, values: np.ndarray | None, name: str, an
     panel.scatter(*z[order][unknown].T, color="0.85", **size)
     drawn = panel.scatter(*z[order][~unknown].T, c=shown[order][~unknown], **limits, **size)
     bar = panel.figure.colorbar(drawn, ax=panel, pad=0.02, aspect=24)
-    bar.outline.set_linewidth(0.6)
+    _thin_outline(bar)
     symbol = {"phi": "$φ$", "psi": "$ψ$", "omega": "$ω$"}.get(name, name)
     bar.set_label(look.label(symbol, "degrees") if angles else symbol)
     if angles:
         bar.set_ticks([-180, -90, 0, 90, 180])
+
+
+def _thin_outline(bar: Colorbar) -> None:
+    # Matplotlib's stubs make the outline a dictionary of spines; it is one.
+    bar.outline.set_linewidth(0.6)  # pyright: ignore[reportCallIssue]
 
 
 def _surface(panel: Axes, share: np.ndarray, edges: list[np.ndarray]):

@@ -95,7 +95,7 @@ def legend(axes: Axes, data: NDArray, x: NDArray) -> None:
     sides = {"upper right": position > 0.5, "upper left": (position < 0.5) & (position > 0)}
     heights = {where: tops[mask].max() if mask.any() else low for where, mask in sides.items()}
     where = min(heights, key=lambda name: heights[name])
-    inches = axes.get_position().height * axes.figure.get_figheight()
+    inches = axes.bbox.height / axes.figure.dpi
     share = min(0.6, (0.16 * len(handles) + 0.12) / max(inches, 0.5))
     needed = low + (heights[where] - low) / (1 - share)
     if needed > high:

@@ -102,8 +102,12 @@ def _unsampled(axes: Axes, x: np.ndarray, outside: np.ndarray, label: str | None
     edges = np.flatnonzero(np.diff(np.concatenate([[0], outside.astype(int), [0]])))
     for begin, end in zip(edges[::2], edges[1::2], strict=True):
         axes.axvspan(
-            *(x[max(begin - 1, 0)], x[min(end, len(x) - 1)]),
-            **{"facecolor": "none", "edgecolor": "0.88", "hatch": "////", "lw": 0, "zorder": 0},
+            *(float(x[max(begin - 1, 0)]), float(x[min(end, len(x) - 1)])),
             label=label,
+            facecolor="none",
+            edgecolor="0.88",
+            hatch="////",
+            lw=0,
+            zorder=0,
         )
         label = None

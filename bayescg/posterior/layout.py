@@ -50,8 +50,8 @@ def build(
         "basis": np.arange(coefficients.shape[2]),
         "basis_term": ("basis", labels.astype(str)),
     }
-    for name, values in hyperparameters.items():
-        values = np.asarray(values)
+    for name, found in hyperparameters.items():
+        values = np.asarray(found)
         variables[name] = (("chain", "draw", *(f"{name}_dim_{k}" for k in range(values.ndim - 2))), values)
     for term in potential.terms:
         if term.graph is None:

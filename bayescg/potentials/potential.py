@@ -188,8 +188,9 @@ def freeze(potential: Potential, coefficients: Sequence[float] | np.ndarray) -> 
             raw[: term.n_basis] = w[potential.slices[term.name]]
             curve = baselines.Spline(spline.start, spline.stop, tuple(raw.tolist()), spline.periodic)
             known = curve if term.baseline is None else baselines.Sum(term.baseline, curve)
-            term = dataclasses.replace(term, baseline=known, learn=False)
-        terms.append(term)
+            terms.append(dataclasses.replace(term, baseline=known, learn=False))
+        else:
+            terms.append(term)
     return tuple(terms)
 
 

@@ -110,12 +110,12 @@ def load_ensemble(path: str | os.PathLike[str], *, diagnostics_only: bool = Fals
     if not Path(path).is_file():
         raise FileNotFoundError(f"no ensemble at {path}")
     try:
-        with xr.open_dataset(path, engine="h5netcdf") as data:
-            if not {"positions", "box"} <= set(data.data_vars) or "draw" not in data.dims:
+        with xr.open_dataset(path, engine="h5netcdf") as opened:
+            if not {"positions", "box"} <= set(opened.data_vars) or "draw" not in opened.dims:
                 raise ValueError("it holds no positions with the dimension 'draw'")
-            kept = [name for name in _DIAGNOSTICS if name in data] if diagnostics_only else list(data.data_vars)
-            dropped = [name for name in data.variables if name not in data.coords and name not in kept]
-            data = data.drop_vars(dropped).load()
+            kept = [name for name in _DIAGNOSTICS if name in opened] if diagnostics_only else list(opened.data_vars)
+            dropped = [name for name in opened.variables if name not in opened.coords and name not in kept]
+            data = opened.drop_vars(dropped).load()
     except (OSError, ValueError) as error:
         raise ValueError(f"{path} is no ensemble of bayescg: {error}") from error
     words = [name for name, variable in data.variables.items() if variable.dtype == object]

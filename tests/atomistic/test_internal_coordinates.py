@@ -158,9 +158,9 @@ def test_relabeled_rotors_are_one_state(name):
     assert apart(y[1], y[0] + shift, coordinates.periodic) < 1e-9
     # The three atoms are not at equal distances here: another one leads after a third of a turn.
     assert np.abs(np.sort(y[2]) - np.sort(y[1])).max() > 1e-3
-    assert apart(y[2][at], y[0][at], True) < 1e-9
-    assert apart(y[3][at], y[1][at], True) < 1e-9
-    assert apart(y[4][at], y[0][at] + 3 * np.pi, True) < 1e-9
+    assert apart(y[2][at], y[0][at], periodic=True) < 1e-9
+    assert apart(y[3][at], y[1][at], periodic=True) < 1e-9
+    assert apart(y[4][at], y[0][at] + 3 * np.pi, periodic=True) < 1e-9
     lengths = slice(0, coordinates.n_atoms - 1)
     np.testing.assert_allclose(np.sort(y[2][lengths]), np.sort(y[0][lengths]), atol=1e-10)
 
@@ -183,7 +183,7 @@ def test_torsions_go_on_past_half_a_turn(offset):
     y[rotors] = np.pi + offset, -np.pi + offset
     x = cartesian(coordinates, y)
     back = internal(coordinates, x)
-    assert apart(back[rotors], y[rotors], True) < 1e-9
+    assert apart(back[rotors], y[rotors], periodic=True) < 1e-9
     assert np.all(np.abs(back[rotors]) <= np.pi)
     # The same configuration with other labels: each heavy atom has the same distances to hydrogens.
     again = cartesian(coordinates, back)

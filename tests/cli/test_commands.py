@@ -1,7 +1,5 @@
 """The commands, from files to files."""
 
-import os
-
 import numpy as np
 import pytest
 import xarray as xr
@@ -82,4 +80,4 @@ def test_demo_is_a_run_of_its_own_configuration(monkeypatch, tmp_path):
     result = call("demo", "--output", tmp_path / "demo")
     assert result.exit_code == 2
     assert "has been changed" in result.stderr
-    assert os.listdir(tmp_path) == ["demo"]
+    assert [path.name for path in tmp_path.iterdir()] == ["demo"]

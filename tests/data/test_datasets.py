@@ -1,4 +1,3 @@
-import os
 from pathlib import Path
 
 from bayescg.data import datasets
@@ -6,9 +5,9 @@ from bayescg.data import datasets
 
 def test_water_is_copied_once_and_repaired(tmp_path):
     files = datasets.water(tmp_path / "copy")
-    stamp = os.stat(files.trajectory).st_mtime_ns
+    stamp = files.trajectory.stat().st_mtime_ns
     assert datasets.water(tmp_path / "copy") == files
-    assert os.stat(files.trajectory).st_mtime_ns == stamp
+    assert files.trajectory.stat().st_mtime_ns == stamp
     files.topology.write_bytes(b"damaged")
     assert datasets.water(tmp_path / "copy").universe().trajectory.n_frames == 100
 

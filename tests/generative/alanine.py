@@ -33,7 +33,11 @@ def alanine(n_latents):
     whitening = Whitening.of(location, np.diag(np.where(periodic, 1.0, widths)), periodic)
     model = build_model(whitening, latents=n_latents, key=jax.random.key(3))
     target = SimpleNamespace(
-        coordinates=coordinates, to_coordinates=coordinates.to_internal, temperature=300.0, dimension=3 * n - 6
+        coordinates=coordinates,
+        to_coordinates=coordinates.to_internal,
+        to_positions=coordinates.to_cartesian,
+        temperature=300.0,
+        dimension=3 * n - 6,
     )
     return model, target, np.array(x)
 

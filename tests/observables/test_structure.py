@@ -155,10 +155,8 @@ def test_neighbor_angles_equal_a_triple_loop(abc):
             vectors = images(x - x[center], TRICLINIC)
             length = np.linalg.norm(vectors, axis=1)
             near = [k for k in np.flatnonzero(length < cutoff) if k != center]
-            for k in near:
-                for m in near:
-                    if types[k] == a and types[m] == c and k != m and (a != c or k < m):
-                        angles.append(np.arccos(vectors[k] @ vectors[m] / length[k] / length[m]))
+            chosen = [(k, m) for k in near for m in near if types[k] == a and types[m] == c and k != m]
+            angles += [np.arccos(vectors[k] @ vectors[m] / length[k] / length[m]) for k, m in chosen if a != c or k < m]
     expected, _ = np.histogram(angles, 9, (0, np.pi), density=True)
     p = obs.angle_distribution(dataset, a, b, c, cutoff=cutoff, bins=9, blocks=1).isel(block=0)
     np.testing.assert_allclose(p, expected, atol=1e-9)

@@ -116,8 +116,8 @@ def brute_force(term, w, positions, types, box, excluded=()):
                 near.append((types[j], v))
         for (one, v), (two, u) in itertools.combinations(near, 2):
             if sorted((one, two)) == sorted((term.a, term.b)):
-                v, u = (v, u) if one == term.a else (u, v)
-                sides = np.array([np.linalg.norm(v), np.linalg.norm(u), np.linalg.norm(u - v)])
+                p, q = (v, u) if one == term.a else (u, v)
+                sides = np.array([np.linalg.norm(p), np.linalg.norm(q), np.linalg.norm(q - p)])
                 total += float(surface(w, sides)[0])
     return total
 

@@ -210,7 +210,7 @@ def test_frozen_term_is_the_same_curve():
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: Potential(), "at least one term"),
+        (Potential, "at least one term"),
         (lambda: Potential(Pair("A", "B", 1.0), Pair("B", "A", 0.9)), "same interaction"),
         (lambda: Potential(Pair("A", "B", 1.0), exclude_bonds=4), "exclude_bonds"),
         (lambda: Pair("A", "B", -1.0), "cutoff must be positive"),

@@ -218,7 +218,6 @@ def test_energy_vanishes_with_two_slopes_at_the_cutoff(system):
 def test_gay_berne_pairs_need_ellipsoids():
     data = pairs(1100, np.random.default_rng(11))
     scores = {kind: held_out(data, 800, ellipsoids=kind, inducing=150) for kind in (True, False)}
-    print(f"held-out R^2 of Gay-Berne energies: ellipsoids {scores[True]:.4f}, round {scores[False]:.4f}")
     assert scores[True] > 0.95
     assert scores[False] < 0.7
 

@@ -91,8 +91,8 @@ def main(replicates: int = 200) -> None:
                     memories += [found.report["score_memory"]] if calibration == "godambe" else []
                 advance(1)
         print(f"{name}: score memory found {np.mean(memories):.2f} +- {np.std(memories):.2f}", flush=True)
-        for calibration, values in z.items():
-            values = np.stack(values)
+        for calibration, kept in z.items():
+            values = np.stack(kept)
             held = np.abs(values) < 1.6449
             near, far = R < 0.4, R >= 0.4
             print(

@@ -49,14 +49,15 @@ def models(cg: xr.Dataset) -> dict[str, xr.DataTree]:
     """Posteriors of all models; the residual is learnt on the mean of the pair potential's."""
     options = {"method": "laplace", "settings": bcg.Sampling(chains=1, draws=100), "key": jax.random.key(0)}
     fits = {}
-    for name, potential in (
+    for name, given in (
         ("pair", bcg.Potential(PAIR)),
         ("pair + three-body", bcg.Potential(PAIR, THREE)),
         ("pair, then three-body", None),
         ("pair + local density", bcg.Potential(PAIR, DENSITY)),
     ):
         begin = time.perf_counter()
-        if potential is None:
+        potential = given
+        if given is None:
             alone = fits["pair"]
             known = bcg.freeze(bcg.posterior.potential_of(alone), bcg.posterior.mean_coefficients(alone))
             potential = bcg.Potential(*known, THREE)

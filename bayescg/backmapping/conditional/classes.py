@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, Int
 from scipy.optimize import minimize
 from scipy.stats import norm, qmc
 
+from bayescg._arrays import AnyArray
 from bayescg.backmapping.conditional.hyperparameters import SMOOTH, RegressionData, inverse_factor, weight_features
 from bayescg.backmapping.conditional.regression import Inputs, padded
 
@@ -45,14 +46,14 @@ class Classifier(eqx.Module):
         kernel: the smooth part's.
     """
 
-    linear: Int[Array, " linear"]
-    smooth: Int[Array, " smooth"]
-    length: Float[Array, ""]
-    inducing: Float[Array, "inducing smooth"]
-    weights: Float[Array, "latent u"]
-    quadratic: Float[Array, "latent u latent u"]
-    prior: Float[Array, ""]
-    points: Float[Array, "point latent"]
+    linear: Int[AnyArray, " linear"]
+    smooth: Int[AnyArray, " smooth"]
+    length: Float[AnyArray, ""]
+    inducing: Float[AnyArray, "inducing smooth"]
+    weights: Float[AnyArray, "latent u"]
+    quadratic: Float[AnyArray, "latent u latent u"]
+    prior: Float[AnyArray, ""]
+    points: Float[AnyArray, "point latent"]
     kernel: gpjax.kernels.AbstractKernel
 
     def log_probabilities(self, features: Float[Array, " feature"]) -> Float[Array, " well"]:
@@ -110,8 +111,17 @@ def fit_classifier(
         quadratic[k, count:, k, count:] -= b**2 * inverse.T @ inverse
     sobol = qmc.Sobol(classes - 1, scramble=True, rng=np.random.default_rng(0)).random(_POINTS)
     points = norm.ppf(np.clip(sobol, 1e-6, 1 - 1e-6))
-    arrays = (inputs.linear, inputs.smooth, length, np.asarray(data.inducing) / length, weights @ lift, quadratic)
-    return Classifier(*map(np.asarray, (*arrays, prior, points - points.mean(axis=0))), kernel)
+    return Classifier(
+        linear=inputs.linear,
+        smooth=inputs.smooth,
+        length=np.asarray(length),
+        inducing=np.asarray(data.inducing) / length,
+        weights=weights @ lift,
+        quadratic=quadratic,
+        prior=np.asarray(prior),
+        points=points - points.mean(axis=0),
+        kernel=kernel,
+    )
 
 
 def _phi(kernel, data: RegressionData, z):

@@ -73,9 +73,9 @@ class AnchoredCoordinates(eqx.Module):
         leaders = {group[0] for group in z.rotors}
         bonds, angles, turns = [], [], []
         for k, (atom, (a, b, c)) in enumerate(zip(z.placed, z.references, strict=True)):
-            bonds.append(Column("bond", atom, "learned", 0.0, np.inf, False))
+            bonds.append(Column("bond", atom, "learned", 0.0, np.inf, periodic=False))
             free = any(count <= p < z.first for p in (b,))
-            angles.append(Column("angle", atom, "sine" if free else "learned", 0.0, np.pi, False))
+            angles.append(Column("angle", atom, "sine" if free else "learned", 0.0, np.pi, periodic=False))
             loose = any(count <= p < z.first for p in (a, b, c))
             kind = "branch" if z.branch[k] else "rotor" if k in leaders else "torsion"
             middle = self.reference[k] if z.branch[k] else 0.0

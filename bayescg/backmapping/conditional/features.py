@@ -12,8 +12,9 @@ from typing import NamedTuple
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
+from bayescg._arrays import AnyArray
 from bayescg.backmapping.conditional.coordinates import Column
 from bayescg.backmapping.conditional.descriptors import Descriptors
 
@@ -48,14 +49,14 @@ class Features(eqx.Module):
         silent: which coordinates are no inputs, since they depend on the laboratory.
     """
 
-    middle: Float[Array, " descriptor"]
-    spread: Float[Array, " descriptor"]
-    center: Float[Array, " coordinate"]
-    scale: Float[Array, " coordinate"]
-    periodic: Float[Array, " coordinate"]
-    soft: Float[Array, " coordinate"]
-    share: Float[Array, " coordinate"]
-    silent: Float[Array, " coordinate"]
+    middle: Float[AnyArray, " descriptor"]
+    spread: Float[AnyArray, " descriptor"]
+    center: Float[AnyArray, " coordinate"]
+    scale: Float[AnyArray, " coordinate"]
+    periodic: Bool[AnyArray, " coordinate"]
+    soft: Bool[AnyArray, " coordinate"]
+    share: Float[AnyArray, " coordinate"]
+    silent: Bool[AnyArray, " coordinate"]
 
     @property
     def size(self) -> int:

@@ -232,16 +232,25 @@ def _by_kind(kernels: Kernels) -> dict[str, gpjax.kernels.AbstractKernel]:
     given = kernels if isinstance(kernels, abc.Mapping) else dict.fromkeys(_KINDS, kernels)
     if unknown := sorted(set(given) - set(_KINDS)):
         raise ValueError(f"kernels name unknown kinds of coordinates {unknown}; there are {', '.join(_KINDS)}")
-    found = {kind: _unit(given.get(kind)) for kind in _KINDS}
+    found = {kind: unit_kernel(given.get(kind)) for kind in _KINDS}
     # Branch angles and turns of rotors are torsions, too.
     return found | {"branch": found["torsion"], "rotor": found["torsion"]}
 
 
-def _unit(kernel: gpjax.kernels.AbstractKernel | str | None) -> gpjax.kernels.AbstractKernel:
+def unit_kernel(kernel: gpjax.kernels.AbstractKernel | str | None) -> gpjax.kernels.AbstractKernel:
+    """The kernel of this kind (None: RBF) that has unit lengthscale and variance.
+
+    Raises:
+        ValueError: if the kernel is not stationary.
+    """
     chosen = by_name(kernel) if isinstance(kernel, str) else gpjax.kernels.RBF() if kernel is None else kernel
     if not isinstance(chosen, gpjax.kernels.stationary.StationaryKernel):
         raise ValueError(
             f"kernel is {chosen!r}: give a stationary GPJax kernel such as gpjax.kernels.Matern52(); its lengthscales "
             "and variance are learnt"
         )
-    return type(chosen)(lengthscale=1.0, variance=1.0)
+    return _made(type(chosen))
+
+
+def _made(kind: type[gpjax.kernels.stationary.StationaryKernel]) -> gpjax.kernels.AbstractKernel:
+    return kind(lengthscale=1.0, variance=1.0)

@@ -53,11 +53,11 @@ class Single(eqx.Module):
 
     Attributes:
         coordinates: their numbers.
-        process: one for each.
+        process: one for each; None if there are none.
     """
 
     coordinates: tuple[int, ...] = eqx.field(static=True)
-    process: Regression
+    process: Regression | None
 
 
 class CoordinateModel(eqx.Module):

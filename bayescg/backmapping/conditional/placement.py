@@ -60,14 +60,14 @@ class PlacedCoordinates(eqx.Module):
             atom = int(atoms.split("-")[0])
             turn = k - (2 * n - 3)
             if turn < 0:
-                found.append(Column(kind, atom, "learned", 0.0, np.inf if kind == "bond" else np.pi, False))
+                found.append(Column(kind, atom, "learned", 0.0, np.inf if kind == "bond" else np.pi, periodic=False))
                 continue
             middle = self.internal.reference[turn] if kind == "branch" else 0.0
             if z.handed[turn]:
                 ends = (0.0, np.pi) if middle > 0 else (-np.pi, 0.0)
-                found.append(Column(kind, atom, "learned", *ends, False))
+                found.append(Column(kind, atom, "learned", *ends, periodic=False))
             else:
-                found.append(Column(kind, atom, "learned", middle - np.pi, middle + np.pi, True))
+                found.append(Column(kind, atom, "learned", middle - np.pi, middle + np.pi, periodic=True))
         return tuple(found)
 
     def to_internal(
@@ -130,12 +130,12 @@ class PlacedCoordinates(eqx.Module):
         sine = jnp.sqrt(jnp.maximum(1 - cosine**2, 0.0))
         tilted = jnp.cos(around) * across + jnp.sin(around) * jnp.cross(v, across)
         u = unit(cosine * v + sine * tilted)
-        if self.side is None:
+        if self.axis is None or self.side is None:
             turn, one, two = 2 * np.pi * jax.random.uniform(keys[2]), _any_across(start), _any_across(u)
         else:
             turn = self._turn(sites) * jax.random.normal(keys[2])
-            one = _across(beads[self.side] - beads[i], start)
-            two = _across(sites[self.side] - sites[i], u)
+            one = _across(beads[self.side] - beads[self.axis[0]], start)
+            two = _across(sites[self.side] - sites[self.axis[0]], u)
         two = jnp.cos(turn) * two + jnp.sin(turn) * jnp.cross(u, two)
         before = jnp.stack([start, one, jnp.cross(start, one)], axis=1)
         after = jnp.stack([u, two, jnp.cross(u, two)], axis=1)

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from bayescg._arrays import AnyArray
 from bayescg.backmapping.conditional.hyperparameters import (
     INDUCING,
     LENGTH,
@@ -66,22 +67,22 @@ class Regression(eqx.Module):
         kernel: the smooth part's.
     """
 
-    linear: Int[Array, " linear"]
-    smooth: Int[Array, " smooth"]
-    length: Float[Array, " smooth"]
-    inducing: Float[Array, "inducing smooth"]
-    weights: Float[Array, " u"]
-    quadratic: Float[Array, "u u"]
-    prior: Float[Array, ""]
-    noise: Float[Array, ""]
-    inflation: Float[Array, ""]
-    center: Float[Array, ""]
-    scale: Float[Array, ""]
+    linear: Int[AnyArray, " linear"]
+    smooth: Int[AnyArray, " smooth"]
+    length: Float[AnyArray, " smooth"]
+    inducing: Float[AnyArray, "inducing smooth"]
+    weights: Float[AnyArray, " u"]
+    quadratic: Float[AnyArray, "u u"]
+    prior: Float[AnyArray, ""]
+    noise: Float[AnyArray, ""]
+    inflation: Float[AnyArray, ""]
+    center: Float[AnyArray, ""]
+    scale: Float[AnyArray, ""]
     kernel: gpjax.kernels.AbstractKernel
 
     def predict(
         self, features: Float[Array, " feature"]
-    ) -> tuple[Float[Array, ""], Float[Array, ""], Float[Array, ""]]:
+    ) -> tuple[Float[AnyArray, ""], Float[AnyArray, ""], Float[AnyArray, ""]]:
         """Mean, variance of the mean and variance of the noise, in the output's units."""
         near = self.kernel.cross_covariance((features[self.smooth] / self.length)[None], self.inducing)[0]
         u = jnp.concatenate([jnp.ones_like(near[:1]), features[self.linear], near])
@@ -174,9 +175,20 @@ def fit_regression(
     )
     noise = np.maximum(noise, (least / scale) ** 2)
     length = np.exp(mode[3:])
-    inducing = np.asarray(every.inducing)
-    arrays = (inputs.linear, inputs.smooth, length, inducing / length, weights, quadratic, prior, noise)
-    return Regression(*map(np.asarray, (*arrays, inflation, center, scale)), kernel)
+    return Regression(
+        linear=inputs.linear,
+        smooth=inputs.smooth,
+        length=length,
+        inducing=np.asarray(every.inducing) / length,
+        weights=weights,
+        quadratic=quadratic,
+        prior=prior,
+        noise=np.asarray(noise),
+        inflation=np.asarray(inflation),
+        center=np.asarray(center),
+        scale=np.asarray(scale),
+        kernel=kernel,
+    )
 
 
 def padded(

@@ -92,7 +92,9 @@ def anchored_zmatrix(
         if equal and terminal and len(neighbors[center]) == 4 and branches == [False, True, True]:
             rotors.append((number[group[0]], number[group[1]], number[group[2]]))
     places = {atom: k for k, atom in enumerate(kept)} | {atom: k + len(kept) + helpers for k, atom in enumerate(order)}
-    fixed = [tuple(places.get(p, len(kept) - 1 - p) for p in triple) for triple in references]
+    # Helper points have the numbers -1 and -2.
+    places |= {-1 - k: k + len(kept) for k in range(helpers)}
+    fixed = [(places[a], places[b], places[c]) for a, b, c in references]
     return AnchoredZMatrix(
         tuple(kept), helpers, tuple(order), tuple(fixed), tuple(branch), tuple(handed), tuple(rotors)
     )
@@ -148,7 +150,8 @@ class _References:
 
     def _nearest(self, point: int) -> list[int]:
         """Sites by the number of bonds from a point and by distance, then helper points."""
-        distance, queue = {point: 0}, deque([point] if point >= 0 else [])
+        distance: dict[int, int] = {point: 0}
+        queue = deque([point] if point >= 0 else [])
         while queue:
             at = queue.popleft()
             for other in self.neighbors[at]:
@@ -156,7 +159,11 @@ class _References:
                     distance[other] = distance[at] + 1
                     queue.append(other)
         far = len(self.neighbors)
-        return sorted(self.kept, key=lambda p: (distance.get(p, far), self.near[point, p])) + self.helpers
+
+        def rank(site: int) -> tuple[int, float]:
+            return distance.get(site, far), self.near[point, site]
+
+        return sorted(self.kept, key=rank) + self.helpers
 
     def _straight(self, *triple: int) -> bool:
         """Whether an angle is ever close to straight; helper points are never in line."""

@@ -89,7 +89,7 @@ def bead_values(ensemble: xr.Dataset, n_beads: int) -> Beads:
     positions = ensemble["positions"]
     if "bead" not in positions.dims or "xyz" not in positions.dims:
         raise ValueError(f"positions have dims {positions.dims}; they need (frame, bead, xyz), with draw before or not")
-    extra = set(positions.dims) - {"draw", "frame", "bead", "xyz"}
+    extra = {str(dim) for dim in positions.dims} - {"draw", "frame", "bead", "xyz"}
     if extra:
         raise ValueError(f"positions have a dimension {min(extra)!r}; they need (frame, bead, xyz), with draw or not")
     draws = "draw" in positions.dims

@@ -128,7 +128,7 @@ def warn_unmapped(universe, owner: NDArray[np.int64], force_owner: NDArray[np.in
         atoms = universe.atoms[left_out]
         labels = names_of(universe)[left_out]
         if hasattr(atoms, "resnames"):
-            labels = np.char.add(np.char.add(atoms.resnames.astype(str), ":"), labels)
+            labels = np.array([f"{residue}:{name}" for residue, name in zip(atoms.resnames, labels, strict=True)])
         kinds, counts = np.unique(labels, return_counts=True)
         listed = ", ".join(f"{kind} ({count})" for kind, count in zip(kinds[:12], counts[:12], strict=True))
         more = f" and {len(kinds) - 12} more kinds" if len(kinds) > 12 else ""

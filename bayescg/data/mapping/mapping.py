@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping as Dictionary
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -121,7 +122,7 @@ class Mapping:
         """
         from bayescg.data.mapping.yaml import read
 
-        return build(universe, *read(path, universe), constraints=constraints, kind=f"yaml {os.path.basename(path)}")
+        return build(universe, *read(path, universe), constraints=constraints, kind=f"yaml {Path(path).name}")
 
     @classmethod
     def from_votca(
@@ -149,7 +150,7 @@ class Mapping:
         from bayescg.data.mapping.votca import read
 
         paths = [path] if isinstance(path, str | os.PathLike) else list(path)
-        kind = "votca " + " ".join(os.path.basename(p) for p in paths)
+        kind = "votca " + " ".join(Path(p).name for p in paths)
         return build(universe, *read(paths, universe), constraints=constraints, kind=kind)
 
     @property
@@ -228,13 +229,13 @@ def build(
     inside = (owner[bonds[:, 0]] >= 0) & (owner[bonds[:, 0]] == owner[bonds[:, 1]])
     charges = universe.atoms.charges if hasattr(universe.atoms, "charges") else np.zeros(len(masses))
     mapped = owner >= 0
-    sums = [np.bincount(owner[mapped], values[mapped], minlength=len(beads)) for values in (masses, charges)]
+    mass, charge = (_sums(owner[mapped], values[mapped], len(beads)) for values in (masses, charges))
     # Charges of whole molecules are integers; what single precision leaves of them is not a charge.
     return Mapping(
         name=names,
         bead_type=np.array([bead.bead_type for bead in beads]),
-        mass=sums[0],
-        charge=np.where(np.abs(sums[1] - np.rint(sums[1])) < 1e-4, np.rint(sums[1]) + 0.0, sums[1]),
+        mass=mass,
+        charge=np.where(np.abs(charge - np.rint(charge)) < 1e-4, np.rint(charge) + 0.0, charge),
         topology=topology or _derived_topology(universe, beads, owner),
         owner=owner,
         weight=weight,
@@ -242,6 +243,11 @@ def build(
         links=bonds[inside],
         kind=kind,
     )
+
+
+def _sums(owner: NDArray[np.int64], values: NDArray[np.float64], n_beads: int) -> NDArray[np.float64]:
+    """The sum of the values of each bead's atoms."""
+    return np.bincount(owner, values, minlength=n_beads).astype(np.float64)
 
 
 def _derived_topology(universe, beads: Sequence[BeadSpec], owner: NDArray[np.int64]) -> Topology:

@@ -68,7 +68,7 @@ def instantiate(templates: Sequence[MoleculeTemplate], universe) -> tuple[list[B
             weights = np.ones(len(atoms)) if isinstance(bead.weights, str) else bead.weights
             by_mass = isinstance(bead.weights, str) and bead.weights == "mass"
             beads.append(BeadSpec(bead.name, bead.bead_type, molecule.atoms[atoms], None if by_mass else weights))
-    return beads, _joined([(start, local[m.name]) for start, m in zip(starts, found, strict=True)], len(beads))
+    return beads, _join([(start, local[m.name]) for start, m in zip(starts, found, strict=True)])
 
 
 def _matching(kinds: dict[str, MoleculeTemplate], universe) -> list[Molecule]:
@@ -133,7 +133,7 @@ def _local_topology(template: MoleculeTemplate) -> Topology:
     return Topology(**fields)
 
 
-def _joined(parts: list[tuple[int, Topology]], n_beads: int) -> Topology:
+def _join(parts: list[tuple[int, Topology]]) -> Topology:
     """One topology from those of the molecules and the numbers of their first beads."""
     fields: dict[str, NDArray] = {
         "molecule": np.repeat(np.arange(len(parts)), [len(local.molecule) for _, local in parts])
@@ -144,5 +144,4 @@ def _joined(parts: list[tuple[int, Topology]], n_beads: int) -> Topology:
         fields[f"{name}_groups"] = np.concatenate(
             [np.zeros(0, dtype="<U1"), *(getattr(local, f"{name}_groups") for _, local in parts)]
         )
-    assert len(fields["molecule"]) == n_beads
     return Topology(**fields)

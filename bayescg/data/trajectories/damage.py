@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import struct
+from pathlib import Path
 from types import TracebackType
+from typing import BinaryIO, Self
 
 _MAGIC = 1993
 _HEADER = 76  # magic, the string GMX_trn_file with its two lengths, and 13 integers
@@ -25,11 +27,11 @@ class FrameGuard:
         self._file = None
         self._reader = reader
         if getattr(reader, "format", "") == "TRR":
-            self._file = open(reader.filename, "rb")  # noqa: SIM115
+            self._file = Path(reader.filename).open("rb")  # noqa: SIM115  (closed in __exit__)
             self._size = os.fstat(self._file.fileno()).st_size
             self._offsets = reader._xdr.offsets
 
-    def __enter__(self) -> FrameGuard:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -47,7 +49,7 @@ class FrameGuard:
         """
         if self._file is None:
             return
-        found, end = self._parse(frame)
+        found, end = self._parse(self._file, frame)
         if found != n_atoms:
             raise ValueError(f"number of atoms changed to {found}")
         if end > self._size:
@@ -57,8 +59,9 @@ class FrameGuard:
         """Whether this is the last frame that the reader knows, and the file goes on behind it."""
         if getattr(self._reader, "format", "") == "LAMMPSDUMP":
             return frame + 1 == self._reader.n_frames and self._dump_goes_on(frame)
-        last = self._file is not None and frame + 1 == len(self._offsets)
-        return last and self._parse(frame)[1] < self._size
+        if self._file is None or frame + 1 != len(self._offsets):
+            return False
+        return self._parse(self._file, frame)[1] < self._size
 
     def _dump_goes_on(self, frame: int) -> bool:
         from MDAnalysis.lib.util import anyopen
@@ -69,12 +72,11 @@ class FrameGuard:
                 file.readline()
             return bool(file.read(1000).strip())
 
-    def _parse(self, frame: int) -> tuple[int, int]:
+    def _parse(self, file: BinaryIO, frame: int) -> tuple[int, int]:
         """Number of atoms of a frame, and where in the file it ends."""
-        assert self._file is not None
         start = int(self._offsets[frame])
-        self._file.seek(start)
-        header = self._file.read(_HEADER)
+        file.seek(start)
+        header = file.read(_HEADER)
         if len(header) < _HEADER or struct.unpack(">i", header[:4])[0] != _MAGIC:
             raise EOFError("its header is cut off or damaged")
         sizes = struct.unpack(">13i", header[24:])

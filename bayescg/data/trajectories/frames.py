@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -38,6 +38,18 @@ class RawFrames(NamedTuple):
     box: NDArray[np.float64]
     time: NDArray[np.float64]
     frame: NDArray[np.int64]
+
+
+def join_frames(chunks: Sequence[RawFrames]) -> RawFrames:
+    """Chunks that follow each other, as one."""
+    forces = [chunk.forces for chunk in chunks if chunk.forces is not None]
+    return RawFrames(
+        positions=np.concatenate([chunk.positions for chunk in chunks]),
+        forces=np.concatenate(forces) if forces else None,
+        box=np.concatenate([chunk.box for chunk in chunks]),
+        time=np.concatenate([chunk.time for chunk in chunks]),
+        frame=np.concatenate([chunk.frame for chunk in chunks]),
+    )
 
 
 class FrameReader:
@@ -259,4 +271,4 @@ def _source(trajectory) -> str:
             step = trajectory[number]
             parts += [step.positions.copy(), np.array([step.time])]
             parts += [step.velocities.copy()] if step.has_velocities else []
-    return f"{os.path.basename(_file_names(trajectory)[0])}-{fingerprint(*parts)}"
+    return f"{Path(_file_names(trajectory)[0]).name}-{fingerprint(*parts)}"

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
 import xarray as xr
 
 from bayescg._runtime import progress
 from bayescg.data.mapping.mapping import Mapping
-from bayescg.data.trajectories.frames import Forces, FrameReader, RawFrames
+from bayescg.data.trajectories.frames import Forces, FrameReader, join_frames
 
 
 def coarse_grain(
@@ -54,8 +53,7 @@ def coarse_grain(
         for raw in reader.chunks(50):
             chunks.append(raw)
             advance(len(raw.frame))
-    columns = zip(*chunks, strict=True)
-    return reader.dataset(RawFrames(*(None if column[0] is None else np.concatenate(column) for column in columns)))
+    return reader.dataset(join_frames(chunks))
 
 
 def stream(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 
 def open_universe(
@@ -38,7 +39,7 @@ def open_universe(
         # MDAnalysis says so too, and then breaks again where the half-made reader is deleted.
         if Path(path).stat().st_size == 0:
             raise ValueError(f"{path} is empty (0 bytes): the program that wrote it did not get that far")
-    options = {name: value for name, value in (("units", units), ("dt", timestep)) if value is not None}
+    options: dict[str, Any] = {name: value for name, value in (("units", units), ("dt", timestep)) if value is not None}
     try:
         return MDAnalysis.Universe(str(topology), [str(path) for path in files], **options)
     except (OSError, EOFError, ValueError, TypeError, KeyError, IndexError) as error:

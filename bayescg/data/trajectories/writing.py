@@ -40,6 +40,7 @@ def write_positions(
             universe does not have.
     """
     import MDAnalysis
+    from MDAnalysis.coordinates.core import get_writer_for
     from MDAnalysis.coordinates.memory import MemoryReader
     from MDAnalysis.lib.mdamath import triclinic_box
 
@@ -53,7 +54,7 @@ def write_positions(
     final = Path(path)
     try:
         # None lets the format decide, which for PDB means that frames follow each other.
-        MDAnalysis.coordinates.core.get_writer_for(str(final), multiframe=True if several else None)
+        get_writer_for(str(final), multiframe=True if several else None)
     except (TypeError, ValueError) as error:
         what = f"files of {len(values)} frames" if several else "files"
         raise ValueError(

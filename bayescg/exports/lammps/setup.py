@@ -44,9 +44,9 @@ def can_run(potential: Potential) -> Answer:
     try:
         require_styles(potential)
     except ValueError as error:
-        return Answer(False, str(error))
+        return Answer(possible=False, reason=str(error))
     reason = _missing(tuple(style.pair_style.split()[0] for style in overlays_of(potential)))
-    return Answer(True) if reason is None else Answer(False, f"{reason}: {_INSTALL}")
+    return Answer(reason is None, "" if reason is None else f"{reason}: {_INSTALL}")
 
 
 @functools.cache

@@ -60,7 +60,7 @@ class Coupling(eqx.Module):
         network = eqx.nn.MLP(inputs, outputs, width, 2, activation=jax.nn.silu, key=key)
         last = network.layers[-1]
         # Zero: the layer starts as the identity. After one step gradients reach the other layers too.
-        small = eqx.tree_at(lambda layer: (layer.weight, layer.bias), last, (0.0 * last.weight, 0.0 * last.bias))
+        small = eqx.tree_at(lambda layer: (layer.weight, layer.bias), last, replace_fn=jnp.zeros_like)
         self.network = eqx.tree_at(lambda n: n.layers[-1], network, small)
 
     def forward(self, u, condition):

@@ -49,10 +49,14 @@ class Whitening(eqx.Module):
     def of(cls, location, factor, periodic, symmetry=None) -> Whitening:
         """From location and factor, in single precision, which networks use."""
         location, factor = np.asarray(location, float), np.asarray(factor, float)
-        volume = np.linalg.slogdet(factor)[1]
-        arrays = (jnp.asarray(a, jnp.float32) for a in (location, factor, np.linalg.inv(factor), volume))
         turns = np.ones(len(location), int) if symmetry is None else symmetry
-        return cls(*arrays, tuple(bool(p) for p in periodic), tuple(int(n) for n in turns))
+        return cls(
+            *(jnp.asarray(location, jnp.float32), jnp.asarray(factor, jnp.float32)),
+            inverse=jnp.asarray(np.linalg.inv(factor), jnp.float32),
+            log_volume=jnp.asarray(np.linalg.slogdet(factor)[1], jnp.float32),
+            periodic=tuple(bool(p) for p in periodic),
+            symmetry=tuple(int(n) for n in turns),
+        )
 
 
 def features(u: Float[Array, " coordinate"], periodic: tuple[bool, ...]) -> Float[Array, " feature"]:

@@ -129,7 +129,7 @@ def refine(
     flattening = Flattening(model, samples)
     model, interrupted = _sharpen(model, samples, flattening.factor(samples), spread, training, store, sharp)
     if interrupted:
-        return Refined(model, [], True)
+        return Refined(model, [], interrupted=True)
     shares = [_draw_weighted(model, target, allowance, 0.05, first)[0]]
     best, own, interrupted = model, samples, False
     for number, subkey in enumerate(jax.random.split(key, training.rounds)):

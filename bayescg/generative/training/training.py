@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -49,7 +49,7 @@ def train(
     steps: int,
     learning_rate: float = 1e-3,
     frozen: Callable[[LatentModel], object] | None = None,
-    slow: Callable[[LatentModel], object] | None = None,
+    slow: Callable[[Any], object] | None = None,
     check: Callable | None = None,
     description: str = "Training",
     key,

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 from bayescg._runtime import atomic_path
 from bayescg.atomistic.dihedrals import wrapped
 from bayescg.atomistic.internal_coordinates import InternalCoordinates
-from bayescg.atomistic.target import Target
+from bayescg.atomistic.target import MoleculeTarget, Target
 from bayescg.atomistic.zmatrix import ZMatrix
 from bayescg.generative.model.files import read_model, write_model
 from bayescg.generative.model.latent_model import LatentModel
@@ -68,13 +68,12 @@ class CollectiveVariables:
         Raises:
             ValueError: if the target is no molecule, or the model belongs to another one.
         """
-        coordinates = getattr(target, "coordinates", None)
-        if not isinstance(coordinates, InternalCoordinates):
+        if not isinstance(target, MoleculeTarget):
             raise ValueError(
                 f"{type(target).__name__} has no positions: collective variables of positions need the target of a "
                 "molecule, such as OpenMMTarget"
             )
-        return cls(model, coordinates)
+        return cls(model, target.coordinates)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from bayescg._compiled import batched
 from bayescg._runtime import double_precision
-from bayescg.atomistic.target import Target
+from bayescg.atomistic.target import MoleculeTarget, Target
 from bayescg.generative.model.latent_model import LatentModel
 
 
@@ -34,7 +34,7 @@ def encode(model: LatentModel, data, target: Target | None = None) -> Float[np.n
         raise ValueError(f"frame {int(np.argmin(finite))} is empty or not finite: leave such frames out")
     with double_precision():
         if values.ndim == 3:
-            if target is None or not hasattr(target, "to_coordinates"):
+            if not isinstance(target, MoleculeTarget):
                 raise ValueError("positions need the molecule's target: encode(model, positions, target)")
             if values.shape[1:] != (target.coordinates.n_atoms, 3):
                 raise ValueError(

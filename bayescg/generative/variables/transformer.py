@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
-from bayescg.atomistic.target import Target
+from bayescg.atomistic.target import MoleculeTarget, Target
 from bayescg.generative.model.latent_model import LatentModel
 from bayescg.generative.variables.encode import encode
 
@@ -55,7 +55,7 @@ class LatentTransformer:
         """
         if not hasattr(X, "universe"):
             X = np.asarray(X, float)
-            atoms = getattr(getattr(self.target, "coordinates", None), "n_atoms", None)
+            atoms = self.target.coordinates.n_atoms if isinstance(self.target, MoleculeTarget) else None
             if atoms is not None and X.ndim == 2 and X.shape[1] == 3 * atoms:
                 X = X.reshape(len(X), atoms, 3)
         return encode(self.model, X, self.target)

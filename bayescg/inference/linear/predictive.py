@@ -143,7 +143,7 @@ def _condition(model: Linear, sums: Sums, share: float) -> _Gaussian:
         root = solve_triangular(lower, np.eye(free), lower=True).T
     else:
         wide = inverse @ np.concatenate([np.eye(free), math.sqrt(share) * model.scatter], axis=1)
-        root = np.linalg.qr(wide.T, mode="r").T
+        root = np.asarray(np.linalg.qr(wide.T, mode="r")).T
     variance = _residual(sums, mean) / np.maximum(sums.components, 1)
     # Forces without any noise would have infinite density.
     return _Gaussian(mean, root, np.maximum(variance, 1e-12 * np.asarray(model.noise) ** 2))

@@ -82,7 +82,7 @@ def make_batches(interactions: Interactions, frames: Frames, radius: float | Non
         wanted = np.arange(begin, begin + at_once)
         taken, real = np.minimum(wanted, count - 1), wanted < count
         positions, boxes = frames.positions[taken].astype(float), frames.boxes[taken]
-        pairs = lists.search(positions, boxes, np.count_nonzero(real))
+        pairs = lists.search(positions, boxes, int(np.count_nonzero(real)))
         near = pairs.pop(SCORES, None)
         slots = np.where(real, frames.slots[taken], NOWHERE).astype(np.int32)
         shapes = None if frames.shapes is None else frames.shapes[taken]

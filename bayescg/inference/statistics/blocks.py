@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from jaxtyping import Array, Float
+from jaxtyping import Float
+
+from bayescg._arrays import AnyArray
 
 MAX_BLOCKS = 64
 """Most blocks kept of one source: enough for long-run covariances and leave-block-out scores, bounded in memory."""
@@ -27,10 +29,10 @@ class Sums(NamedTuple):
         components: (bead_type,) number of force components.
     """
 
-    gram: Float[Array, "bead_type column column"]
-    cross: Float[Array, "bead_type column"]
-    square: Float[Array, " bead_type"]
-    components: Float[Array, " bead_type"]
+    gram: Float[AnyArray, "bead_type column column"]
+    cross: Float[AnyArray, "bead_type column"]
+    square: Float[AnyArray, " bead_type"]
+    components: Float[AnyArray, " bead_type"]
 
 
 def type_pairs(types: int) -> list[tuple[int, int]]:

@@ -14,11 +14,12 @@ import uuid
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sized
 from concurrent.futures import CancelledError
+from pathlib import Path
 from typing import Any
 
 import xarray as xr
 
-from bayescg import _runtime
+from bayescg._runtime import hidden_progress, progress
 from bayescg._version import __version__
 from bayescg.data import Mapping
 from bayescg.inference.statistics.blocks import merge_to_level
@@ -75,7 +76,7 @@ def distributed_statistics(
     sources = [sources] if isinstance(sources, xr.Dataset) or callable(sources) else sources
     pieces = _pieces(sources)
     count = len(sources) if isinstance(sources, Sized) and not _in_memory(sources) else None
-    with _connected(client) as connected, _runtime.progress("Force statistics on Dask", count) as advance:
+    with _connected(client) as connected, progress("Force statistics on Dask", count) as advance:
         tasks = _Tasks(connected, pieces, pilot, system)
         try:
             total = tasks.collect(potential, in_flight, advance)
@@ -133,7 +134,7 @@ class _Tasks:
         mapping = None
         if isinstance(source, TrajectoryChunk):
             # One value per atom: it travels once, as the result of a task, which outlives the worker that holds it.
-            mapping, sent = source.mapping, dataclasses.replace(source, mapping=None)  # type: ignore
+            mapping, sent = source.mapping, dataclasses.replace(source, mapping=None)
             if id(mapping) not in self._mappings:
                 self._mappings[id(mapping)] = mapping, self._client.submit(_same, mapping, pure=False)
             mapping = self._mappings[id(mapping)][1]
@@ -183,14 +184,10 @@ def _chunk(
     if isinstance(source, TrajectoryChunk):
         source = dataclasses.replace(source, mapping=mapping)
     # The client shows how far the work is; workers on the same terminal would draw over it.
-    token = _runtime._showing.set(True)
-    try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", UserWarning)
-            data = source if isinstance(source, xr.Dataset) else source()
-            found = force_statistics(potential, data, pilot=pilot, system=system)
-    finally:
-        _runtime._showing.reset(token)
+    with hidden_progress(), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        data = source if isinstance(source, xr.Dataset) else source()
+        found = force_statistics(potential, data, pilot=pilot, system=system)
     messages = [str(each.message) for each in caught if each.category is UserWarning]
     return _coarsened(found, levels), messages
 
@@ -245,9 +242,9 @@ def _connected(client) -> Iterator[Any]:
         yield client
         return
     file = isinstance(client, str | os.PathLike) and str(client).endswith(".json")
-    if file and not os.path.isfile(client):
+    if file and not Path(client).is_file():
         raise ValueError(f"no scheduler file at {client}: start `dask scheduler --scheduler-file {client}` first")
-    where = {"scheduler_file": str(client)} if file else {"address": client}
+    where: dict[str, Any] = {"scheduler_file": str(client)} if file else {"address": client}
     try:
         made = Client(**where, timeout="30s", set_as_default=False)
     except (OSError, TimeoutError) as error:

@@ -189,7 +189,7 @@ class ForceStatistics:
             {**self.systems, **other.systems},
             {**self.weights, **other.weights},
             self.pilot,
-            {s: self.scores.get(s, 0.0) + other.scores.get(s, 0.0) for s in {**self.scores, **other.scores}},
+            {s: np.add(self.scores.get(s, 0.0), other.scores.get(s, 0.0)) for s in {**self.scores, **other.scores}},
         )
 
     def _by_class(self, key: Key, classes: tuple[NoiseClass, ...]) -> Sums:

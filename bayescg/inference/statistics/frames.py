@@ -8,6 +8,7 @@ the correlation within that distance (Conley, J. Econometrics 92, 1 (1999), doi:
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from bayescg._arrays import AnyArray
 from bayescg.inference.statistics.blocks import Sums, type_pairs
 from bayescg.potentials import Configuration, Potential
 
@@ -37,13 +39,13 @@ class Batch(NamedTuple):
         shapes: (frame, bead, 3, 3) second moments of ellipsoidal beads [nm^2]; None where no term asks for them.
     """
 
-    positions: Float[Array, "frame bead 3"]
-    boxes: Float[Array, "frame 3 3"]
-    forces: Float[Array, "frame bead 3"]
-    slots: Int[Array, " frame"]
-    pairs: dict[str, Int[Array, "frame pair 2"]]
-    neighbors: Int[Array, "frame pair 2"] | None
-    shapes: Float[Array, "frame bead 3 3"] | None = None
+    positions: Float[AnyArray, "frame bead 3"]
+    boxes: Float[AnyArray, "frame 3 3"]
+    forces: Float[AnyArray, "frame bead 3"]
+    slots: Int[AnyArray, " frame"]
+    pairs: Mapping[str, Int[AnyArray, "frame pair 2"]]
+    neighbors: Int[AnyArray, "frame pair 2"] | None
+    shapes: Float[AnyArray, "frame bead 3 3"] | None = None
 
 
 class Shared(NamedTuple):
@@ -55,9 +57,9 @@ class Shared(NamedTuple):
         pilot: (basis,) its coefficients; None: no scores are taken.
     """
 
-    bonded: dict[str, Int[Array, "interaction body"]]
-    rows: list[Int[Array, " chosen"]] | None
-    pilot: Float[Array, " basis"] | None
+    bonded: Mapping[str, Int[AnyArray, "interaction body"]]
+    rows: Sequence[Int[AnyArray, " chosen"]] | None
+    pilot: Float[AnyArray, " basis"] | None
 
 
 class Running(NamedTuple):
@@ -175,12 +177,12 @@ def _frame(potential: Potential, shared: Shared, positions, box, forces, _, pair
     found = {term.name: term.visits(configuration) for term in potential.terms}
     if shared.pilot is None:
         return sums, None, found
-    return sums, _score_products(potential, design, forces, shared, neighbors), found
+    return sums, _score_products(potential, design, forces, shared.rows, shared.pilot, neighbors), found
 
 
-def _score_products(potential: Potential, design, forces, shared: Shared, neighbors):
+def _score_products(potential: Potential, design, forces, rows, pilot, neighbors):
     n_basis = potential.n_basis
-    known = jnp.concatenate([shared.pilot, jnp.ones(design.shape[1] - n_basis)])
+    known = jnp.concatenate([pilot, jnp.ones(design.shape[1] - n_basis)])
     residual = forces - jnp.einsum("nkx,k->nx", design, known)
     scores = jnp.einsum("nkx,nx->nk", design[:, :n_basis], residual)
     first, second = neighbors[:, 0], neighbors[:, 1]
@@ -189,7 +191,6 @@ def _score_products(potential: Potential, design, forces, shared: Shared, neighb
         """Sum of the neighbors' scores."""
         return jnp.zeros_like(s).at[first].add(s[second], mode="drop").at[second].add(s[first], mode="drop")
 
-    rows = shared.rows
     own = [scores] if rows is None else [jnp.zeros_like(scores).at[chosen].set(scores[chosen]) for chosen in rows]
     products = []
     for a, b in type_pairs(len(own)):

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from bayescg._arrays import AnyArray
 from bayescg.data import neighbors
 from bayescg.potentials import Interactions, Pair, Potential
 from bayescg.potentials.geometry import minimum_image
@@ -28,7 +29,7 @@ _STEP = 512
 """That list grows in such steps, so that few different shapes are compiled."""
 
 Sizes = dict[str, int]
-Padded = dict[str, Int[np.ndarray | Array, "frame pair 2"]]
+Padded = dict[str, Int[AnyArray, "frame pair 2"]]
 
 
 class HostLists:

@@ -105,7 +105,7 @@ def chunk_statistics(
             under_way.append(done)
             if len(under_way) > 2:
                 under_way.popleft().block_until_ready()
-            advance(np.count_nonzero(batch.slots < NOWHERE))
+            advance(int(np.count_nonzero(batch.slots < NOWHERE)))
         running = jax.tree.map(np.asarray, running)
     present = {types[k] for k, chosen in enumerate(rows) if len(chosen)}
     for term in potential.terms:

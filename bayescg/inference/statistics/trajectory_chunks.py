@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import xarray as xr
 
@@ -41,8 +42,9 @@ class TrajectoryChunk:
     def __call__(self) -> Iterator[xr.Dataset]:
         """The frames, 50 at a time."""
         universe = open_universe(self.topology, self.trajectory, units=self.units, timestep=self.timestep)
-        window = {"start": self.start, "stop": self.stop, "step": self.step}
-        return stream(universe, self.mapping, temperature=self.temperature, **window)
+        return stream(
+            universe, self.mapping, temperature=self.temperature, start=self.start, stop=self.stop, step=self.step
+        )
 
     def __repr__(self) -> str:
         return f"frames {self.start}:{self.stop}:{self.step} of {', '.join(self.trajectory)}"
@@ -81,7 +83,7 @@ def trajectory_chunks(
     reader = universe.trajectory
     files = getattr(reader, "filenames", None)
     files = [reader.filename] if files is None else list(files)
-    on_disk = all(isinstance(name, str | os.PathLike) and os.path.isfile(name) for name in (universe.filename, *files))
+    on_disk = all(isinstance(name, str | os.PathLike) and Path(name).is_file() for name in (universe.filename, *files))
     if not on_disk or getattr(reader, "format", "") == "MEMORY" or getattr(reader, "transformations", ()):
         raise ValueError(
             f"the universe is not made of files alone ({universe.filename}, {files}; not in memory, no "
@@ -91,9 +93,9 @@ def trajectory_chunks(
     if numbers.step < 1 or not numbers:
         raise ValueError(f"no frames: start={start}, stop={stop}, step={step} of {reader.n_frames} frames")
     said = {"units": universe.kwargs.get("units"), "timestep": universe.kwargs.get("dt")}
-    paths = tuple(os.path.abspath(name) for name in files)
+    paths = tuple(str(Path(name).absolute()) for name in files)
     parts = [numbers[begin : begin + frames] for begin in range(0, len(numbers), frames)]
-    topology = os.path.abspath(universe.filename)
+    topology = str(Path(universe.filename).absolute())
     return [
         TrajectoryChunk(topology, paths, mapping, temperature, part[0], part[-1] + 1, part.step, **said)
         for part in parts

@@ -100,5 +100,5 @@ def test_inputs_are_few():
 def test_a_length_without_an_upper_end_has_a_gradient():
     """Also towards the standard deviation: once it was not a number, and paths over centers of mass did not begin."""
     with double_precision():
-        slope = jax.grad(_log_pdf, argnums=(0, 1, 2))(0.156, 0.15, 0.003, 0.0, np.inf, False)
+        slope = jax.grad(_log_pdf, argnums=(0, 1, 2))(0.156, 0.15, 0.003, 0.0, np.inf, periodic=False)
         assert np.allclose(np.asarray(slope), [-2 / 0.003, 2 / 0.003, 3 / 0.003], rtol=1e-8)

@@ -144,11 +144,11 @@ def test_held_density_of_latents():
     strong = random_model(PERIODIC, decoder="gaussian", flexible_prior=True, latents=2)
     weights, rest = eqx.partition(strong, trainable(strong))
 
-    def bound(weights, held):
+    def bound(weights, *, held):
         return reverse_bound(eqx.combine(weights, rest), TARGET, 1.0, 64, held=held, key=jax.random.key(5))
 
-    value, slope = jax.value_and_grad(bound)(weights, True)
-    free_value, free_slope = jax.value_and_grad(bound)(weights, False)
+    value, slope = jax.value_and_grad(bound)(weights, held=True)
+    free_value, free_slope = jax.value_and_grad(bound)(weights, held=False)
     assert value == pytest.approx(float(free_value), rel=1e-6)
     assert all(not np.any(np.asarray(leaf)) for leaf in jax.tree.leaves(slope.prior))
     assert any(np.any(np.asarray(leaf)) for leaf in jax.tree.leaves(free_slope.prior))

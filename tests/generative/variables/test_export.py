@@ -80,7 +80,7 @@ def test_names_of_equal_hydrogens_do_not_matter(molecule):
 
 def test_pickles_share_one_function(molecule):
     _, _, x, variables = molecule
-    first, second = (pickle.loads(pickle.dumps(variables)) for _ in range(2))
+    first, second = (pickle.loads(pickle.dumps(variables)) for _ in range(2))  # noqa: S301  (our own)
     assert first is second
     for mine, its in zip(variables(x), first(x), strict=True):
         np.testing.assert_array_equal(mine, its)

@@ -43,7 +43,8 @@ def pilot(data):
 @pytest.fixture(scope="module")
 def alone(data, pilot):
     """Frame by frame: each one is a chunk with blocks of its own, and `+` puts them together."""
-    parts = [chunk_statistics(POTENTIAL, data.isel(frame=[k]), pilot=pilot, plan=Plan(1, False)) for k in range(75)]
+    plan = Plan(1, on_device=False)
+    parts = [chunk_statistics(POTENTIAL, data.isel(frame=[k]), pilot=pilot, plan=plan) for k in range(75)]
     return sum(parts[1:], start=parts[0])
 
 
@@ -60,7 +61,7 @@ def test_frames_out_of_order_reach_their_blocks(data, pilot, alone):
 
 
 def test_without_a_pilot(data, alone):
-    found = chunk_statistics(POTENTIAL, data, plan=Plan(16, True))
+    found = chunk_statistics(POTENTIAL, data, plan=Plan(16, on_device=True))
     assert not found.scores
     np.testing.assert_allclose(found.total().gram, alone.total().gram, atol=1e-12 * np.abs(alone.total().gram).max())
 
@@ -70,7 +71,8 @@ def test_a_component_in_batches(data):
     part = data.isel(bead=data["bead_type"].values == "B").drop_vars("bonds", errors="ignore")
     potential = bcg.Potential(bcg.Pair("A", "B", cutoff=0.9), bcg.Pair("B", "B", cutoff=0.7))
     one, many = (
-        chunk_statistics(potential, part, system="pure", plan=plan) for plan in (Plan(1, False), Plan(16, True))
+        chunk_statistics(potential, part, system="pure", plan=plan)
+        for plan in (Plan(1, on_device=False), Plan(16, on_device=True))
     )
     assert many.counts["A-B"].sum() == 0 < many.counts["B-B"].sum()
     assert_same(one, many)
@@ -119,14 +121,14 @@ def test_memory_keeps_to_its_bound(data, pilot, monkeypatch):
     frames = Frames(data["positions"].values, boxes, data["forces"].values, np.arange(75, dtype=np.int32))
     lists = HostLists(interactions, pilot.radius)
     lists.search(frames.positions.astype(float), boxes, 75)
-    bytes_a_frame = frame_bytes(interactions, lists.sizes, False)
+    bytes_a_frame = frame_bytes(interactions, lists.sizes, on_device=False)
     monkeypatch.setattr(batches, "DEVICE_BYTES", 20 * bytes_a_frame)
     assert frames_at_once(bytes_a_frame) == 16
     assert frames_at_once(21 * bytes_a_frame) == 1
     rows = [np.flatnonzero(interactions.type_index == k) for k in range(2)]
     with double_precision():
         shared = Shared(interactions.bonded, rows, np.asarray(pilot.coefficients))
-        batch = next(make_batches(interactions, frames, pilot.radius, Plan(16, False)))
+        batch = next(make_batches(interactions, frames, pilot.radius, Plan(16, on_device=False)))
         program = products.lower(POTENTIAL, batch, shared).compile()
     # What the compiler itself says that the program needs beside its arguments.
     needed = program.memory_analysis()

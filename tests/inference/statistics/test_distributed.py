@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from concurrent.futures import CancelledError
+from pathlib import Path
 from types import SimpleNamespace
 
 import jax
@@ -75,7 +76,7 @@ def whole(data, pilot):
 def read(path, begin, end, log=None, gate=None):
     """A chunk as a worker makes it, from a file; says so in a log, and waits for a gate, a file, to open."""
     if log is not None:
-        with open(log, "a") as file:
+        with Path(log).open("a") as file:
             file.write(f"{begin}\n")
     if gate is not None:
         wait_until(gate.exists)
