@@ -47,9 +47,8 @@ def test_smoothing_keeps_the_bulk_and_the_sum():
 def test_log_mean_and_its_error():
     rng = np.random.default_rng(shifted(0))
     # Log-normal of width s about a mean of one; offsets beyond what a float holds.
-    width, found = 0.5, []
-    for _ in range(400):
-        found.append(log_mean(2000 + width * rng.normal(size=400) - 0.5 * width**2))
+    width = 0.5
+    found = [log_mean(2000 + width * rng.normal(size=400) - 0.5 * width**2) for _ in range(400)]
     values, errors = np.array(found).T
     assert values.mean() == pytest.approx(2000, abs=4 * values.std() / np.sqrt(400) + 0.002)
     assert errors.mean() == pytest.approx(np.sqrt(np.expm1(width**2) / 400), rel=0.1)

@@ -110,7 +110,7 @@ def run(setup: Setup, chains: Chains, beads, neighbors, scales, adapt, keys):
     molecules, count = len(beads), chains.positions.shape[0]
     index, mask = neighbors
 
-    def sweep(positions, chains: Chains, scale, key, full: bool):
+    def sweep(positions, chains: Chains, scale, key, *, full: bool):
         def visit(positions, argument):
             m, key = argument
 
@@ -135,11 +135,11 @@ def run(setup: Setup, chains: Chains, beads, neighbors, scales, adapt, keys):
         first, second = jax.random.split(key)
 
         def light(positions, key):
-            positions, *told = sweep(positions, chains, scale, key, False)
+            positions, *told = sweep(positions, chains, scale, key, full=False)
             return positions, told
 
         positions, before = jax.lax.scan(light, chains.positions, jax.random.split(first, _light(setup)))
-        positions, own, environment, shares, overflow = sweep(positions, chains, scale, second, True)
+        positions, own, environment, shares, overflow = sweep(positions, chains, scale, second, full=True)
         # Frozen in rounds that count.
         rate = jnp.where(adapt, _RATE, 0.0)
         gain = jnp.nan_to_num(shares[:2] - jnp.array(list(_GOALS.values())))
