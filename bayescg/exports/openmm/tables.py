@@ -164,7 +164,7 @@ def _bonded_force(mm, curve: Curve):
     if isinstance(curve.term, Dihedral):
         energy[-1] = energy[0]
         made = mm.CustomCompoundBondForce(4, "u(dihedral(p1,p2,p3,p4))")
-        made.addTabulatedFunction("u", mm.Continuous1DFunction(energy, low, high, periodic=True))
+        made.addTabulatedFunction("u", mm.Continuous1DFunction(energy, low, high, True))  # noqa: FBT003  (no keyword there)
         return made
     if isinstance(curve.term, Angle):
         made = mm.CustomCompoundBondForce(3, "u(angle(p1,p2,p3))")
