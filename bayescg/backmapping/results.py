@@ -9,8 +9,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from bayescg.data.units import BOLTZMANN
 from bayescg.samplers.importance import kish
+from bayescg.units import BOLTZMANN
 
 _MOST_VARIANCE = 2.0
 """Of ln Z: beyond, pseudo-marginal chains stick to overestimated frames (Doucet, Pitt, Deligiannidis and Kohn,

@@ -7,13 +7,13 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from bayescg.data.neighbors import minimum_image, pairs, shortest_height
-from bayescg.data.units import BOLTZMANN
+from bayescg.units import ANGSTROM, BOLTZMANN, KCAL
 
 # What a number becomes when a force of 1 kJ/mol/nm is written in another unit.
 _UNITS = {
     "kcal/mol/Angstrom": 1 / 41.84,
-    "kJ/mol/Angstrom": 1 / 10,
-    "kcal/mol/nm": 1 / 4.184,
+    "kJ/mol/Angstrom": ANGSTROM,
+    "kcal/mol/nm": 1 / KCAL,
     "eV/Angstrom": 1 / 964.8533,
     "eV/nm": 1 / 96.48533,
     "Hartree/Bohr": 1 / 49614.75,

@@ -23,7 +23,6 @@ from jaxtyping import Array
 from bayescg import kernels as kernel_room
 from bayescg._runtime import double_precision, progress
 from bayescg.data.dataset import check_temperature, fingerprint
-from bayescg.data.units import BOLTZMANN
 from bayescg.inference.structural.iteration import Problem, advance
 from bayescg.inference.structural.newton import target_of
 from bayescg.inference.structural.posterior import finish
@@ -32,6 +31,7 @@ from bayescg.inference.structural.prior import build_prior, given_start, into_fr
 from bayescg.inference.structural.refinement import Refinement, State, load, save
 from bayescg.inference.structural.structure import structure
 from bayescg.potentials import Potential, fill_ranges
+from bayescg.units import BOLTZMANN
 
 _FEWEST_FRAMES = 10
 _SETTINGS = Refinement()

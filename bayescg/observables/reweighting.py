@@ -20,8 +20,8 @@ from jaxtyping import Float
 from scipy.sparse.csgraph import connected_components
 from scipy.special import logsumexp, softmax
 
-from bayescg.data.units import BOLTZMANN
 from bayescg.observables.references import References
+from bayescg.units import BOLTZMANN
 
 _OVERLAP = 0.03
 """Smallest overlap of neighboring states (Klimovich, Shirts & Mobley, doi:10.1007/s10822-015-9840-9)."""

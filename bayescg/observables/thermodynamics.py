@@ -11,10 +11,9 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from bayescg.data.units import BOLTZMANN
 from bayescg.observables._blocks import BlockAverages, block_averages, block_of_frame, frame_weights, to_array
 from bayescg.observables._virial import basis_virials
-from bayescg.simulation.layout import BAR
+from bayescg.units import BAR, BOLTZMANN
 
 
 def kinetic_temperature(

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from scipy.signal import find_peaks
 
 from bayescg import posterior as posteriors
-from bayescg.data.units import BOLTZMANN
 from bayescg.plots import style as look
+from bayescg.units import BOLTZMANN
 
 _SHOWN_DRAWS = 5
 _POINTS = 400

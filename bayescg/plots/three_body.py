@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 
 from bayescg import posterior as posteriors
 from bayescg._runtime import double_precision
-from bayescg.data.units import BOLTZMANN
 from bayescg.plots import style as look
 from bayescg.potentials import Pair, ThreeBody
+from bayescg.units import BOLTZMANN
 
 _LENGTHS = 3
 _ANGLES = 121

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from bayescg.data.units import BOLTZMANN
 from bayescg.potentials import Interactions
+from bayescg.units import BOLTZMANN
 
 
 @dataclass(frozen=True)

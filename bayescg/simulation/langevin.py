@@ -18,11 +18,11 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from bayescg.data.units import BOLTZMANN
 from bayescg.potentials import Potential
 from bayescg.simulation import forces as engine
 from bayescg.simulation.dynamics import System, Trajectory
 from bayescg.simulation.lists import Lists, largest_skin
+from bayescg.units import BOLTZMANN
 
 SKIN = 0.18
 """Default skin [nm]: where rebuilding and longer lists cost the same for water-like liquids on a CPU."""

@@ -10,13 +10,11 @@ import numpy as np
 import xarray as xr
 
 from bayescg._version import ORIGIN
-from bayescg.data.units import BOLTZMANN
 from bayescg.posterior import Draws
 from bayescg.simulation.dynamics import System, Trajectory
 from bayescg.simulation.measure import Measurement, configurational_temperature
+from bayescg.units import BAR, BOLTZMANN
 
-BAR = 16.605390671738466
-"""bar in a kJ/mol/nm^3"""
 _KEPT_VARIABLES = ("bonds", "angles", "dihedrals")
 _KEPT_COORDS = ("bead_type", "molecule", "mass", "charge", "bond_group", "angle_group", "dihedral_group", "xyz")
 _KEPT_ATTRS = ("source", "mapping", "units")

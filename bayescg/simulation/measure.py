@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from bayescg.data.units import BOLTZMANN
 from bayescg.potentials import Configuration, Interactions, Potential
+from bayescg.units import BOLTZMANN
 
 
 class Measurement(NamedTuple):

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 from numpyro.distributions import Distribution
 
-from bayescg.data.units import BOLTZMANN
+from bayescg.units import BOLTZMANN
 
 Law = Callable[[Float[Array, "point d"], Mapping[str, Array]], Float[Array, " point"]]
 RESERVED = ("amplitude", "lengthscale", "noise")

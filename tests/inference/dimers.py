@@ -4,7 +4,7 @@ import numpy as np
 
 import bayescg as bcg
 from bayescg.data import Topology
-from bayescg.data.units import BOLTZMANN
+from bayescg.units import BOLTZMANN
 
 KELVIN = 300.0
 kT = BOLTZMANN * KELVIN

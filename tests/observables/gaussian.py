@@ -5,10 +5,10 @@ import json
 import numpy as np
 import xarray as xr
 
-from bayescg.data.units import BOLTZMANN
 from bayescg.observables import per_frame
 from bayescg.posterior import from_coefficients
 from bayescg.potentials import Pair, Potential
+from bayescg.units import BOLTZMANN
 
 TEMPERATURE = 300.0
 KT = BOLTZMANN * TEMPERATURE

@@ -12,9 +12,9 @@ from scipy.special import softmax
 import bayescg
 from bayescg import observables as obs
 from bayescg import posterior as posteriors
-from bayescg.data.units import BOLTZMANN
 from bayescg.observables._virial import basis_virials
 from bayescg.potentials import Interactions, LennardJones, Pair, Potential
+from bayescg.units import BOLTZMANN
 from tests.compilation import optimized
 from tests.seeds import shifted
 from tests.simulation.systems import chains, everything, liquid

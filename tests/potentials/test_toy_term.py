@@ -11,7 +11,6 @@ import pytest
 import bayescg as bcg
 from bayescg._runtime import double_precision
 from bayescg.data import Topology
-from bayescg.data.units import BOLTZMANN
 from bayescg.kernels import prior_of
 from bayescg.potentials import Baseline, Interactions, Pair, Potential, Term, UniformSpline
 from bayescg.potentials.bonded import bonded_tuples
@@ -20,6 +19,7 @@ from bayescg.potentials.geometry import angle, minimum_image
 from bayescg.potentials.term import Graph
 from bayescg.simulation import forces as engine
 from bayescg.simulation.lists import Lists
+from bayescg.units import BOLTZMANN
 
 BOX = np.diag([1.9, 1.95, 2.0])
 KELVIN = 300.0

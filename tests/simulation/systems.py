@@ -4,9 +4,9 @@ import numpy as np
 
 from bayescg.data import from_arrays
 from bayescg.data.mapping.topology import Topology
-from bayescg.data.units import BOLTZMANN
 from bayescg.potentials import WCA, Angle, Bond, Dihedral, Harmonic, Interactions, LennardJones, Pair, Potential, Spline
 from bayescg.simulation.dynamics import Langevin, System
+from bayescg.units import BOLTZMANN
 
 LATTICE = np.array([[3.0, 0, 0], [0.4, 2.9, 0], [-0.3, 0.5, 2.8]])
 

@@ -13,7 +13,6 @@ import xarray as xr
 import bayescg as bcg
 from bayescg._runtime import double_precision
 from bayescg.data.neighbors import minimum_image, pairs
-from bayescg.data.units import BOLTZMANN
 from bayescg.inference import Sampling
 from bayescg.inference.linear.fit import draw_coefficients, sample_hyperparameters
 from bayescg.inference.relative_entropy import relative_entropy
@@ -25,6 +24,7 @@ from bayescg.inference.structural.reweighting import Reference
 from bayescg.inference.structural.settle import settle
 from bayescg.inference.structural.structure import Frames, structure
 from bayescg.posterior import curves
+from bayescg.units import BOLTZMANN
 from tests.studies.water_coverage import SHARED, water
 
 EDGES = np.array([0.25, 0.26, 0.27, 0.30, 0.35, 0.45, 0.88])

@@ -11,7 +11,7 @@ import xarray as xr
 from bayescg.atomistic.force_field import ForceField
 from bayescg.atomistic.openmm_target import OpenMMTarget
 from bayescg.backmapping.guides.guide import Conditional
-from bayescg.data.units import BOLTZMANN
+from bayescg.units import BOLTZMANN
 
 _SHOWN = 3
 

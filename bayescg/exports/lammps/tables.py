@@ -17,11 +17,12 @@ import numpy as np
 from jaxtyping import Float
 
 from bayescg._runtime import atomic_path
+from bayescg.exports.lammps.names import keyword
 from bayescg.exports.lammps.style import KINDS, Overlay, overlays_of, require_styles
-from bayescg.exports.lammps.units import ANGSTROM, KCAL, keyword
 from bayescg.exports.tables import curves
 from bayescg.exports.tables.curves import Curve, terms_of
 from bayescg.potentials import Pair, Potential, SplineTerm
+from bayescg.units import ANGSTROM, KCAL
 
 # LAMMPS stops when two beads come closer than a pair table begins: it begins where no bead ever gets.
 _INNER = 0.001  # nm

@@ -17,10 +17,11 @@ import numpy as np
 from jaxtyping import Float
 
 from bayescg._runtime import atomic_path
+from bayescg.exports.lammps.names import keyword, symbols_of
 from bayescg.exports.lammps.style import Overlay
-from bayescg.exports.lammps.units import ANGSTROM, KCAL, keyword, symbols_of
 from bayescg.exports.tables.splines import triangles
 from bayescg.potentials import Potential, ThreeBody
+from bayescg.units import ANGSTROM, KCAL
 
 _NOTHING = "nothing"
 

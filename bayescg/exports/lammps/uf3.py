@@ -25,12 +25,13 @@ import numpy as np
 from jaxtyping import Float
 
 from bayescg._runtime import atomic_path
+from bayescg.exports.lammps.names import symbols_of
 from bayescg.exports.lammps.style import Overlay, style_of
 from bayescg.exports.lammps.triplet_table import TripletTables
 from bayescg.exports.lammps.uf3_check import compare_uf3
-from bayescg.exports.lammps.units import ANGSTROM, KCAL, symbols_of
 from bayescg.exports.tables.splines import clamp_start, continue_spline, triplet_table
 from bayescg.potentials import Pair, Potential, ThreeBody, UniformSpline
+from bayescg.units import ANGSTROM, KCAL
 
 _LENGTH = 1000  # characters
 _SLOPE = 1e-6  # kcal/mol/Angstrom: what rounding of coefficients may do to a force

@@ -9,10 +9,11 @@ import numpy as np
 from jaxtyping import Float
 from scipy.interpolate import BSpline
 
-from bayescg.exports.lammps.units import ANGSTROM, KCAL, symbols_of
+from bayescg.exports.lammps.names import symbols_of
 from bayescg.exports.tables.curves import Comparison, largest_error
 from bayescg.exports.tables.splines import triangles
 from bayescg.potentials import Pair, Potential, ThreeBody
+from bayescg.units import ANGSTROM, KCAL
 
 
 def read_uf3(path: Path) -> dict[tuple[str, ...], tuple[list[np.ndarray], np.ndarray]]:

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from bayescg import kernels as kernel_room
-from bayescg.data.units import BOLTZMANN
 from bayescg.inference.linear import marginal, scores
 from bayescg.inference.linear.marginal import Prior
 from bayescg.inference.statistics.force_statistics import ForceStatistics
+from bayescg.units import BOLTZMANN
 
 
 def build_prior(statistics: ForceStatistics, kernels: Mapping[str, object]) -> Prior:

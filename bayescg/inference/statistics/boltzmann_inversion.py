@@ -7,9 +7,9 @@ import dataclasses
 import numpy as np
 from jaxtyping import Float
 
-from bayescg.data.units import BOLTZMANN
 from bayescg.inference.statistics.force_statistics import ForceStatistics
 from bayescg.potentials import Potential, Spline, SplineTerm
+from bayescg.units import BOLTZMANN
 
 _FEWEST = 5
 

@@ -10,7 +10,6 @@ import xarray as xr
 from jaxtyping import Array, Float
 
 from bayescg import posterior as posterior_room
-from bayescg.data.units import BOLTZMANN
 from bayescg.inference.linear.marginal import Prior, factor_at
 from bayescg.inference.structural import newton
 from bayescg.inference.structural.newton import Model, Quadratic, Target
@@ -21,6 +20,7 @@ from bayescg.inference.structural.settle import settle, typical
 from bayescg.inference.structural.structure import Frames, structure
 from bayescg.potentials import Potential
 from bayescg.simulation import simulate
+from bayescg.units import BOLTZMANN
 
 _FRAMES_PER_DIRECTION = 10
 

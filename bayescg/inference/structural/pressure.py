@@ -8,9 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from bayescg.inference.structural.reweighting import Reference
-
-BAR = 16.605390671738466
-"""bar in a kJ/mol/nm^3."""
+from bayescg.units import BAR
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,9 +20,9 @@ import xarray as xr
 from jaxtyping import Array, Float
 
 from bayescg._runtime import process_environment
-from bayescg.data.units import BOLTZMANN
 from bayescg.exports.lammps import write_setup
 from bayescg.simulation.dynamics import System, Trajectory
+from bayescg.units import BOLTZMANN
 
 _WORKER = [sys.executable, "-P", str(Path(__file__).with_name("worker.py"))]
 _SKIN = 1.5  # Angstrom

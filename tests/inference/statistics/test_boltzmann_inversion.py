@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 import bayescg as bcg
-from bayescg.data.units import BOLTZMANN
 from bayescg.inference.statistics.boltzmann_inversion import boltzmann_inversion
 from bayescg.inference.statistics.force_statistics import ForceStatistics
 from bayescg.posterior import curves
+from bayescg.units import BOLTZMANN
 
 kT = BOLTZMANN * 300.0
 

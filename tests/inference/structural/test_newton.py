@@ -6,7 +6,6 @@ import pytest
 import bayescg as bcg
 from bayescg._runtime import double_precision
 from bayescg.data.neighbors import minimum_image, pairs
-from bayescg.data.units import BOLTZMANN
 from bayescg.inference.structural import prior as structural_prior
 from bayescg.inference.structural.covariance import independent_covariance, shrunk
 from bayescg.inference.structural.newton import Model, leap, target_of
@@ -14,6 +13,7 @@ from bayescg.inference.structural.pressure import pressure_at
 from bayescg.inference.structural.reweighting import Reference, long_run_covariance
 from bayescg.inference.structural.structure import Frames, structure
 from bayescg.posterior import curves
+from bayescg.units import BOLTZMANN
 from tests.inference import dimers, systems
 
 FRAMES, DIMERS = 400, 50

@@ -1,12 +1,9 @@
-"""LAMMPS: units (real: kcal/mol, Angstrom) and names, as all of its files need them."""
+"""LAMMPS: names, as all of its files need them."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-
-KCAL = 4.184  # kJ/mol, exact
-ANGSTROM = 0.1  # nm
 
 
 def keyword(name: str) -> str:

@@ -2,3 +2,12 @@
 
 BOLTZMANN = 8.31446261815324e-3
 """Boltzmann's constant, that is the gas constant [kJ/mol/K]; exact since 2019."""
+
+BAR = 16.605390671738466
+"""A kJ/mol/nm^3 in bar."""
+
+KCAL = 4.184
+"""A kcal in kJ, exact."""
+
+ANGSTROM = 0.1
+"""An Angstrom in nm."""
