@@ -18,8 +18,8 @@ import jax
 import numpy as np
 
 import bayescg as bcg
-from bayescg.data.neighbors import minimum_image
 from bayescg.exports.lammps.library import load_lammps
+from bayescg.geometry.images import minimum_image
 from bayescg.inference.noise_ceiling import noise_ceiling
 
 FAST = os.environ.get("BAYESCG_FAST") == "1"

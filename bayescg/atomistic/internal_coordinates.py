@@ -15,8 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from bayescg.atomistic.dihedrals import dihedral, norm, place, unit, wrapped
 from bayescg.atomistic.zmatrix import ZMatrix, choose_zmatrix
+from bayescg.geometry.placement import dihedral, norm, place, unit, wrapped
 
 THIRD = 2 * np.pi / 3
 _STRAIGHT = 0.02

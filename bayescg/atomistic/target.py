@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
 
-from bayescg.atomistic.dihedrals import wrapped
 from bayescg.atomistic.internal_coordinates import InternalCoordinates
+from bayescg.geometry.placement import wrapped
 
 
 class Target(eqx.Module):

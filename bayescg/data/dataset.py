@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from bayescg._version import ORIGIN
 from bayescg.data.mapping.topology import Topology
-from bayescg.data.neighbors import shortest_height
 from bayescg.data.plausibility import check_force_magnitude
+from bayescg.geometry.images import shortest_height
 
 UNITS = "nm ps kJ/mol Da K e"
 _VECTOR = ("frame", "bead", "xyz")

@@ -22,7 +22,7 @@ from bayescg.data.dataset import validate
 from bayescg.data.mapping.force_map import masses_of
 from bayescg.data.mapping.mapping import Mapping
 from bayescg.data.mapping.projection import spanning_forest
-from bayescg.data.neighbors import minimum_image
+from bayescg.geometry.images import minimum_image
 
 _THIN = 1e-3
 """The middle of a bead's rms extents relative to the longest, below which its atoms lie on a line; coordinates of

@@ -6,7 +6,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from bayescg.data.neighbors import minimum_image, pairs, shortest_height
+from bayescg.data.neighbors import pairs
+from bayescg.geometry.images import minimum_image, shortest_height
 from bayescg.units import ANGSTROM, BOLTZMANN, KCAL
 
 # What a number becomes when a force of 1 kJ/mol/nm is written in another unit.

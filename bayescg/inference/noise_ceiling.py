@@ -15,7 +15,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
-from bayescg.data.neighbors import minimum_image
+from bayescg.geometry.images import minimum_image
 
 _ALARM = 2.0
 """Growth of the variogram at its end that is worth a warning, in standard errors; less is often chance."""

@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from bayescg.data.neighbors import minimum_image
+from bayescg.geometry.images import minimum_image
 from bayescg.observables._beads import bin_edges, centers, histogram, tuples
 from bayescg.observables._blocks import BlockAverages, block_averages, to_array
 

@@ -6,7 +6,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from bayescg.data.neighbors import minimum_image, pairs
+from bayescg.data.neighbors import pairs
+from bayescg.geometry.images import minimum_image
 from bayescg.observables._beads import bead_types, bin_edges, bonds_excluded, centers, histogram, pair_filter
 from bayescg.observables._blocks import block_averages, to_array
 

@@ -11,8 +11,8 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Int
 
-from bayescg.data.neighbors import minimum_image
-from bayescg.potentials import geometry
+from bayescg.geometry import descriptors as geometry
+from bayescg.geometry.images import minimum_image
 from bayescg.potentials.baselines import Baseline
 from bayescg.potentials.spline_term import SplineTerm, check_fields, count_intervals
 from bayescg.potentials.splines import UniformSpline

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from bayescg.data.neighbors import minimum_image
+from bayescg.geometry.images import minimum_image
 
 
 class Configuration(NamedTuple):

@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from bayescg.data import neighbors
 from bayescg.data.mapping.topology import exclusions
 from bayescg.data.orientation import shape_tensors
+from bayescg.geometry.images import shortest_height
 from bayescg.potentials.configuration import Configuration, Neighbors
 from bayescg.potentials.pair import Pair
 from bayescg.potentials.potential import Potential
@@ -75,9 +76,7 @@ class Interactions:
             )
         _warn_of_missing_pairs(potential, known)
         if potential.cutoff > 0:
-            shortest = min(
-                neighbors.shortest_height(box) for box in np.unique(cg["box"].values.reshape(-1, 3, 3), axis=0)
-            )
+            shortest = min(shortest_height(box) for box in np.unique(cg["box"].values.reshape(-1, 3, 3), axis=0))
             if potential.cutoff > 0.5 * shortest:
                 raise ValueError(
                     f"cutoff {potential.cutoff:g} nm exceeds half the shortest box height ({0.5 * shortest:.4g} nm): "

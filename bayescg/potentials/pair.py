@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bayescg.potentials import geometry
+from bayescg.geometry import descriptors as geometry
 from bayescg.potentials.baselines import Baseline, value_and_slope
 from bayescg.potentials.configuration import real_tuples
 from bayescg.potentials.spline_term import SplineTerm, check_fields, count_intervals

@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from bayescg.geometry.descriptors import minimum_image
 from bayescg.potentials.baselines import Baseline, value_and_slope
 from bayescg.potentials.configuration import Configuration, real_tuples
-from bayescg.potentials.geometry import minimum_image
 from bayescg.potentials.splines import UniformSpline, add_windows, spline_energy
 from bayescg.potentials.term import Graph, Term
 

@@ -17,9 +17,9 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from bayescg.data.neighbors import shortest_height
+from bayescg.geometry.descriptors import inverse_box
+from bayescg.geometry.images import shortest_height
 from bayescg.potentials import Interactions, Pair, Potential, SplineTerm, Term
-from bayescg.potentials.geometry import inverse_box
 from bayescg.potentials.interactions import capacity
 
 

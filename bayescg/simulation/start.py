@@ -8,7 +8,7 @@ from jaxtyping import Float
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import breadth_first_order, connected_components
 
-from bayescg.data.neighbors import minimum_image
+from bayescg.geometry.images import minimum_image
 from bayescg.potentials import Potential
 
 _NEEDED = ("positions", "box", "bead_type", "mass")

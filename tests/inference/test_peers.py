@@ -9,10 +9,10 @@ from scipy.integrate import cumulative_trapezoid
 from scipy.interpolate import CubicSpline
 
 import bayescg as bcg
+from bayescg.geometry import descriptors as geometry
 from bayescg.inference import Sampling
 from bayescg.inference.linear.scores import residual_variance
 from bayescg.posterior import curves, mean_coefficients
-from bayescg.potentials import geometry
 
 pytestmark = [pytest.mark.peer, pytest.mark.filterwarnings("ignore:Pareto k")]
 PLAN = Sampling(chains=1, warmup=1, draws=500)

@@ -11,11 +11,11 @@ import pytest
 import bayescg as bcg
 from bayescg._runtime import double_precision
 from bayescg.data import Topology
+from bayescg.geometry.descriptors import angle, minimum_image
 from bayescg.kernels import prior_of
 from bayescg.potentials import Baseline, Interactions, Pair, Potential, Term, UniformSpline
 from bayescg.potentials.bonded import bonded_tuples
 from bayescg.potentials.configuration import real_tuples
-from bayescg.potentials.geometry import angle, minimum_image
 from bayescg.potentials.term import Graph
 from bayescg.simulation import forces as engine
 from bayescg.simulation.lists import Lists

@@ -12,7 +12,8 @@ import xarray as xr
 
 import bayescg as bcg
 from bayescg._runtime import double_precision
-from bayescg.data.neighbors import minimum_image, pairs
+from bayescg.data.neighbors import pairs
+from bayescg.geometry.images import minimum_image
 from bayescg.inference import Sampling
 from bayescg.inference.linear.fit import draw_coefficients, sample_hyperparameters
 from bayescg.inference.relative_entropy import relative_entropy

@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from bayescg.atomistic.dihedrals import dihedral, norm, place, unit, wrapped
 from bayescg.backmapping.conditional.zmatrix import AnchoredZMatrix
+from bayescg.geometry.placement import dihedral, norm, place, unit, wrapped
 
 _THIRD = 2 * np.pi / 3
 

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from bayescg.atomistic.dihedrals import dihedral, norm, unit
 from bayescg.data.mapping.topology import Topology
+from bayescg.geometry.placement import dihedral, norm, unit
 
 _FEW = 8
 """Up to so many beads all distances are descriptors; beyond, those of beads at most four bonds apart."""

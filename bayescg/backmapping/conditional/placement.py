@@ -16,9 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from bayescg.atomistic.dihedrals import norm, unit
 from bayescg.atomistic.internal_coordinates import InternalCoordinates, internal_coordinates
 from bayescg.backmapping.conditional.coordinates import Column
+from bayescg.geometry.placement import norm, unit
 
 _NOISE = 0.004
 """Standard deviation with which beads are laid on their places [nm]."""

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from bayescg.data.neighbors import minimum_image, shortest_height
+from bayescg.geometry.images import minimum_image, shortest_height
 
 _ROOM = 1.25
 """How much farther from its bead than in all draws of the guide an atom may be."""

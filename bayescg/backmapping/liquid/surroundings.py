@@ -14,8 +14,8 @@ from bayescg.atomistic.displacements import minimum_image, squared_distances
 from bayescg.atomistic.nonbonded import AtomPairs
 from bayescg.backmapping.liquid.neighbors import Extent
 from bayescg.backmapping.liquid.pairs import Parameters, pair_energy, parameters
-from bayescg.data.neighbors import minimum_image as nearest_image
-from bayescg.data.neighbors import shortest_height
+from bayescg.geometry.images import minimum_image as nearest_image
+from bayescg.geometry.images import shortest_height
 
 
 class Near(NamedTuple):

@@ -10,13 +10,13 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
-from bayescg.data.neighbors import minimum_image
 from bayescg.exports.lammps.names import keyword
 from bayescg.exports.lammps.style import KINDS
 from bayescg.exports.lammps.tables import Tables, interpolation, table_curves
 from bayescg.exports.tables import curves
 from bayescg.exports.tables.configuration import one_frame
 from bayescg.exports.tables.curves import Comparison
+from bayescg.geometry.images import minimum_image
 from bayescg.potentials import Potential
 from bayescg.units import KCAL
 

@@ -10,9 +10,9 @@ import numpy as np
 import xarray as xr
 
 from bayescg._runtime import atomic_path
-from bayescg.data.neighbors import minimum_image
 from bayescg.exports.tables.configuration import one_frame, reduce_box
 from bayescg.exports.tables.curves import terms_of
+from bayescg.geometry.images import minimum_image
 from bayescg.potentials import Interactions, Potential
 from bayescg.units import ANGSTROM
 

@@ -13,9 +13,9 @@ import xarray as xr
 from jaxtyping import Float
 
 from bayescg.data.mapping.topology import exclusions
-from bayescg.data.neighbors import shortest_height
 from bayescg.exports.openmm.force import Force, force_of
 from bayescg.exports.tables.splines import continue_spline, triplet_table, values_at_knots
+from bayescg.geometry.images import shortest_height
 from bayescg.potentials import LocalDensity, ThreeBody
 
 _EDGE = 3

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from bayescg.atomistic.dihedrals import wrapped
 from bayescg.generative.model.whitening import Whitening, features
+from bayescg.geometry.placement import wrapped
 
 WELL = 0.3
 """Largest width of a torsion given z [rad]."""

@@ -16,8 +16,8 @@ from flowjax.bijections import RationalQuadraticSpline
 from flowjax.utils import get_ravelled_pytree_constructor
 from jaxtyping import Array, Float
 
-from bayescg.atomistic.dihedrals import wrapped
 from bayescg.generative.model.networks import Decoder, GaussianDecoder
+from bayescg.geometry.placement import wrapped
 
 
 def _log_normal(z):

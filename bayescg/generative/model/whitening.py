@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from bayescg.atomistic.dihedrals import wrapped
 from bayescg.atomistic.target import Target
+from bayescg.geometry.placement import wrapped
 
 
 class Whitening(eqx.Module):

@@ -14,12 +14,12 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from bayescg._runtime import atomic_path
-from bayescg.atomistic.dihedrals import wrapped
 from bayescg.atomistic.internal_coordinates import InternalCoordinates
 from bayescg.atomistic.target import MoleculeTarget, Target
 from bayescg.atomistic.zmatrix import ZMatrix
 from bayescg.generative.model.files import read_model, write_model
 from bayescg.generative.model.latent_model import LatentModel
+from bayescg.geometry.placement import wrapped
 
 MODEL, COORDINATES = "model.npz", "coordinates.json"
 _BLEND = np.pi / 3

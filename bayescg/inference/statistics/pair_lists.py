@@ -17,8 +17,9 @@ from jaxtyping import Array, Bool, Float, Int
 
 from bayescg._arrays import AnyArray
 from bayescg.data import neighbors
+from bayescg.geometry.descriptors import minimum_image
+from bayescg.geometry.images import shortest_height
 from bayescg.potentials import Interactions, Pair, Potential
-from bayescg.potentials.geometry import minimum_image
 from bayescg.potentials.interactions import capacity
 
 ALL_PAIRS = 4096
@@ -124,7 +125,7 @@ def grow(sizes: Sizes, counts: dict[str, int]) -> bool:
 
 
 def _reach(radius: float, box) -> float:
-    return min(radius, neighbors.shortest_height(box) / 2)
+    return min(radius, shortest_height(box) / 2)
 
 
 def _fill(name: str, beads: int) -> int:

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from bayescg.geometry.descriptors import distance
 from bayescg.potentials.configuration import Configuration, real_tuples
-from bayescg.potentials.geometry import distance
 from bayescg.potentials.many_body.many_body_term import ManyBodyTerm
 from bayescg.potentials.splines import UniformSpline, add_windows, spline_energy
 from bayescg.potentials.term import Graph

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from bayescg.geometry.descriptors import minimum_image
 from bayescg.potentials.configuration import Configuration, real_tuples
-from bayescg.potentials.geometry import minimum_image
 from bayescg.potentials.many_body.density_expansion import DensityBasis, power_spectrum
 from bayescg.potentials.many_body.many_body_term import ManyBodyTerm
 from bayescg.potentials.splines import UniformSpline

@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from bayescg.geometry.descriptors import minimum_image
 from bayescg.potentials.configuration import Configuration, real_tuples
-from bayescg.potentials.geometry import minimum_image
 from bayescg.potentials.many_body.many_body_term import ManyBodyTerm
 from bayescg.potentials.many_body.tensor_grid import TensorGrid, cell_of, opposite_windows, side_windows
 from bayescg.potentials.many_body.triplets import triplets_of

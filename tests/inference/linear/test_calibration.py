@@ -6,7 +6,8 @@ import pytest
 
 import bayescg as bcg
 from bayescg._runtime import double_precision
-from bayescg.data.neighbors import minimum_image, pairs
+from bayescg.data.neighbors import pairs
+from bayescg.geometry.images import minimum_image
 from bayescg.inference import Sampling
 from bayescg.inference.linear import marginal
 from bayescg.inference.linear.calibration import LongRun, calibrate

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 import bayescg as bcg
 from bayescg import cli
 from bayescg.data import datasets
-from bayescg.data.neighbors import minimum_image
+from bayescg.geometry.images import minimum_image
 from bayescg.inference.statistics import distributed as room
 from bayescg.inference.statistics.distributed import TrajectoryChunk, distributed_statistics, trajectory_chunks
 from bayescg.inference.statistics.streaming import force_statistics

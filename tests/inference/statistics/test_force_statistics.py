@@ -10,7 +10,7 @@ import pytest
 import bayescg as bcg
 from bayescg._runtime import double_precision
 from bayescg.data import Topology
-from bayescg.data.neighbors import minimum_image
+from bayescg.geometry.images import minimum_image
 from bayescg.inference.statistics.files import from_dataset
 from bayescg.inference.statistics.force_statistics import ForceStatistics
 from bayescg.inference.statistics.streaming import force_statistics

@@ -5,7 +5,8 @@ import pytest
 
 import bayescg as bcg
 from bayescg._runtime import double_precision
-from bayescg.data.neighbors import minimum_image, pairs
+from bayescg.data.neighbors import pairs
+from bayescg.geometry.images import minimum_image
 from bayescg.inference.structural import prior as structural_prior
 from bayescg.inference.structural.covariance import independent_covariance, shrunk
 from bayescg.inference.structural.newton import Model, leap, target_of

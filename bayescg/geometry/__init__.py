@@ -1,0 +1,1 @@
+"""Periodic images, distances, angles and dihedrals: NumPy on the host, JAX in compiled programs."""
