@@ -26,34 +26,35 @@ import resource, signal, sys
 import numpy as np, xarray as xr
 from bayescg import _runtime
 
-kind, path, in_memory = sys.argv[1], sys.argv[2], int(sys.argv[3])
 data = xr.Dataset({"a": ("x", np.arange(200_000.0))})
-if kind == "tree":
-    data = xr.DataTree.from_dict({"/": xr.Dataset(), "/deep": data})
-_runtime._IN_MEMORY = in_memory
+tree = xr.DataTree.from_dict({"/": xr.Dataset(), "/deep": data})
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, resource.RLIM_INFINITY))
-try:
-    _runtime.write_netcdf(data, path)
-except OSError as error:
-    print("OSError", error.errno)
+for folder in sys.argv[1:]:
+    kind, size = folder.split("-")[-2:]
+    _runtime._IN_MEMORY = 1 << 30 if size == "small" else 0
+    try:
+        _runtime.write_netcdf(tree if kind == "tree" else data, f"{folder}/results.nc")
+    except OSError as error:
+        print("OSError", error.errno)
 """
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs RLIMIT_FSIZE")
-@pytest.mark.parametrize("kind", ["dataset", "tree"])
-@pytest.mark.parametrize("in_memory", [1 << 30, 0], ids=["small", "large"])
-def test_a_full_disk_is_an_error_and_not_the_end_of_the_process(tmp_path, kind, in_memory):
-    path = tmp_path / "results.nc"
-    path.write_bytes(b"older")
+def test_a_full_disk_is_an_error_and_not_the_end_of_the_process(tmp_path):
+    folders = [tmp_path / f"{kind}-{size}" for kind in ("dataset", "tree") for size in ("small", "large")]
+    for folder in folders:
+        folder.mkdir()
+        (folder / "results.nc").write_bytes(b"older")
     done = subprocess.run(
-        [sys.executable, "-c", _FULL_DISK, kind, str(path), str(in_memory)], capture_output=True, text=True, check=False
+        [sys.executable, "-c", _FULL_DISK, *map(str, folders)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("OSError")
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["OSError"] * 4
     assert done.stderr == ""
-    assert path.read_bytes() == b"older"
-    assert [path.name for path in tmp_path.iterdir()] == ["results.nc"]
+    for folder in folders:
+        assert (folder / "results.nc").read_bytes() == b"older"
+        assert [path.name for path in folder.iterdir()] == ["results.nc"]
 
 
 @pytest.mark.parametrize("in_memory", [1 << 30, 0], ids=["small", "large"])

@@ -59,19 +59,20 @@ def weight_draws(
         zero = jax.tree.map(jnp.zeros_like, weights)
         return jax.lax.scan(one, zero, keys)[0]
 
-    fisher = jax.tree.map(lambda t: t / samples, information(weights, jax.random.split(first, samples)))
-    widths = jax.tree.map(lambda f: 1 / jnp.sqrt(sharpness * f + _PRIOR_PRECISION), fisher)
-    made = []
-    for subkey in jax.random.split(second, draws):
+    @compiled
+    def moved(weights, total, key):
+        def one(w, t, k):
+            fisher = t / samples
+            # Weights on which the density does not depend at all (F = 0) stay: their prior says nothing of the model.
+            width = jnp.where(fisher > 0, 1 / jnp.sqrt(sharpness * fisher + _PRIOR_PRECISION), 0.0)
+            return w + width * jax.random.normal(k, w.shape, w.dtype)
+
         leaves, structure = jax.tree.flatten(weights)
-        keys = jax.tree.unflatten(structure, list(jax.random.split(subkey, len(leaves))))
-        # Weights on which the density does not depend at all (F = 0) stay: their prior says nothing about the model.
-        moved = jax.tree.map(
-            lambda w, s, f, k: w + jnp.where(f > 0, s, 0.0) * jax.random.normal(k, w.shape, w.dtype),
-            *(weights, widths, fisher, keys),
-        )
-        made.append(eqx.combine(moved, rest))
-    return made
+        keys = jax.tree.unflatten(structure, list(jax.random.split(key, len(leaves))))
+        return jax.tree.map(one, weights, total, keys)
+
+    total = information(weights, jax.random.split(first, samples))
+    return [eqx.combine(moved(weights, total, k), rest) for k in jax.random.split(second, draws)]
 
 
 def model_variability(

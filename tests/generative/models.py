@@ -30,7 +30,7 @@ def disturbed(model: LatentModel, scale: float, seed: int = 0) -> LatentModel:
         if not eqx.is_inexact_array(leaf):
             return leaf
         noise = rng.normal(size=leaf.shape) * scale / np.sqrt(leaf.shape[-1] if leaf.ndim == 2 else 1)
-        return leaf + jnp.asarray(noise, leaf.dtype)
+        return jnp.asarray(np.asarray(leaf) + noise.astype(leaf.dtype))
 
     parts = (jax.tree.map(moved, part) for part in (model.decoder, model.encoder, model.prior))
     return eqx.tree_at(lambda m: (m.decoder, m.encoder, m.prior), model, tuple(parts), is_leaf=lambda x: x is None)

@@ -42,8 +42,9 @@ def test_engine_and_potential_agree_for_lists_with_a_skin():
         lists = Lists(interactions, BOX, 0.1).build(x[None])
         moved = x + np.random.default_rng(1).uniform(-0.028, 0.028, x.shape)
         arrays, draw = engine.layout(interactions, BOX), engine.curves(POTENTIAL, w)
-        found = engine.forces(POTENTIAL, True, arrays, draw, tuple(each[0] for each in lists), jnp.asarray(moved))
-        expected = POTENTIAL.forces(interactions.configuration(moved, BOX), jnp.asarray(w))
+        forces = jax.jit(engine.forces, static_argnums=(0, 1))
+        found = forces(POTENTIAL, True, arrays, draw, tuple(each[0] for each in lists), moved)
+        expected = np.asarray(jax.jit(POTENTIAL.forces)(interactions.configuration(moved, BOX), w))
     np.testing.assert_allclose(found, expected, atol=1e-9 * np.abs(expected).max())
 
 
@@ -54,12 +55,12 @@ def test_simulated_frames_carry_energies_of_all_terms():
     ensemble = bcg.simulate(posterior, start(), time=0.06, dynamics=dynamics, engine="jax", key=jax.random.key(0))
     with double_precision():
         interactions = Interactions.of(POTENTIAL, start())
+        evaluate = jax.jit(lambda at: (POTENTIAL.energy(at, w), POTENTIAL.virial(at, w)))
         for frame in range(3):
             x = ensemble.positions.values[0, frame].astype(float)
             at = interactions.configuration(x, BOX)
-            energy = POTENTIAL.energy(at, jnp.asarray(w))
+            energy, virial = evaluate(at)
             np.testing.assert_allclose(ensemble.potential_energy.values[0, frame], energy, rtol=1e-6)
-            virial = POTENTIAL.virial(at, jnp.asarray(w))
             np.testing.assert_allclose(ensemble.virial.values[0, frame], virial, atol=1e-5 * np.abs(virial).max())
 
 

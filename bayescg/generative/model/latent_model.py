@@ -141,11 +141,17 @@ def build_model(
     if decoder not in ("gaussian", "spline"):
         raise ValueError(f"decoder is {decoder!r}; it must be 'spline' or 'gaussian'")
     first, second, third = jax.random.split(key, 3)
-    made = GaussianDecoder(latents, whitening, key=first)
-    encoder, settings = Encoder(latents, whitening, key=second), _settings(latents)
+    made, encoder = _networks(latents, whitening, first, second)
+    settings = _settings(latents)
     model = LatentModel(made, encoder, None, None, whitening, latents, settings)
     model = strengthen(model, decoder=decoder, flexible_prior=flexible_prior, key=third)
     return add_defensive_density(model) if defensive else model
+
+
+@eqx.filter_jit
+def _networks(latents: int, whitening: Whitening, first, second) -> tuple[GaussianDecoder, Encoder]:
+    """Random weights, as one program."""
+    return GaussianDecoder(latents, whitening, key=first), Encoder(latents, whitening, key=second)
 
 
 def strengthen(model: LatentModel, *, decoder: str = "spline", flexible_prior: bool = True, key) -> LatentModel:
@@ -153,9 +159,9 @@ def strengthen(model: LatentModel, *, decoder: str = "spline", flexible_prior: b
     first, second = jax.random.split(key)
     made, prior = model.decoder, model.prior
     if decoder == "spline" and isinstance(made, GaussianDecoder):
-        made = SplineDecoder(made, model.latents, key=first)
+        made = eqx.filter_jit(SplineDecoder)(made, model.latents, key=first)
     if flexible_prior and prior is None:
-        prior = latent_flow(model.latents, key=second)
+        prior = eqx.filter_jit(latent_flow)(model.latents, key=second)
     settings = _settings(model.latents, decoder, prior is not None)
     return dataclasses.replace(model, decoder=made, prior=prior, settings=settings)
 

@@ -25,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bayescg.generative.collective_variables import CollectiveVariables
+from bayescg.generative.variables.collective_variables import CollectiveVariables
 
 NANOMETER = 1.0
 """1 nm in PLUMED's unit of length: set it to 10.0 if plumed.dat says UNITS LENGTH=A."""
