@@ -114,3 +114,15 @@ def test_tables_have_rows_of_equal_length(page):
     for table in re.findall(r"(?:^\|.*\n)+", text + "\n", re.MULTILINE):
         cells = [len(re.findall(r"(?<!\\)\|", row)) for row in table.splitlines()]
         assert len(set(cells)) == 1, f"{page}: {table.splitlines()[0]}"
+
+
+@pytest.mark.parametrize("page", [*PAGES, "../README.md"])
+def test_snippets_use_public_names(page):
+    text = (DOCS / page).read_text(encoding="utf-8")
+    for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        used = re.findall(r"\bbcg\.(\w+)\.(\w+)", code)
+        used += re.findall(r"(?<![\w.])(atomistic|backmapping|generative|surrogates)\.(\w+)", code)
+        for room, names in re.findall(r"^from bayescg\.(\w+) import (.+)$", code, re.MULTILINE):
+            used += [(room, name.strip()) for name in names.split(",")]
+        for room, name in used:
+            assert room not in ROOMS or name in public_names(room), f"{page}: bayescg.{room}.{name}"
