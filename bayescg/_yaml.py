@@ -36,7 +36,8 @@ class Document(NamedTuple):
 
         Parts of the location that the file does not have are left out.
         """
-        found, value = (), self.table
+        found: Location = ()
+        value: Any = self.table
         for part in location:
             if (isinstance(value, dict) and part in value) or (isinstance(value, list) and isinstance(part, int)):
                 value, found = value[part], (*found, part)
