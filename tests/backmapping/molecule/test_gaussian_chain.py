@@ -80,8 +80,8 @@ def test_other_guides_same_ensemble(small, kind):
 @pytest.mark.parametrize("method", ["nuts", "imh"])
 def test_other_methods(small, method):
     model, x, truth = small
-    shifted = truth.mean + 0.2 * np.sqrt(np.diagonal(truth.covariance))
-    conditional = GaussianConditional(model.fibre, shifted, 1.2 * truth.covariance)
+    center = truth.mean + 0.2 * np.sqrt(np.diagonal(truth.covariance))
+    conditional = GaussianConditional(model.fibre, center, 1.2 * truth.covariance)
     effort = {**EFFORT, "draws": 6000}
     data = sample(conditional, ensemble(x), model.energy, **effort, method=method, key=jax.random.key(shifted(2)))
     found = misses(model, x, data)

@@ -81,9 +81,6 @@ def log_evidence(prior, data, values):
     return marginal.log_evidence(data, prior.factors(values), prior.noises(values))
 
 
-factor = jax.jit(kernel_room.factor)
-
-
 def test_posterior_equals_dense_gp_regression(problem):
     prior, statistics, _, _, _, values = problem
     expected_mean, expected_covariance, expected_evidence = dense(problem)
