@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +22,8 @@ from jaxtyping import Array
 from bayescg import kernels as kernel_room
 from bayescg._runtime import double_precision, progress
 from bayescg.data.dataset import check_temperature, fingerprint
+from bayescg.inference.linear.calibration import CALIBRATIONS
+from bayescg.inference.linear.fit import METHODS
 from bayescg.inference.structural.iteration import Problem, advance
 from bayescg.inference.structural.newton import target_of
 from bayescg.inference.structural.posterior import finish
@@ -42,10 +43,10 @@ def relative_entropy(
     cg: xr.Dataset,
     *,
     kernels: Mapping[str, object] | None = None,
+    method: str = "laplace",
+    calibration: str = "godambe",
     start: xr.DataTree | xr.Dataset | None = None,
-    target_pressure: float | None = None,
     settings: Refinement = _SETTINGS,
-    checkpoint: str | os.PathLike[str] | None = None,
     key: Array,
 ) -> xr.DataTree:
     """Posterior of a CG potential from structure, by simulation at the data's number of beads, volume and temperature.
@@ -57,12 +58,12 @@ def relative_entropy(
         potential: terms to learn.
         cg: a CG dataset in a constant box; forces are not needed.
         kernels: GPJax kernel of each term by the term's name, as in `force_match`.
+        method: how hyperparameters are sampled: "laplace", "nuts" or "vi", as in `force_match`.
+        calibration: what the width of the posterior follows: "godambe", "magnitude" or "none" (independent frames,
+            endless simulation).
         start: where to begin: a posterior of the same potential (`force_match`), an ensemble of one draw that was
             simulated with it (saves the first simulation), or None for Boltzmann inversion.
-        target_pressure: [bar]; a linear ramp on the pairs then moves the virial pressure there, and what that costs in
-            g(r) is reported. The posterior no longer is the one of the structure alone.
-        settings: numbers of iterations, lengths of simulations, trust.
-        checkpoint: netCDF file, written after every iteration; an interrupted fit goes on from it.
+        settings: numbers of iterations, lengths of simulations, trust; a wanted pressure, and a file to go on from.
         key: JAX random key.
 
     Returns:
@@ -73,11 +74,15 @@ def relative_entropy(
 
     Raises:
         ValueError: if the box changes, the temperature is missing, there are too few frames, kernels name unknown
-            terms, `start` does not fit, `checkpoint` belongs to another fit, or the first simulation fails.
+            terms, `start` does not fit, the checkpoint belongs to another fit, or the first simulation fails.
     """
-    problem, state = _begin(potential, cg, kernels or {}, start, settings, key)
+    if method not in METHODS:
+        raise ValueError(f"method must be one of {', '.join(METHODS)}; got {method!r}")
+    if calibration not in CALIBRATIONS:
+        raise ValueError(f"calibration must be one of {', '.join(CALIBRATIONS)}; got {calibration!r}")
+    problem, state = _begin(potential, cg, kernels or {}, start, settings, method, calibration, key)
     identity = _identity(problem, state)
-    path = None if checkpoint is None else Path(checkpoint)
+    path = None if settings.checkpoint is None else Path(settings.checkpoint)
     if path is not None and path.exists():
         state = load(path, identity)
     notes: list[str] = []
@@ -99,14 +104,14 @@ def relative_entropy(
                 f"{state.records[-1].length:.2g} standard deviations of beta U): allow more iterations"
             )
         result = finish(problem, state, notes)
-        if target_pressure is not None:
-            result = corrected(problem, state, result, float(target_pressure), notes)
+        if settings.target_pressure is not None:
+            result = corrected(problem, state, result, float(settings.target_pressure), notes)
     for note in notes:
         warnings.warn(note, stacklevel=2)
     return result
 
 
-def _begin(potential: Potential, cg: xr.Dataset, kernels, start, settings: Refinement, key: Array):
+def _begin(potential: Potential, cg: xr.Dataset, kernels, start, settings: Refinement, method, calibration, key: Array):
     temperature = _check(potential, cg)
     unknown = set(kernels) - {term.name for term in potential.terms if term.n_basis}
     if unknown:
@@ -127,7 +132,7 @@ def _begin(potential: Potential, cg: xr.Dataset, kernels, start, settings: Refin
         position = into_free(prior, data, begin)
         target = target_of(data, prior)
     initial = cg.isel(frame=-1)
-    problem = Problem(potential, prior, data, target, initial, temperature, settings, key)
+    problem = Problem(potential, prior, data, target, initial, temperature, settings, method, calibration, key)
     radius = 1.5 * float(np.sqrt(cg.sizes["bead"]))
     state = State(position, position, settings.time, last=False, done=False, radius=radius)
     if isinstance(start, xr.Dataset):
@@ -162,11 +167,14 @@ def _check(potential: Potential, cg: xr.Dataset) -> float:
 def _identity(problem: Problem, state: State) -> str:
     """What a checkpoint must share with the fit that goes on from it: all but iterations, draws and wanted pressure."""
     chosen = problem.settings
-    settings = dataclasses.replace(chosen, iterations=1, method="laplace", sampling=type(chosen.sampling)())
+    settings = dataclasses.replace(
+        chosen, iterations=1, sampling=type(chosen.sampling)(), target_pressure=None, checkpoint=None
+    )
     words = [
         problem.potential.to_json(),
         repr(problem.temperature),
         repr(settings),
+        problem.calibration,
         repr(sorted((name, type(kernel).__name__) for name, kernel in problem.prior.kernels.items())),
     ]
     key = np.asarray(jax.random.key_data(problem.key))

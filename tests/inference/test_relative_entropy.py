@@ -93,19 +93,20 @@ def test_interrupted_fits_go_on_from_their_checkpoint(bonds, fitted, tmp_path, m
         return real(*args, **kwargs)
 
     monkeypatch.setattr(iteration, "simulate", interrupted)
-    fit = {"settings": QUICK, "key": jax.random.key(0)}
+    kept = dataclasses.replace(QUICK, checkpoint=path)
+    fit = {"settings": kept, "key": jax.random.key(0)}
     with pytest.warns(UserWarning, match="interrupted after 1 iterations"):
-        part = relative_entropy(dimers.potential(), bonds, **fit, checkpoint=path)
+        part = relative_entropy(dimers.potential(), bonds, **fit)
     assert not part["posterior"].attrs["converged"]
     done = len(calls)
-    whole = relative_entropy(dimers.potential(), bonds, **fit, checkpoint=path)
+    whole = relative_entropy(dimers.potential(), bonds, **fit)
     assert len(calls) - done == int(fitted["posterior"].attrs["iterations"]) - 1
     np.testing.assert_allclose(mean_coefficients(whole), mean_coefficients(fitted), rtol=1e-9, atol=1e-9)
-    again = relative_entropy(dimers.potential(), bonds, **fit, checkpoint=path)
+    again = relative_entropy(dimers.potential(), bonds, **fit)
     assert len(calls) - done == int(fitted["posterior"].attrs["iterations"]) - 1
     np.testing.assert_array_equal(mean_coefficients(again), mean_coefficients(whole))
     with pytest.raises(ValueError, match="checkpoint of another fit"):
-        relative_entropy(dimers.potential(), bonds, settings=QUICK, key=jax.random.key(1), checkpoint=path)
+        relative_entropy(dimers.potential(), bonds, settings=kept, key=jax.random.key(1))
 
 
 def test_starts(bonds, fitted):
@@ -156,13 +157,17 @@ def test_refusals(bonds):
     with pytest.raises(ValueError, match="unknown terms"):
         relative_entropy(potential, bonds, kernels={"A-A": "RBF"}, key=key)
     with pytest.raises(ValueError, match="target_pressure needs a pair term"):
-        relative_entropy(potential, bonds, target_pressure=1.0, settings=QUICK, key=key)
+        relative_entropy(potential, bonds, settings=dataclasses.replace(QUICK, target_pressure=1.0), key=key)
     with pytest.raises(ValueError, match="start is a posterior, an ensemble or None"):
         relative_entropy(potential, bonds, start=3.0, key=key)
     with pytest.raises(ValueError, match="overlap is a share"):
         Refinement(overlap=2.0)
     with pytest.raises(ValueError, match="method must be one of"):
-        Refinement(method="mcmc")
+        relative_entropy(potential, bonds, method="mcmc", key=key)
+    with pytest.raises(ValueError, match="calibration must be one of"):
+        relative_entropy(potential, bonds, calibration="all", key=key)
+    with pytest.raises(ValueError, match="target_pressure=nan"):
+        Refinement(target_pressure=float("nan"))
 
 
 @pytest.fixture(scope="module")
@@ -174,9 +179,9 @@ def test_a_liquid_with_a_known_pair_potential_and_a_wanted_pressure(liquid, tmp_
     """Identity mapping: structure alone gives Lennard-Jones back; then a ramp moves the pressure."""
     potential = bcg.Potential(bcg.Pair("A", "A", systems.CUTOFF, knot_spacing=0.02))
     dynamics = bcg.Langevin(timestep=0.004, friction=5.0, equilibration=4.0, interval=0.2)
-    settings = dataclasses.replace(QUICK, time=20.0, longest=60.0, dynamics=dynamics, engine="auto")
-    fitting = {"settings": settings, "key": jax.random.key(0), "checkpoint": tmp_path / "fit.nc"}
-    fit = relative_entropy(potential, liquid, **fitting)
+    lengths = {"time": 20.0, "longest": 60.0, "dynamics": dynamics, "engine": "auto"}
+    settings = dataclasses.replace(QUICK, **lengths, checkpoint=tmp_path / "fit.nc")
+    fit = relative_entropy(potential, liquid, settings=settings, key=jax.random.key(0))
     x = np.linspace(0.34, 0.80, 60)
     draws = fit["posterior"]["coefficients"].values.reshape(-1, potential.n_basis)
     force = curves(potential, "A-A", draws, x)[1]
@@ -188,7 +193,8 @@ def test_a_liquid_with_a_known_pair_potential_and_a_wanted_pressure(liquid, tmp_
     assert np.sqrt(np.mean((force.mean(axis=0) - exact) ** 2)) < 0.15 * np.sqrt(np.mean(exact**2))
     attrs = fit["posterior"].attrs
     wanted = attrs["pressure"] - 300.0
-    moved = relative_entropy(potential, liquid, target_pressure=wanted, **fitting)
+    settings = dataclasses.replace(settings, target_pressure=wanted)
+    moved = relative_entropy(potential, liquid, settings=settings, key=jax.random.key(0))
     again = bcg.simulate(moved, liquid.isel(frame=-1), time=60.0, dynamics=dynamics, key=jax.random.key(6))
     found = again["pressure"].values[0]
     assert moved["posterior"].attrs["ramp"] < 0

@@ -44,7 +44,7 @@ def main(path: str | None = None) -> None:
         checkpoint = Path(path or Path(folder) / "fit.nc")
         begin = time.time()
         fit = relative_entropy(
-            POTENTIAL, cg, settings=Refinement(dynamics=DYNAMICS), checkpoint=checkpoint, key=jax.random.key(0)
+            POTENTIAL, cg, settings=Refinement(dynamics=DYNAMICS, checkpoint=checkpoint), key=jax.random.key(0)
         )
         print(f"fit of {cg.sizes['frame']} frames: {time.time() - begin:.0f} s", flush=True)
         identity = xr.load_dataset(checkpoint, engine="h5netcdf").attrs["identity"]
@@ -104,8 +104,8 @@ def fitted(data: Frames, reference: Reference, start, calibration: str):
     begin = inverted(POTENTIAL, data, kT)
     prior = build_prior(POTENTIAL, data, begin, kT=kT, kernels={})
     model = Model(prior, target_of(data, prior), reference)
-    settings = Refinement(overlap=0.1, calibration=calibration)
-    return prior, model, settle(prior, model, into_free(prior, data, start), settings)
+    settings = Refinement(overlap=0.1)
+    return prior, model, settle(prior, model, into_free(prior, data, start), settings, calibration)
 
 
 def coverage(data: Frames, shortest, reference: Reference, segments: int, calibration: str) -> None:

@@ -44,6 +44,8 @@ class Problem:
         initial: the frame that simulations start from.
         temperature: [K].
         settings: how to go about it.
+        method: how hyperparameters are sampled.
+        calibration: what the width of the posterior follows.
         key: JAX random key.
     """
 
@@ -54,6 +56,8 @@ class Problem:
     initial: xr.Dataset
     temperature: float
     settings: Refinement
+    method: str
+    calibration: str
     key: Array
 
     @property
@@ -171,7 +175,7 @@ def advance(problem: Problem, state: State, given: tuple[Reference, Float[np.nda
     if worse:
         return _back(state, 0.5, record)
     if state.last:
-        settled = settle(problem.prior, model, position, settings)
+        settled = settle(problem.prior, model, position, settings, problem.calibration)
         overlap = model.overlap(settled.position)
         record = record._replace(step=newton.distance(model, settled.position, position), overlap=overlap)
         return state.then(

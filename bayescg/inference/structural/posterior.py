@@ -41,9 +41,9 @@ def finish(problem: Problem, state: State, notes: list[str]) -> xr.DataTree:
     settings, prior, reference = problem.settings, problem.prior, state.reference
     fit_key, draw_key, prior_key = jax.random.split(jax.random.fold_in(problem.key, _DRAWS_KEY), 3)
     model = Model(prior, problem.target, reference)
-    settled = settle(prior, model, state.before, settings)
+    settled = settle(prior, model, state.before, settings, problem.calibration)
     data, root, report = settled.likelihood
-    _, _, found = sample_hyperparameters(prior, data, method=settings.method, sampling=settings.sampling, key=fit_key)
+    _, _, found = sample_hyperparameters(prior, data, method=problem.method, sampling=settings.sampling, key=fit_key)
     coefficients = draw_coefficients(prior, data, found.values, root=root, key=draw_key)
     numbers, words = convergence.judge(found)
     attrs: dict[str, object] = {**numbers}
@@ -77,8 +77,8 @@ def finish(problem: Problem, state: State, notes: list[str]) -> xr.DataTree:
     parts = structure_z(problem.data, reference, center)
     attrs.update(
         temperature=problem.temperature,
-        method=f"relative entropy, {settings.method}",
-        calibration=settings.calibration,
+        method=f"relative entropy, {problem.method}",
+        calibration=problem.calibration,
         n_frames=problem.data.size,
         iterations=len(state.records),
         converged=int(state.done),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,8 +15,6 @@ import xarray as xr
 from jaxtyping import Float
 
 from bayescg._runtime import write_netcdf
-from bayescg.inference.linear.calibration import CALIBRATIONS
-from bayescg.inference.linear.fit import METHODS
 from bayescg.inference.structural.reweighting import Reference
 from bayescg.inference.structural.structure import Frames
 from bayescg.samplers.settings import Sampling
@@ -40,9 +39,10 @@ class Refinement:
         overlap: effective share of frames down to which reweighting is trusted.
         dynamics: of the reference simulations.
         engine: of the reference simulations, see `simulate`.
-        method: how hyperparameters are sampled: "laplace", "nuts" or "vi", as in `force_match`.
         sampling: numbers of chains and draws.
-        calibration: "godambe" (default), "magnitude" or "none" (independent frames, endless simulation).
+        target_pressure: [bar]; a linear ramp on the pairs then moves the virial pressure there, and what that costs in
+            g(r) is reported. The posterior no longer is the one of the structure alone. None: it stays as it is.
+        checkpoint: netCDF file, written after every iteration; an interrupted fit goes on from it. None: nowhere.
     """
 
     iterations: int = 10
@@ -53,9 +53,9 @@ class Refinement:
     overlap: float = 0.2
     dynamics: Langevin = _DYNAMICS
     engine: str = "auto"
-    method: str = "laplace"
     sampling: Sampling = _SAMPLING
-    calibration: str = "godambe"
+    target_pressure: float | None = None
+    checkpoint: str | os.PathLike[str] | None = None
 
     def __post_init__(self):
         if self.iterations < 1 or self.runs < 1:
@@ -66,10 +66,8 @@ class Refinement:
                 raise ValueError(f"{name} must be positive and finite; got {value}")
         if not 0 < self.overlap < 1:
             raise ValueError(f"overlap is a share of frames, in (0, 1); got {self.overlap}")
-        if self.method not in METHODS:
-            raise ValueError(f"method must be one of {', '.join(METHODS)}; got {self.method!r}")
-        if self.calibration not in CALIBRATIONS:
-            raise ValueError(f"calibration must be one of {', '.join(CALIBRATIONS)}; got {self.calibration!r}")
+        if self.target_pressure is not None and not math.isfinite(self.target_pressure):
+            raise ValueError(f"target_pressure={self.target_pressure}: give a finite pressure in bar, or None")
 
 
 class Iteration(NamedTuple):

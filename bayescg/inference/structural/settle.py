@@ -44,20 +44,23 @@ def typical(prior: Prior) -> dict[str, Array]:
     return {name: jnp.exp(value) for name, value in prior.medians().items()}
 
 
-def settle(prior: Prior, model: Model, position: Float[np.ndarray, " free"], settings: Refinement) -> Settled:
+def settle(
+    prior: Prior, model: Model, position: Float[np.ndarray, " free"], settings: Refinement, calibration: str
+) -> Settled:
     """Optimum of coefficients and hyperparameters in turn, reweighting a reference.
 
     Args:
         prior: of the coefficients.
         model: relative entropy about the reference.
         position: where to begin, the reference's own.
-        settings: calibration and trust.
+        settings: trust in reweighting.
+        calibration: what the width of the posterior follows, as in `relative_entropy`.
     """
     factor = marginal.factor_at(prior, typical(prior))
     reached = False
     for turn in range(_TURNS):
         local = model.quadratic(position)
-        likelihood = quadratic_likelihood(local, factor, settings.calibration)
+        likelihood = quadratic_likelihood(local, factor, calibration)
         data = likelihood.data
         target = marginal.hyperparameter_density(prior, data)
         values = target.constrain(find_mode(target).position)
