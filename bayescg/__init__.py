@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from bayescg.inference import Pilot as Pilot
     from bayescg.inference import Refinement as Refinement
     from bayescg.inference import Sampling as Sampling
+    from bayescg.inference import boltzmann_inversion as boltzmann_inversion
     from bayescg.inference import compare as compare
     from bayescg.inference import coverage as coverage
     from bayescg.inference import distributed_statistics as distributed_statistics
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
     from bayescg.inference import force_statistics as force_statistics
     from bayescg.inference import noise_ceiling as noise_ceiling
     from bayescg.inference import relative_entropy as relative_entropy
-    from bayescg.inference.statistics import boltzmann_inversion as boltzmann_inversion
     from bayescg.observables import propagate as propagate
     from bayescg.potentials import WCA as WCA
     from bayescg.potentials import Angle as Angle
@@ -112,10 +112,11 @@ __all__ = [
     "datasets",
     "distributed_statistics",
     "export",
+    "fill_ranges",
     "fit_pilot",
-    "fixed",
     "force_match",
     "force_statistics",
+    "freeze",
     "from_arrays",
     "generative",
     "load",

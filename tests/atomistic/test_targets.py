@@ -224,7 +224,7 @@ def test_only_equal_rotors_are_folded():
     assert not any(name.startswith("rotor") for name in different.names)
     for target in (equal, different):
         with double_precision():
-            x = np.array(jax.jit(target.to_positions)(target.location + 0.02))
-            there = jax.jit(target.to_coordinates)
+            x = np.array(jax.jit(lambda y, target=target: target.to_positions(y))(target.location + 0.02))
+            there = jax.jit(lambda p, target=target: target.to_coordinates(p))
             first, second = (log_densities(target, [there(p)]) for p in (x, x[[0, 1, 2, 4, 5, 3]]))
         assert (abs(first - second) < 1e-6) == target.coordinates.fold

@@ -160,5 +160,5 @@ potential:
         with pytest.raises(ValueError, match=message):
             workflow.load(path)
     path.write_text(text + "exports: {formats: [gromacs]}\n")
-    with pytest.raises(ValueError, match="one distance or angle only, not for three_A-B-B, density_B-A"):
+    with pytest.raises(ValueError, match="exports: GROMACS has nothing for three_A-B-B, density_B-A"):
         workflow.load(path)
