@@ -22,6 +22,7 @@ from bayescg._version import __version__ as __version__
 if TYPE_CHECKING:
     from bayescg import atomistic as atomistic
     from bayescg import backmapping as backmapping
+    from bayescg import data as data
     from bayescg import generative as generative
     from bayescg import observables as observables
     from bayescg import plots as plots
@@ -82,7 +83,7 @@ _HOME = {
     "exports": ("export",),
     "storage": ("load", "save"),
 }
-_ROOMS = ("atomistic", "backmapping", "generative", "observables", "plots", "posterior", "surrogates")
+_ROOMS = ("atomistic", "backmapping", "data", "generative", "observables", "plots", "posterior", "surrogates")
 
 __all__ = [
     "WCA",
@@ -109,6 +110,7 @@ __all__ = [
     "coarse_grain",
     "compare",
     "coverage",
+    "data",
     "datasets",
     "distributed_statistics",
     "export",

@@ -50,7 +50,7 @@ target = OpenMMTarget(system, pdb.topology, pdb.positions, 300.0)
 # processors; stopped, it goes on from its checkpoint.
 
 # %%
-settings = {"budget": 5_000_000, "checkpoint": OUTPUT / "checkpoint"}
+settings = {"budget": 5_000_000, "settings": generative.Training(checkpoint=OUTPUT / "checkpoint")}
 if FAST:  # to see that everything runs: the method with the least to compile, and far too little of it
     settings = {"budget": 40_000, "method": "reverse_kl", "settings": generative.Training(decoder="gaussian")}
 model = generative.discover(target, latent_dim=2, **settings, key=jax.random.key(0))
