@@ -39,7 +39,9 @@ class Document(NamedTuple):
         found: Location = ()
         value: Any = self.table
         for part in location:
-            if (isinstance(value, dict) and part in value) or (isinstance(value, list) and isinstance(part, int)):
+            if isinstance(value, dict) and part in value:
+                value, found = value[str(part)], (*found, part)
+            elif isinstance(value, list) and isinstance(part, int):
                 value, found = value[part], (*found, part)
         name = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in found).lstrip(".")
         line = [f"line {self.lines[found]}"] if found in self.lines else []

@@ -197,7 +197,7 @@ def test_files(tmp_path, decoder, flexible_prior):
     assert jax.tree.all(jax.tree.map(np.array_equal, *(eqx.filter(m, eqx.is_array) for m in (back, model))))
     assert json.loads(back.report) == {"evaluations": 7, "information": [0.5]}
     assert back.whitening.periodic == (False, True)
-    y, z = np.array([0.3, 0.2], np.float32), np.array([0.1], np.float32)
+    y, z = jnp.array([0.3, 0.2], jnp.float32), jnp.array([0.1], jnp.float32)
     joint = eqx.filter_jit(lambda m: m.log_joint(y, z))
     assert joint(back) == joint(model)
 
