@@ -12,6 +12,7 @@ from bayescg.inference.relative_entropy import relative_entropy
 from bayescg.inference.structural import iteration
 from bayescg.inference.structural.refinement import Refinement
 from bayescg.posterior import curves, mean_coefficients, potential_of
+from tests.compilation import optimized
 from tests.inference import dimers, systems
 
 QUICK = Refinement(
@@ -20,6 +21,13 @@ QUICK = Refinement(
     engine="jax",
     sampling=Sampling(chains=1, warmup=1, draws=400),
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _optimized():
+    """Simulations run longer than they compile."""
+    with optimized():
+        yield
 
 
 @pytest.fixture(scope="module")
