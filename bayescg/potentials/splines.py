@@ -143,7 +143,7 @@ def spline_energy(
     columns = first[..., None] + jnp.arange(4)
     if spline.periodic:
         columns = columns % spline.size
-    window = coefficients[columns]
+    window = jnp.asarray(coefficients)[columns]
     return jnp.sum(window * values, -1), jnp.sum(window * slopes, -1)
 
 

@@ -11,7 +11,7 @@ def test_folders_without_a_run(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no posterior\.nc"):
         workflow.load_results(tmp_path)
     (tmp_path / "posterior.nc").write_bytes(b"foreign")
-    with pytest.raises(ValueError, match="not a readable netCDF"):
+    with pytest.raises(ValueError, match="is no result of bayescg"):
         workflow.load_results(tmp_path)
 
 
