@@ -20,7 +20,7 @@ from bayescg.inference.structural.structure import Frames
 from bayescg.samplers.settings import Sampling
 from bayescg.simulation import Langevin
 
-_FORMAT = 1
+_FORMAT = 2
 _DYNAMICS = Langevin()
 _SAMPLING = Sampling()
 
@@ -78,6 +78,7 @@ class Iteration(NamedTuple):
         gradient: (basis,) of the relative entropy per frame, beta (<A>_data - <A>_model) [mol/kJ].
         z: (basis,) difference of <A> over its standard error, both ensembles' in it; nan where neither visits.
         length: standard deviation of beta dU of the Newton step from here.
+        noise: length that chance in the simulation alone would give that step.
         step: the part of that step that was taken, same unit.
         overlap: effective share of the reference's frames at the end of the step.
         structure: mean |z| of the histograms of all terms, of g(r) for pairs; about 0.8 where all errors are chance.
@@ -89,6 +90,7 @@ class Iteration(NamedTuple):
     gradient: Float[np.ndarray, " basis"]
     z: Float[np.ndarray, " basis"]
     length: float
+    noise: float
     step: float
     overlap: float
     structure: float
@@ -102,11 +104,12 @@ class State:
 
     Attributes:
         position: free coordinates to be simulated next.
-        before: those simulated last.
+        before: those of the last reference.
+        slope: of the minus log posterior there along the step to `position`; 0 where there is none.
         time: of each run of the next reference [ps].
         last: whether that is meant to be the last one.
         done: nothing is left to simulate.
-        radius: largest step [standard deviation of beta dU].
+        radius: largest next step [standard deviation of beta dU].
         records: of the iterations so far.
         reference: the last reference.
     """
@@ -117,6 +120,7 @@ class State:
     last: bool
     done: bool
     radius: float
+    slope: float = 0.0
     records: tuple[Iteration, ...] = ()
     reference: Reference | None = field(default=None, repr=False)
 
@@ -155,7 +159,7 @@ def save(state: State, path: str | Path, identity: str) -> None:
     data["reference_energy"] = (axes, state.reference.energy)
     for name, counts in frames.counts.items():
         data[f"counts_{name}"] = ((*axes, f"interval_{name}"), counts)
-    scalars = {"time": state.time, "last": state.last, "done": state.done, "radius": state.radius}
+    scalars = {"time": state.time, "last": state.last, "done": state.done, "radius": state.radius, "slope": state.slope}
     ranges = {name: list(pair) for name, pair in frames.ranges.items()}
     data.attrs = {
         "kind": "relative entropy checkpoint",
