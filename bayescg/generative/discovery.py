@@ -74,7 +74,7 @@ _DEFAULT = Training()
 WARM_UP, INFORMATION = 0.2, 0.3
 """In the first fifth of the steps what latents know weighs less, at first 0.3, and relevance is not yet asked for: a
 latent that has nothing to say at first, such as one of two wells without a correlation between coordinates, would be
-switched off before the decoder has learnt to listen."""
+switched off before the decoder has learned to listen."""
 SMALLEST_BUDGET = 20_000
 """Fewer evaluations are refused."""
 
@@ -118,7 +118,7 @@ def discover(
     if method not in ("annealed", "reverse_kl"):
         raise ValueError(f"method is {method!r}; it must be 'annealed' or 'reverse_kl'")
     if budget < SMALLEST_BUDGET:
-        raise ValueError(f"budget is {budget} evaluations; nothing is learnt from fewer than {SMALLEST_BUDGET}")
+        raise ValueError(f"budget is {budget} evaluations; nothing is learned from fewer than {SMALLEST_BUDGET}")
     arguments = {
         "method": method,
         "latent_dim": latent_dim,

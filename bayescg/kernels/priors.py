@@ -90,8 +90,8 @@ class CurvePrior(TermPrior):
     Attributes:
         name: the term.
         inputs: (site, dimension) where the kernel is evaluated; angles on the circle for dihedrals.
-        warp: (site, dimension) or None; the kernel sees inputs + strength * warp, with the strength learnt, so that its
-            lengthscale is shorter at contact than in the tail.
+        warp: (site, dimension) or None; the kernel sees inputs + strength * warp, with the strength learned. This
+            makes its lengthscale shorter at contact than in the tail.
         transform: (site, site) maps curve values at the sites to (conditioned, free) coefficients.
         lift: (basis, free) maps free coefficients to the term's, damping and gauge applied.
         mean: (basis,) prior mean [kJ/mol].

@@ -18,7 +18,7 @@ _STEP = 4.0
 
 @dataclass(frozen=True)
 class Guard:
-    """What a draw's weights must fulfil, and what may be spent on draws that do not.
+    """What a draw's weights must fulfill, and what may be spent on draws that do not.
 
     A draw passes if its weights are worth `ess` independent frames (Kish's effective sample size, times
     the share of frames that are independent in time) and the Pareto k of their tail is at most `pareto_k`, the limit of

@@ -1,4 +1,4 @@
-"""Figures of the sampler and of what was learnt about hyperparameters, by arviz_plots."""
+"""Figures of the sampler and of what was learned about hyperparameters, by arviz_plots."""
 
 from __future__ import annotations
 

@@ -130,7 +130,7 @@ class Spline(Baseline):
 
 @dataclass(frozen=True)
 class Sum(Baseline):
-    """Two baselines together, such as a Lennard-Jones potential and what was learnt on top of it.
+    """Two baselines together, such as a Lennard-Jones potential and what was learned on top of it.
 
     Attributes:
         first: a baseline.

@@ -30,7 +30,7 @@ class Bond(SplineTerm):
         start: first knot [nm]; None: from the data (`fill_ranges`).
         stop: last knot [nm]; None: from the data.
         knot_spacing: knot spacing [nm].
-        baseline: fixed curve below the learnt one.
+        baseline: fixed curve below the learned one.
         learn: False for a term that is its baseline only.
     """
 
@@ -109,7 +109,7 @@ class Angle(SplineTerm):
         c: bead type of the other end.
         group: tells angles of equal bead types apart; None takes all of them.
         knot_spacing: knot spacing [rad].
-        baseline: fixed curve below the learnt one.
+        baseline: fixed curve below the learned one.
         learn: False for a term that is its baseline only.
     """
 
@@ -164,7 +164,7 @@ class Dihedral(SplineTerm):
         d: bead type of the other end.
         group: tells dihedrals of equal bead types apart; None takes all of them.
         knot_spacing: knot spacing [rad].
-        baseline: fixed curve below the learnt one.
+        baseline: fixed curve below the learned one.
         learn: False for a term that is its baseline only.
     """
 

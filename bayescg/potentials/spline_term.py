@@ -28,7 +28,7 @@ class SplineTerm(Term):
         quantity: its name.
         vanishes: value, slope and curvature are zero at the last knot, and the term ends there.
         group: which of several interactions of equal bead types it takes; None: all.
-        baseline: fixed curve below the learnt one.
+        baseline: fixed curve below the learned one.
     """
 
     symbol: ClassVar[str]

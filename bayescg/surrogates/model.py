@@ -43,7 +43,7 @@ class PhysicsGuidedGP:
 
     Attributes:
         mean: the physics.
-        kernel: GPJax kernel of the discrepancy; its amplitude and lengthscales are learnt, not read from the object.
+        kernel: GPJax kernel of the discrepancy; its amplitude and lengthscales are learned, not read from the object.
             Matern-5/2 unless given.
         priors: NumPyro distributions in place of the default hyperpriors: of "amplitude", "lengthscale" (one for each
             input column), "noise", or a parameter of the kernel by its name.

@@ -1,4 +1,4 @@
-"""The Gaussian-process conditional of atoms given beads, learnt from atomistic frames."""
+"""The Gaussian-process conditional of atoms given beads, learned from atomistic frames."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from bayescg.kernels import by_name
 Kernels = gpjax.kernels.AbstractKernel | str | abc.Mapping[str, gpjax.kernels.AbstractKernel | str] | None
 _KINDS = ("bond", "angle", "torsion")
 FEWEST = 50
-"""Frames (or molecules in frames) below which nothing is learnt."""
+"""Frames (or molecules in frames) below which nothing is learned."""
 
 _DEFAULT = Learning()
 _MOST = 2000
@@ -38,7 +38,7 @@ _OUTSIDE = 0.5
 
 
 class InternalGuide(Guide):
-    """The learnt density for one CG configuration.
+    """The learned density for one CG configuration.
 
     Attributes:
         coordinates: internal coordinates on the beads.
@@ -85,7 +85,7 @@ class GaussianProcessConditional(Conditional):
         shortest: of the distances between beads in the training data, (bead, bead) [nm].
         longest: of the same [nm].
         names: of the atoms.
-        rows: how many molecules in frames it was learnt from.
+        rows: how many molecules in frames it was learned from.
     """
 
     fibre: Fibre
@@ -153,7 +153,7 @@ def fit_conditional(
             frames (or molecules in frames) are enough.
         mapping: its beads.
         kernels: GPJax stationary kernel of the smooth parts, an object or the name of its class, or one for each of
-            "bond", "angle" and "torsion" (RBF where absent); lengthscales and variances are learnt.
+            "bond", "angle" and "torsion" (RBF where absent); lengthscales and variances are learned.
         method: of the kernels' hyperparameters: "laplace", a Gaussian at the mode, or "nuts", sampled, which takes some
             twenty times as long.
         settings: which frames to learn from, and what to do with atoms in no bead.
@@ -173,8 +173,8 @@ def fit_conditional(
     positions = read_positions(universe, molecule, settings.frames, _MOST)
     if len(positions) < FEWEST:
         raise ValueError(
-            f"{len(positions)} frames are too few: the conditional is learnt from at least {FEWEST}, and a few hundred "
-            "are what it takes to be close"
+            f"{len(positions)} frames are too few: the conditional is learned from at least {FEWEST}, and a few "
+            "hundred are what it takes to be close"
         )
     with double_precision():
         slices = bool(np.all(np.count_nonzero(molecule.weights, axis=1) == 1))
@@ -247,7 +247,7 @@ def unit_kernel(kernel: gpjax.kernels.AbstractKernel | str | None) -> gpjax.kern
     if not isinstance(chosen, gpjax.kernels.stationary.StationaryKernel):
         raise ValueError(
             f"kernel is {chosen!r}: give a stationary GPJax kernel such as gpjax.kernels.Matern52(); its lengthscales "
-            "and variance are learnt"
+            "and variance are learned"
         )
     return _made(type(chosen))
 

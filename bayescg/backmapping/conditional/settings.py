@@ -1,4 +1,4 @@
-"""`Learning`: what of a trajectory a conditional is learnt from."""
+"""`Learning`: what of a trajectory a conditional is learned from."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ class Guide(eqx.Module):
 
 
 class Conditional(eqx.Module):
-    """What gives a guide for each CG configuration: made by hand, or learnt from atomistic frames.
+    """What gives a guide for each CG configuration: made by hand, or learned from atomistic frames.
 
     Subclasses have a field `fibre`: the linear map and the positions that belong to given beads.
     """

@@ -40,7 +40,7 @@ class SmoothOverlap(ManyBodyTerm):
     (`density_expansion`). Prior: w ~ N(0, a^2 K^-1), K the kernel of the inducing neighborhoods rho_m, which makes U a
     Gaussian process of kernel a^2 k projected on them (subset of regressors; Rasmussen & Williams 2006, section 8.3).
     Neighbors fade out as 1 - 10 x^3 + 15 x^4 - 6 x^5, x = r / cutoff: energy, forces and their slopes vanish at the
-    cutoff. Shape parameters are fixed in a fit; a is learnt.
+    cutoff. Shape parameters are fixed in a fit; a is learned.
 
     Attributes:
         center: type of the beads that have a neighborhood.
