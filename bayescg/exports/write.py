@@ -184,7 +184,11 @@ _CHECKS = {
 
 
 def check_format(format: Format, potential: Potential) -> None:
-    """Whether a program has something for every term of a potential.
+    """Check that a program can run every term of a potential.
+
+    Args:
+        format: "lammps", "openmm" or "gromacs".
+        potential: the potential.
 
     Raises:
         ValueError: for an unknown format, or naming the terms that the program has nothing for.

@@ -133,15 +133,16 @@ def average(samples: xr.Dataset, observable: Observable) -> tuple[np.ndarray, np
 def free_energy(
     samples: xr.Dataset, values: Float[np.ndarray, " sample"], edges: Float[np.ndarray, " edge"]
 ) -> xr.Dataset:
-    """Free energy -ln p [kT] of one variable in bins, zero at its minimum, with standard errors.
+    """Free energy -ln p of one variable in bins, zero at its minimum, with standard errors.
 
     Args:
         samples: the group `samples` of what `sample` returned.
-        values: of the variable for each sample.
-        edges: of the bins.
+        values: (sample,) of the variable.
+        edges: (bin + 1,) of the bins, ascending.
 
     Returns:
-        `free_energy` and `free_energy_se` over `bin` (centers); NaN where no sample fell, errors NaN where withheld.
+        `free_energy` and `free_energy_se` (bin,) [kT], with the centers of the bins as coordinate `bin`. Both are NaN
+        where no sample fell; the error is NaN where the weights do not allow one.
 
     Raises:
         ValueError: if edges do not grow, there is not one value for each sample, or none falls into a bin.
