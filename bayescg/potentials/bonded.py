@@ -32,6 +32,10 @@ class Bond(SplineTerm):
         knot_spacing: knot spacing [nm].
         baseline: fixed curve below the learned one.
         learn: False for a term that is its baseline only.
+
+    Raises:
+        ValueError: if a length is not positive, `start` is outside [0, stop), a bead type is no name, or `learn=False`
+            comes without a baseline.
     """
 
     a: str
@@ -111,6 +115,9 @@ class Angle(SplineTerm):
         knot_spacing: knot spacing [rad].
         baseline: fixed curve below the learned one.
         learn: False for a term that is its baseline only.
+
+    Raises:
+        ValueError: as `Bond`.
     """
 
     a: str
@@ -166,6 +173,9 @@ class Dihedral(SplineTerm):
         knot_spacing: knot spacing [rad].
         baseline: fixed curve below the learned one.
         learn: False for a term that is its baseline only.
+
+    Raises:
+        ValueError: as `Bond`.
     """
 
     a: str

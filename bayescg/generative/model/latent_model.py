@@ -19,12 +19,12 @@ from bayescg.generative.model.whitening import Whitening
 class LatentModel(eqx.Module):
     """A generative coarse-grained model: collective variables z, a prior for them, a decoder and an encoder.
 
-    All densities of the methods below are over the target's coordinates y (dimension,). The networks see white
-    coordinates u, which are y shifted and scaled.
+    The methods below take and return the target's coordinates y, of shape (dimension,), and their densities are over y.
+    The networks see white coordinates u, an affine map of y.
 
     Attributes:
-        decoder: q(u | z), (latent,) -> density over (dimension,).
-        encoder: r(z | u), (dimension,) -> density over (latent,).
+        decoder: q(u | z), a density over (dimension,).
+        encoder: r(z | u), a density over (latent,).
         prior: q(z), a flow; None for a standard normal.
         defensive: a density of z in which rare states are frequent, used for a share of the draws that are to be
             weighted (defensive importance sampling, Hesterberg, Technometrics 37, 185 (1995)); None without.
