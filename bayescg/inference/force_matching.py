@@ -79,12 +79,12 @@ def force_match(
             mode, corrected by importance resampling; fastest). Or a sparse fit, whose group `relevance` says which
             terms the data support: "rvm" (evidence maximization) or "horseshoe" (sampled by NUTS).
         calibration: what the width of the posterior follows. "godambe": the measured covariance of the scores, whatever
-            the noise (`bayescg.inference.linear.calibration`); "magnitude": its mean only, one factor on all variances;
-            "none": independent Gaussian noise, learned together with the kernels; evidence, leave-one-out scores and
-            simulation-based calibration mean what they say for this one only.
+            the noise (`bayescg.inference.linear.calibration`). "magnitude": the mean of that covariance only, one
+            factor on all variances. "none": independent Gaussian noise, learned together with the kernels; evidence,
+            leave-one-out scores and simulation-based calibration are valid for "none" only.
         settings: numbers of chains and draws.
         noise_ceiling: largest R^2 that any function of the beads can reach, if known from replicate forces at fixed
-            beads; it cannot be found from one trajectory and is otherwise reported as unknown.
+            beads (`noise_ceiling`); otherwise it is reported as unknown.
         key: JAX random key.
 
     Returns:

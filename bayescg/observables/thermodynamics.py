@@ -91,8 +91,8 @@ def virial_pressure(
 ) -> xr.DataArray:
     """Pressure N k T / V + tr(virial) / 3V of an ensemble, or inside `propagate` of each draw.
 
-    The temperature in the first part is the thermostat's. The pressure of a force-matched model at the density of the
-    data is in general not that of the atoms: forces at constant volume do not know it.
+    T is the thermostat's temperature. Forces at constant volume do not determine the pressure, so that a force-matched
+    model has in general another pressure than the atoms at the same density.
 
     Args:
         dataset: ensemble from `simulate`.

@@ -110,7 +110,7 @@ def check(tree: xr.DataTree, what: str) -> None:
 
     Args:
         tree: any object.
-        what: its name in messages.
+        what: its name in messages, such as its file.
 
     Raises:
         ValueError: if it is no posterior, of another format, or damaged.

@@ -95,7 +95,7 @@ def check(posterior: xr.DataTree, what: str) -> None:
 
     Args:
         posterior: anything.
-        what: to call it in the message, such as its file.
+        what: its name in the message, such as its file.
 
     Raises:
         ValueError: saying what it lacks.

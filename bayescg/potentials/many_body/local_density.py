@@ -94,7 +94,17 @@ class LocalDensity(ManyBodyTerm):
         return ("stop",) if self.stop is None else ()
 
     def fill(self, sample):
-        """The same term with knots up to a tenth more than the highest density of any bead in any frame."""
+        """The same term with knots up to a tenth more than the highest density of any bead in any frame.
+
+        Args:
+            sample: frames of the system.
+
+        Returns:
+            The term.
+
+        Raises:
+            ValueError: if no bead has a neighbor.
+        """
         if self.stop is not None:
             return self
         measure, highest = jax.jit(self.densities), 0.0

@@ -191,7 +191,8 @@ class SmoothOverlap(ManyBodyTerm):
 
     def spectra(self, configuration: Configuration) -> Float[Array, "bead feature"]:
         """Normalized power spectra (bead, feature) of the neighborhoods of all beads; of other types, of the bead
-        alone."""
+        alone.
+        """
         return _normalized(self._projections(configuration))
 
     def basis_energies(self, configuration):
