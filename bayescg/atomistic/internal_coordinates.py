@@ -26,14 +26,15 @@ _STRAIGHT = 0.02
 class InternalCoordinates(eqx.Module):
     """The map between Cartesian and internal coordinates of one molecule.
 
-    A vector of coordinates holds, for n atoms, n - 1 bond lengths [nm], n - 2 angles [rad] and n - 3 dihedrals [rad]:
-    torsions in [-pi, pi), branch angles counted from those of the reference, and for every rotor three times the turn
-    of its three equal atoms, on average, from the reference, so that its period is 2 pi like that of any torsion.
+    The vector of coordinates of n atoms holds n - 1 bond lengths [nm], n - 2 angles [rad] and n - 3 dihedrals [rad].
+    There are three kinds of dihedrals. Torsions are in [-pi, pi). Branch angles are differences from those of the
+    reference. A rotor has three equal atoms (a methyl group's hydrogens); its coordinate is three times their mean turn
+    from the reference, so that its period is 2 pi like that of a torsion.
 
     Attributes:
         zmatrix: which atoms define which coordinate.
-        reference: branch angles of the reference positions, mean torsions of rotors, zero for other torsions, n - 3
-            numbers [rad].
+        reference: (n - 3,) branch angles of the reference positions, mean torsions of rotors, zero for other torsions
+            [rad].
         fold: whether rotors are folded: turns of three equal terminal atoms by a third count as one state.
     """
 

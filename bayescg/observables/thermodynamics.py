@@ -71,8 +71,8 @@ def potential_energy(
     Args:
         dataset: ensemble from `simulate`.
         blocks: number of contiguous blocks of frames, as in `rdf`.
-        weights: (draw, frame) or (frame,), as in `rdf`. Weights alone change which frames count, not by which
-            coefficients their energy is measured: those are the ensemble's, except inside `propagate`.
+        weights: (draw, frame) or (frame,), as in `rdf`. They change how much each frame counts. The energy of a frame
+            is that of the ensemble's own coefficients, except inside `propagate`.
 
     Returns:
         [kJ/mol], of the whole system, dims (draw, block) or (block,).
