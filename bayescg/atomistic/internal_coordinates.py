@@ -27,9 +27,10 @@ class InternalCoordinates(eqx.Module):
     """The map between Cartesian and internal coordinates of one molecule.
 
     The vector of coordinates of n atoms holds n - 1 bond lengths [nm], n - 2 angles [rad] and n - 3 dihedrals [rad].
-    There are three kinds of dihedrals. Torsions are in [-pi, pi). Branch angles are differences from those of the
-    reference. A rotor has three equal atoms (a methyl group's hydrogens); its coordinate is three times their mean turn
-    from the reference, so that its period is 2 pi like that of a torsion.
+    There are three kinds of dihedrals. Torsions are in [-pi, pi). A branch angle is the dihedral of an atom less that
+    of another atom on the same bond, within pi of its value in the reference. A rotor has three equal atoms (a methyl
+    group's hydrogens). Its coordinate is three times their mean turn from the reference, so that its period is 2 pi
+    like that of a torsion.
 
     Attributes:
         zmatrix: which atoms define which coordinate.
