@@ -52,8 +52,10 @@ def relative_entropy(
 ) -> xr.DataTree:
     """Posterior of a CG potential from structure, by simulation at the data's number of beads, volume and temperature.
 
-    Newton steps from one reference simulation to the next, reweighting where ensembles overlap; the last reference is
-    as long as the data ask for, and the posterior is made from it without another.
+    The likelihood of n frames is exp(-n S). S is the relative entropy (Shell, doi:10.1063/1.2992060), with the gradient
+    beta (<dU/dw>_data - <dU/dw>_model). The fit alternates between reference simulations and Newton steps, which
+    reweight the reference as far as ensembles overlap. The last reference is long enough for its noise to be small
+    beside that of the data, and the posterior is made from it.
 
     Args:
         potential: terms to learn.

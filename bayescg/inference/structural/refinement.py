@@ -27,22 +27,30 @@ _SAMPLING = Sampling()
 
 @dataclass(frozen=True)
 class Refinement:
-    """How an iterative fit is done.
+    """How an iterative fit to structure simulates, and when it ends.
+
+    Each iteration simulates a reference ensemble with the current coefficients, and takes Newton steps by reweighting
+    it. The last reference is the longest: its length follows from `noise`.
 
     Attributes:
-        iterations: most simulations, the last and longest one included.
-        time: sampled time of each run of a reference simulation [ps].
+        iterations: largest number of reference simulations, the last one included.
+        time: sampled time of each run of a reference [ps].
         runs: independent runs of each reference, in parallel.
-        noise: how much the last simulation may add to the variance of the fit, as a share of what the data's own
-            length contributes; the last reference is made as long as that asks for.
-        longest: most time of each run of the last reference [ps].
+        noise: variance that the finite length of the last reference may add to the fit, as a share of the variance that
+            the finite length of the data gives it.
+        longest: largest time of each run of the last reference [ps].
         overlap: effective share of frames down to which reweighting is trusted.
-        dynamics: of the reference simulations.
-        engine: of the reference simulations, see `simulate`.
+        dynamics: of the references.
+        engine: of the references, see `simulate`.
         sampling: numbers of chains and draws.
-        target_pressure: [bar]; a linear ramp on the pairs then moves the virial pressure there, and what that costs in
-            g(r) is reported. The posterior no longer is the one of the structure alone. None: it stays as it is.
-        checkpoint: netCDF file, written after every iteration; an interrupted fit goes on from it. None: nowhere.
+        target_pressure: [bar]; after convergence, a linear ramp on the pairs moves the virial pressure there. The
+            posterior is then no longer that of the structure alone, and its attributes say what this costs in g(r).
+            None: no ramp.
+        checkpoint: netCDF file, written after every iteration; an interrupted fit goes on from it. None: no file.
+
+    Raises:
+        ValueError: if a number is out of its range: `iterations` and `runs` at least 1, times and `noise` positive,
+            `overlap` in (0, 1), the pressure finite.
     """
 
     iterations: int = 10
