@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ from contextvars import ContextVar
 from pathlib import Path
 
 import jax
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 _hidden: ContextVar[bool] = ContextVar("hidden", default=False)
 _quiet = os.environ.get("BAYESCG_PROGRESS", "1") == "0"
@@ -29,11 +30,18 @@ class _OneBlasThread:
 
     def __init__(self):
         self._lock, self._depth, self._limits = threading.Lock(), 0, None
+        self._controller, self._modules = None, 0
+
+    def _limit(self):
+        """Looking for libraries takes 10 ms: only again where a module has been imported, which may bring one."""
+        if self._controller is None or self._modules != len(sys.modules):
+            self._controller, self._modules = ThreadpoolController(), len(sys.modules)
+        return self._controller.limit(limits=1, user_api="blas")
 
     def __enter__(self) -> None:
         with self._lock:
             if self._limits is None:
-                self._limits = threadpool_limits(1, "blas")
+                self._limits = self._limit()
             self._depth += 1
 
     def __exit__(self, *error) -> None:

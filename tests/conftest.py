@@ -14,12 +14,17 @@ import gc
 
 import jax
 import pytest
+import scipy.linalg  # noqa: F401  # brings a BLAS of its own
+from threadpoolctl import threadpool_limits
 
 from tests.compilation import compile_quickly, forget_old_programs, keep_programs
 from tests.costs import CostsPlugin
 
 compile_quickly()
 keep_programs()
+# Two workers share two processors, and threads of BLAS spin while they wait for each other.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+threadpool_limits(1, "blas")
 
 _SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 
