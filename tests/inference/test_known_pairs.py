@@ -6,6 +6,7 @@ import pytest
 
 import bayescg as bcg
 from bayescg.posterior import curves, draw_coefficients, from_coefficients
+from tests.compilation import optimized
 from tests.inference import systems
 from tests.inference.known_truth import FRAMES, REPLICATES, covered, fit, relative_error
 
@@ -23,6 +24,7 @@ def test_noise_free_forces_give_back_the_pair_potential(liquid):
 
 
 @pytest.mark.filterwarnings("ignore:Pareto k", "ignore:the Gaussian at the mode")
+@optimized()
 def test_pair_bands_cover_the_truth(liquid):
     potential = bcg.Potential(bcg.Pair("A", "A", systems.CUTOFF))
     inside = covered(potential, liquid, {"A-A": (systems.LJ, 0.30, systems.CUTOFF - 0.005)}, 100)

@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 
 import bayescg as bcg
+from tests.compilation import optimized
 from tests.studies.inference import water_coverage
 
 
 @pytest.mark.peer
+@optimized()
 def test_error_bars_of_twenty_frames_of_water_are_true(shared):
     data = water_coverage.water()
     found = bcg.coverage(

@@ -11,6 +11,7 @@ from bayescg.generative.model.latent_model import build_model
 from bayescg.generative.model.whitening import whitening_of_samples
 from bayescg.generative.training.checkpoint import Checkpoint
 from bayescg.generative.training.replay import replay_data
+from tests.compilation import optimized
 from tests.seeds import shifted
 
 DIMENSION, NOISE, OFFERED = 5, 0.3, 3
@@ -24,6 +25,7 @@ def hidden(wells: int, count: int) -> np.ndarray:
     return y @ np.linalg.qr(rng.normal(size=(DIMENSION, DIMENSION)))[0]
 
 
+@optimized()
 def test_as_many_latents_as_hidden_variables():
     """It tells the wells apart (0.67 nats, and what is continuous within); the others know nothing."""
     samples = hidden(1, 12_000)

@@ -74,11 +74,12 @@ def main() -> None:
     """Thirty fits; all are wanted to converge."""
     everything = []
     for condition, (flags, threads, added) in CONDITIONS.items():
-        environment = os.environ | {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {flags}", "BAYESCG_PROGRESS": "0"}
+        environment = os.environ | {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip()}
+        environment["BAYESCG_PROGRESS"] = "0"
         command = [sys.executable, "-m", __name__, str(added)]
         if threads:
             command = ["taskset", "-c", str(min(os.sched_getaffinity(0))), *command]
-        run = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+        run = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
         for result in json.loads(run.stdout.splitlines()[-1]):
             everything.append(result["converged"])
             said = "; ".join(result["warnings"])
