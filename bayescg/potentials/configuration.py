@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from bayescg._arrays import AnyArray
 from bayescg.geometry.images import minimum_image
 
 
@@ -24,13 +25,13 @@ class Configuration(NamedTuple):
         shapes: (bead, 3, 3) second moments of ellipsoidal beads [nm^2]; None where no term asks for them.
     """
 
-    positions: Float[Array, "bead 3"]
-    box: Float[Array, "3 3"]
-    tuples: dict[str, Int[Array, "interaction body"]]
-    shapes: Float[Array, "bead 3 3"] | None = None
+    positions: Float[AnyArray, "bead 3"]
+    box: Float[AnyArray, "3 3"]
+    tuples: Mapping[str, Int[AnyArray, "interaction body"]]
+    shapes: Float[AnyArray, "bead 3 3"] | None = None
 
 
-def real_tuples(tuples: Int[Array, "interaction body"]) -> Bool[Array, " interaction"]:
+def real_tuples(tuples: Int[AnyArray, "interaction body"]) -> Bool[Array, " interaction"]:
     """Which rows are interactions: a row that names the same bead twice is padding."""
     return tuples[:, 0] != tuples[:, 1]
 

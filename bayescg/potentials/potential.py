@@ -210,7 +210,7 @@ def _fill_from(term: Term, other: Term) -> Term:
     """A term with what it leaves open taken from another of its kind."""
     if not term.open_fields or type(term) is not type(other):
         return term
-    return dataclasses.replace(term, **{field: getattr(other, field) for field in term.open_fields})  # pyright: ignore[reportArgumentType]
+    return dataclasses.replace(term, **{field: getattr(other, field) for field in term.open_fields})
 
 
 def _encode(item):

@@ -7,8 +7,9 @@ from `basis_energies` by automatic differentiation and can be replaced by what i
 from __future__ import annotations
 
 import abc
+import dataclasses
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
@@ -72,6 +73,7 @@ class Term(abc.ABC):
         learn: False for a term that is known and has no coefficients.
     """
 
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]  # what @dataclass gives every kind of term
     kind: ClassVar[str]
     unit: ClassVar[str]
     body: ClassVar[int]

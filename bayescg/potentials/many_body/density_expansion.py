@@ -60,7 +60,7 @@ class DensityBasis:
             covariance: positive definite [nm^2]; one number for round Gaussians.
         """
         exponents = jnp.asarray(self.exponents)
-        if isinstance(covariance, float):
+        if isinstance(covariance, float | int):
             shrink = 1 / (1 + 2 * exponents * covariance)
             mean = centers[..., None, :] * shrink[:, None]
             scale = shrink**1.5 * jnp.exp(-exponents * shrink * jnp.sum(centers**2, -1)[..., None])

@@ -70,9 +70,9 @@ class TensorGrid:
 
     def count_triplets(self, counts: Float[np.ndarray, " cell"]) -> Float[np.ndarray, " basis"]:
         """Triplets that reach each basis function, from their numbers in the cells between knots."""
-        table = np.reshape(counts, self.cells)
+        table, window = np.reshape(counts, self.cells), np.ones(4)
         for axis in range(3):
-            table = np.apply_along_axis(np.convolve, axis, table, np.ones(4))
+            table = np.apply_along_axis(lambda row: np.convolve(row, window), axis, table)
         table = table[_EDGE:-_EDGE, _EDGE:-_EDGE, _EDGE:].ravel()
         one, other = self.flat
         return table[one] + (table[other] * (one != other) if self.symmetric else 0.0)
