@@ -101,12 +101,14 @@ def _(term: ThreeBody, counts, sampled, *, kT, first=None):
         kept = np.setdiff1d(order, fixed)
         inverse = np.linalg.inv(spline.matrix(spline.sites))
         axes.append(np.column_stack([inverse[np.concatenate([fixed, kept])], spline.sites]))
+    side, opposite = axes
     spans = [spline.stop - spline.start for spline in (grid.side, grid.opposite)]
     return GridPrior(
         term.name,
         grid.symmetric,
         (2 * _EDGE, _EDGE),
-        *axes,
+        side,
+        opposite,
         grid.columns[:, free],
         lift,
         np.zeros(term.n_basis),

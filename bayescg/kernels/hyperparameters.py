@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import equinox as eqx
 import gpjax
@@ -12,8 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
 from gpjax.parameters import AbstractUnwrappable
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 from numpyro.distributions import Distribution
+
+from bayescg._arrays import AnyArray
 
 JITTER = 1e-9
 """Relative to the kernel's variance: a smooth kernel on a fine grid is singular in float64."""
@@ -61,7 +63,7 @@ def with_parameters(kernel: gpjax.kernels.AbstractKernel, values: Mapping[str, A
 
 
 def lognormal_hyperpriors(
-    kernel: gpjax.kernels.AbstractKernel, name: str, lengthscale: float | Float[Array, " axis"], amplitude: float
+    kernel: gpjax.kernels.AbstractKernel, name: str, lengthscale: float | Float[AnyArray, " axis"], amplitude: float
 ) -> dict[str, Distribution]:
     """Weakly informative priors of a kernel's parameters, by NumPyro site `LABEL_NAME`.
 
@@ -87,7 +89,7 @@ def lognormal_hyperpriors(
     return sites
 
 
-def _leaves(kernel) -> list[tuple[str, object, Array]]:
+def _leaves(kernel) -> list[tuple[str, Callable[[PyTree], Array], Array]]:
     """(label, selector, value) of every parameter."""
     if not isinstance(kernel, gpjax.kernels.AbstractKernel):
         raise ValueError(f"a kernel must be a GPJax kernel such as gpjax.kernels.Matern52(); got {kernel!r}")
@@ -109,7 +111,7 @@ def _field(path) -> str:
     return [str(entry.name) for entry in path if isinstance(entry, jax.tree_util.GetAttrKey)][-1]
 
 
-def _selector(path):
+def _selector(path) -> Callable[[PyTree], Array]:
     def select(tree):
         for entry in path:
             tree = getattr(tree, entry.name) if isinstance(entry, jax.tree_util.GetAttrKey) else tree[entry.idx]
