@@ -123,7 +123,7 @@ def advance(
         # One draw alone is not batched: that would turn its gathers into slower batched ones.
         if positions.shape[0] == 1:
             one = jax.tree.map(lambda leaf: leaf[0], (draws, lists, positions, velocities, walkers.key))
-            new = jax.tree.map(lambda leaf: leaf[None], move(*one, step))
+            new = jax.tree.map(lambda leaf: leaf[None], move(*one, step=step))
         else:
             batched = jax.vmap(move, in_axes=(0, 0, 0, 0, 0, None))
             new = batched(draws, lists, positions, velocities, walkers.key, step)

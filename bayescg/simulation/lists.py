@@ -142,7 +142,7 @@ class Lists:
             return ()
         self._fit(np.max([[int(counts.max(initial=0)) for _, _, counts in rows] for rows in found], axis=0))
         return tuple(
-            jnp.asarray(np.stack([_padded(self.blocks[k].centers, *rows[k], self.widths[k]) for rows in found]))
+            jnp.asarray(np.stack([_padded(self.blocks[k].centers, *rows[k], width=self.widths[k]) for rows in found]))
             for k in range(len(self.blocks))
         )
 
