@@ -54,11 +54,11 @@ class Neighbors(NamedTuple):
     """Lists of fixed size.
 
     Attributes:
-        index: (molecule, neighbor), filled up with the molecule itself.
+        others: (molecule, neighbor), filled up with the molecule itself.
         mask: (molecule, neighbor), which are neighbors.
     """
 
-    index: np.ndarray
+    others: np.ndarray
     mask: np.ndarray
 
 
