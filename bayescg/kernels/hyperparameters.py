@@ -13,7 +13,6 @@ import jax.numpy as jnp
 import numpyro.distributions as dist
 from gpjax.parameters import AbstractUnwrappable
 from jaxtyping import Array, Float, PyTree
-from numpyro.distributions import Distribution
 
 from bayescg._arrays import AnyArray
 
@@ -64,7 +63,7 @@ def with_parameters(kernel: gpjax.kernels.AbstractKernel, values: Mapping[str, A
 
 def lognormal_hyperpriors(
     kernel: gpjax.kernels.AbstractKernel, name: str, lengthscale: float | Float[AnyArray, " axis"], amplitude: float
-) -> dict[str, Distribution]:
+) -> dict[str, dist.LogNormal]:
     """Weakly informative priors of a kernel's parameters, by NumPyro site `LABEL_NAME`.
 
     Lengthscales and amplitudes are log-normal about the given medians: what the kernel object holds for them is
@@ -77,7 +76,7 @@ def lognormal_hyperpriors(
         lengthscale: prior median of lengthscales.
         amplitude: prior median of amplitudes.
     """
-    sites: dict[str, Distribution] = {}
+    sites: dict[str, dist.LogNormal] = {}
     for label, value in parameters(kernel).items():
         ones = jnp.ones(jnp.shape(value))
         if label.startswith("lengthscale"):

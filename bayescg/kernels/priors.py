@@ -17,7 +17,6 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 from jaxtyping import Array, Float
-from numpyro.distributions import Distribution
 
 from bayescg.kernels.hyperparameters import JITTER, lognormal_hyperpriors, parameters, with_parameters
 from bayescg.potentials import Term
@@ -39,7 +38,7 @@ class TermPrior(abc.ABC):
     mean: Float[np.ndarray, " basis"]
 
     @abc.abstractmethod
-    def hyperpriors(self, kernel: gpjax.kernels.AbstractKernel) -> dict[str, Distribution]:
+    def hyperpriors(self, kernel: gpjax.kernels.AbstractKernel) -> dict[str, dist.LogNormal]:
         """Priors of the unknowns, one entry a NumPyro site; names end in that of the term."""
 
     @abc.abstractmethod

@@ -50,7 +50,7 @@ def corrected(problem: Problem, state: State, posterior: xr.DataTree, wanted: fl
         raise ValueError("target_pressure needs a pair term that learns: the ramp is one of pairs")
     assert state.reference is not None
     beads, volume = problem.initial.sizes["bead"], problem.volume
-    coefficients = posterior["posterior"]["coefficients"].values
+    coefficients = posterior["posterior"].dataset["coefficients"].values
     center = coefficients.mean(axis=(0, 1))
     before = _mean_dg(problem, state.reference, center)
     reference, strength, settled = state.reference, 0.0, False
