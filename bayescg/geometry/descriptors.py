@@ -34,7 +34,9 @@ def _times(vector: Float[Array, "*tuple 3"], matrix: Float[Array, "3 3"]) -> Flo
     return vector[..., 0:1] * matrix[0] + vector[..., 1:2] * matrix[1] + vector[..., 2:3] * matrix[2]
 
 
-def distance(tuples: Float[AnyArray, "tuple 2 3"], box, padding=None):
+def distance(
+    tuples: Float[AnyArray, "tuple 2 3"], box: Float[AnyArray, "3 3"], padding=None
+) -> tuple[Float[Array, " tuple"], Float[Array, "tuple 2 3"]]:
     """Distance of two beads [nm], gradient (tuple, 2, 3).
 
     `padding` marks tuples to ignore: their distance is set to `padding[1]` (beyond any cutoff) with a unit gradient,
@@ -49,7 +51,9 @@ def distance(tuples: Float[AnyArray, "tuple 2 3"], box, padding=None):
     return length, jnp.stack([-unit, unit], axis=-2)
 
 
-def angle(tuples: Float[AnyArray, "tuple 3 3"], box):
+def angle(
+    tuples: Float[AnyArray, "tuple 3 3"], box: Float[AnyArray, "3 3"]
+) -> tuple[Float[Array, " tuple"], Float[Array, "tuple 3 3"]]:
     """Angle at the middle bead [rad, 0..pi], gradient (tuple, 3, 3).
 
     At 0 and pi the gradient has no limit; terms have zero slope there, so a floor on sin(theta) suffices.
@@ -70,7 +74,9 @@ def angle(tuples: Float[AnyArray, "tuple 3 3"], box):
     return theta, jnp.stack([first, -first - last, last], axis=-2)
 
 
-def dihedral(tuples: Float[AnyArray, "tuple 4 3"], box):
+def dihedral(
+    tuples: Float[AnyArray, "tuple 4 3"], box: Float[AnyArray, "3 3"]
+) -> tuple[Float[Array, " tuple"], Float[Array, "tuple 4 3"]]:
     """Dihedral angle [rad, -pi..pi], IUPAC sign, gradient (tuple, 4, 3).
 
     Blondel & Karplus, J. Comput. Chem. 17, 1132 (1996).

@@ -62,7 +62,7 @@ def with_parameters(kernel: gpjax.kernels.AbstractKernel, values: Mapping[str, A
 
 
 def lognormal_hyperpriors(
-    kernel: gpjax.kernels.AbstractKernel, name: str, lengthscale: float | Float[AnyArray, " axis"], amplitude: float
+    kernel: gpjax.kernels.AbstractKernel, name: str, lengthscale: float | Float[AnyArray, "*axis"], amplitude: float
 ) -> dict[str, dist.LogNormal]:
     """Weakly informative priors of a kernel's parameters, by NumPyro site `LABEL_NAME`.
 

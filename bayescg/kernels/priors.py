@@ -18,6 +18,7 @@ import numpy as np
 import numpyro.distributions as dist
 from jaxtyping import Array, Float
 
+from bayescg._arrays import AnyArray
 from bayescg.kernels.hyperparameters import JITTER, lognormal_hyperpriors, parameters, with_parameters
 from bayescg.potentials import Term
 
@@ -34,8 +35,8 @@ class TermPrior(abc.ABC):
     """
 
     name: str
-    lift: Float[np.ndarray, "basis free"]
-    mean: Float[np.ndarray, " basis"]
+    lift: Float[AnyArray, "basis free"]
+    mean: Float[AnyArray, " basis"]
 
     @abc.abstractmethod
     def hyperpriors(self, kernel: gpjax.kernels.AbstractKernel) -> dict[str, dist.LogNormal]:
@@ -59,8 +60,8 @@ class IndependentPrior(TermPrior):
     """
 
     name: str
-    lift: Float[np.ndarray, "basis free"]
-    mean: Float[np.ndarray, " basis"]
+    lift: Float[AnyArray, "basis free"]
+    mean: Float[AnyArray, " basis"]
     amplitude: float
 
     def hyperpriors(self, kernel):
@@ -91,7 +92,7 @@ class CurvePrior(TermPrior):
         inputs: (site, dimension) where the kernel is evaluated; angles on the circle for dihedrals.
         warp: (site, dimension) or None; the kernel sees inputs + strength * warp, with the strength learnt, so that its
             lengthscale is shorter at contact than in the tail.
-        transform: (site, site) maps curve values at the sites to (conditioned, free) coefficients.
+        transform: (kept, site) maps curve values at the sites to (conditioned, free) coefficients.
         lift: (basis, free) maps free coefficients to the term's, damping and gauge applied.
         mean: (basis,) prior mean [kJ/mol].
         lengthscale: prior median of lengthscales, in units of the inputs.
@@ -99,11 +100,11 @@ class CurvePrior(TermPrior):
     """
 
     name: str
-    inputs: Float[np.ndarray, "site dimension"]
-    warp: Float[np.ndarray, "site dimension"] | None
-    transform: Float[np.ndarray, "site site"]
-    lift: Float[np.ndarray, "basis free"]
-    mean: Float[np.ndarray, " basis"]
+    inputs: Float[AnyArray, "site dimension"]
+    warp: Float[AnyArray, "site dimension"] | None
+    transform: Float[AnyArray, "kept site"]
+    lift: Float[AnyArray, "basis free"]
+    mean: Float[AnyArray, " basis"]
     lengthscale: float
     amplitude: float
 

@@ -77,7 +77,7 @@ def build(
 
 def from_coefficients(
     potential: Potential,
-    coefficients: Float[np.ndarray, "draw basis"],
+    coefficients: Float[np.ndarray, "*draw basis"],
     *,
     temperature: float,
     ranges: Mapping[str, tuple[float, float]] | None = None,

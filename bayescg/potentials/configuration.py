@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
@@ -33,7 +34,7 @@ class Configuration(NamedTuple):
 
 def real_tuples(tuples: Int[AnyArray, "interaction body"]) -> Bool[Array, " interaction"]:
     """Which rows are interactions: a row that names the same bead twice is padding."""
-    return tuples[:, 0] != tuples[:, 1]
+    return jnp.asarray(tuples[:, 0] != tuples[:, 1])
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from bayescg._arrays import AnyArray
 from bayescg.potentials import baselines
 from bayescg.potentials.configuration import Configuration
 from bayescg.potentials.many_body.many_body_term import ManyBodyTerm
@@ -103,19 +104,19 @@ class Potential:
         filled = [_fill_from(a, b) for a, b in zip(self.terms, other.terms, strict=True)]
         return Potential(*filled, exclude_bonds=self.exclude_bonds) == other
 
-    def energy(self, configuration: Configuration, coefficients: Float[Array, " basis"]) -> Float[Array, ""]:
+    def energy(self, configuration: Configuration, coefficients: Float[AnyArray, " basis"]) -> Float[Array, ""]:
         """Potential energy [kJ/mol] of one configuration."""
         parts = self._parts(coefficients)
         return jnp.sum(jnp.stack([term.energy(configuration, w) for term, w in parts]))
 
-    def forces(self, configuration: Configuration, coefficients: Float[Array, " basis"]) -> Float[Array, "bead 3"]:
+    def forces(self, configuration: Configuration, coefficients: Float[AnyArray, " basis"]) -> Float[Array, "bead 3"]:
         """Bead forces [kJ/mol/nm], minus the gradient of `energy`."""
         return sum(
             (term.forces(configuration, w) for term, w in self._parts(coefficients)),
             start=jnp.zeros_like(configuration.positions),
         )
 
-    def virial(self, configuration: Configuration, coefficients: Float[Array, " basis"]) -> Float[Array, "3 3"]:
+    def virial(self, configuration: Configuration, coefficients: Float[AnyArray, " basis"]) -> Float[Array, "3 3"]:
         """Virial tensor -dU/d(strain) [kJ/mol]; pressure = (N k T + trace / 3) / V."""
         parts = self._parts(coefficients)
         return jnp.sum(jnp.stack([term.virial(configuration, w) for term, w in parts]), axis=0)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from bayescg._arrays import AnyArray
 from bayescg.geometry.descriptors import minimum_image
 from bayescg.potentials.baselines import Baseline, value_and_slope
 from bayescg.potentials.configuration import Configuration, real_tuples
@@ -88,14 +89,14 @@ class SplineTerm(Term):
         groups = self.group, getattr(other, "group", None)
         return None in groups or groups[0] == groups[1]
 
-    def expand(self, coefficients: Float[Array, " basis"]) -> Float[Array, " raw"]:
+    def expand(self, coefficients: Float[AnyArray, " basis"]) -> Float[Array, " raw"]:
         """Coefficients of the raw spline: those that the edge conditions fix are appended."""
         if not self.learn:
             return jnp.zeros(self.spline.size, coefficients.dtype)
         return jnp.concatenate([coefficients, jnp.zeros(self.spline.size - self.n_basis, coefficients.dtype)])
 
     def curve(
-        self, coefficients: Float[Array, " basis"], x: Float[Array, "*point"]
+        self, coefficients: Float[AnyArray, " basis"], x: Float[Array, "*point"]
     ) -> tuple[Float[Array, "*point"], Float[Array, "*point"]]:
         """Energy [kJ/mol] and slope du/dx of the whole term, baseline included, at x."""
         x = jnp.asarray(x)

@@ -14,6 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from bayescg._arrays import AnyArray
+
 
 @dataclass(frozen=True)
 class UniformSpline:
@@ -136,7 +138,7 @@ class UniformSpline:
 
 
 def spline_energy(
-    spline: UniformSpline, coefficients: Float[Array, " basis"], x: Float[Array, "*point"]
+    spline: UniformSpline, coefficients: Float[AnyArray, " basis"], x: Float[Array, "*point"]
 ) -> tuple[Float[Array, "*point"], Float[Array, "*point"]]:
     """Value and slope of one spline at x, in JAX."""
     first, values, slopes = spline.windows(x)

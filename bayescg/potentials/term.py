@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from bayescg._arrays import AnyArray
 from bayescg.potentials.configuration import Configuration, Neighbors, real_tuples
 
 if TYPE_CHECKING:
@@ -181,15 +182,15 @@ class Term(abc.ABC):
         del neighbors
         return {}
 
-    def energy(self, configuration: Configuration, coefficients: Float[Array, " basis"]) -> Float[Array, ""]:
+    def energy(self, configuration: Configuration, coefficients: Float[AnyArray, " basis"]) -> Float[Array, ""]:
         """Energy of all interactions of this term [kJ/mol]."""
         return self.basis_energies(configuration) @ coefficients
 
-    def forces(self, configuration: Configuration, coefficients: Float[Array, " basis"]) -> Float[Array, "bead 3"]:
+    def forces(self, configuration: Configuration, coefficients: Float[AnyArray, " basis"]) -> Float[Array, "bead 3"]:
         """Bead forces of this term [kJ/mol/nm]."""
         return -jax.grad(self._energy_at(configuration, coefficients))(configuration.positions)
 
-    def virial(self, configuration: Configuration, coefficients: Float[Array, " basis"]) -> Float[Array, "3 3"]:
+    def virial(self, configuration: Configuration, coefficients: Float[AnyArray, " basis"]) -> Float[Array, "3 3"]:
         """Virial tensor -dU/d(strain) [kJ/mol] under a homogeneous strain of positions and box.
 
         That is exact for terms of any number of bodies under periodic boundaries.
@@ -202,7 +203,7 @@ class Term(abc.ABC):
 
         return -jax.grad(strained)(jnp.zeros((3, 3), configuration.positions.dtype))
 
-    def laplacian(self, configuration: Configuration, coefficients: Float[Array, " basis"]) -> Float[Array, ""]:
+    def laplacian(self, configuration: Configuration, coefficients: Float[AnyArray, " basis"]) -> Float[Array, ""]:
         """Sum over beads of the Laplacian of the energy [kJ/mol/nm^2], for the configurational temperature."""
         x = configuration.positions
         _, product = jax.linearize(jax.grad(self._energy_at(configuration, coefficients)), x)
@@ -222,7 +223,7 @@ class Term(abc.ABC):
         x = configuration.positions
         return jnp.zeros((x.shape[0], 0, 3), x.dtype)
 
-    def count_strays(self, configuration: Configuration, low, high) -> tuple[Float[Array, " 2"], Array]:
+    def count_strays(self, configuration: Configuration, low, high) -> tuple[Int[Array, " 2"], Array]:
         """How much of a frame lies outside of a range of the variable.
 
         Returns:
@@ -233,5 +234,5 @@ class Term(abc.ABC):
         outside = jnp.stack([lowest < low, highest > high]).astype(int)
         return outside, jnp.sum(real_tuples(configuration.tuples[self.name]))
 
-    def _energy_at(self, configuration: Configuration, coefficients: Float[Array, " basis"]):
+    def _energy_at(self, configuration: Configuration, coefficients: Float[AnyArray, " basis"]):
         return lambda x: self.energy(configuration._replace(positions=x), coefficients)

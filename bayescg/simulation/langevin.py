@@ -94,7 +94,7 @@ def advance(
     arrays: engine.Layout,
     constants: Settings,
     draws: engine.Curves,
-    lists: tuple[Int[Array, "draw row width"], ...],
+    lists: tuple[Int[Array, "draw _ _"], ...],
     walkers: Walkers,
     steps: tuple[Int[Array, ""], Int[Array, ""]],
 ) -> tuple[Walkers, Int[Array, ""], Float[Array, " draw"]]:
@@ -166,7 +166,9 @@ class Batch:
     Use inside a float64 scope.
     """
 
-    def __init__(self, system: System, coefficients: Float[np.ndarray, "draw basis"], keys: Array, skin: float = SKIN):
+    def __init__(
+        self, system: System, coefficients: Float[np.ndarray, "draw basis"], keys: Array, skin: float = SKIN
+    ) -> None:
         potential = system.interactions.potential
         if any(term.cutoff and term.body > 2 for term in potential.terms):
             skin = min(skin, _MANY_BODY_SKIN)

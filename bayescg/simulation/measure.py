@@ -53,7 +53,7 @@ class Meter:
 
     def __init__(
         self, interactions: Interactions, box: Float[np.ndarray, "3 3"], ranges: tuple[tuple[float, float], ...]
-    ):
+    ) -> None:
         self.interactions, self.box, self.ranges = interactions, np.asarray(box, float), ranges
         self._sizes: dict[str, int] = {}
 

@@ -75,7 +75,7 @@ class Factored(NamedTuple):
     weights: Float[Array, " point"]
 
 
-def physics(problem: Problem, values: Mapping[str, Array], x: Float[AnyArray, "point d"]) -> Float[Array, " point"]:
+def physics(problem: Problem, values: Mapping[str, Array], x: Float[AnyArray, "point d"]) -> Float[Array, "..."]:
     """The law at `x`."""
     return problem.law(x, {name: values[name] for name in problem.physics}, **problem.constants)
 

@@ -27,10 +27,10 @@ CI_PROBS = (0.90, 0.95)
 
 def predict(
     posterior: xr.DataTree,
-    inputs: Float[np.ndarray, "point d"] | Sequence,
+    inputs: Float[np.ndarray, "point d"] | Float[np.ndarray, " point"] | Sequence,
     *,
     model: PhysicsGuidedGP | None = None,
-    error: float | Float[np.ndarray, " point"] | None = None,
+    error: float | Float[np.ndarray, " point"] | Sequence[float] | None = None,
     draws: int = 400,
     key: Array,
 ) -> xr.Dataset:
@@ -151,7 +151,9 @@ def _conditionals(problem, values, x, keys):
     return jax.lax.map(one, (values, keys))
 
 
-def mixture_quantile(p: float, means: Float[np.ndarray, "draw point"], sds: Float[np.ndarray, "draw point"]):
+def mixture_quantile(
+    p: float, means: Float[np.ndarray, "draw point"], sds: Float[np.ndarray, "draw point"]
+) -> Float[np.ndarray, " point"]:
     """Quantile of an equal mixture of normal distributions at each point, (point,), by bisection.
 
     Args:

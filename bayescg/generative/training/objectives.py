@@ -18,7 +18,7 @@ def forward_bound(
     model: LatentModel,
     samples: Float[Array, "sample coordinate"],
     *,
-    information: Float[Array, " sample"] | float = 1.0,
+    information: Float[Array, " sample"] | Float[Array, ""] | float = 1.0,
     key,
 ) -> Float[Array, ""]:
     """Upper bound on the forward divergence KL(p || q), up to a constant: E_p E_r [log r(z|y) - log q(z) - log q(y|z)].

@@ -144,7 +144,7 @@ class Solution(NamedTuple):
     whitened: Float[Array, " free"]
 
 
-def _system(data: Reduced, factors: list[Array], noise: Float[Array, " bead_type"]):
+def _system(data: Reduced, factors: list[Array], noise: Float[AnyArray, " bead_type"]):
     """B and h. Products with L go block by block: with several terms that is most of the arithmetic saved."""
     precision = noise**-2
     gram = jnp.einsum("t,tfg->fg", precision, data.gram)
@@ -184,13 +184,13 @@ def _integral_backward(saved, cotangent):
 _gaussian_integral.defvjp(_integral_forward, _integral_backward)
 
 
-def log_evidence(data: Reduced, factors: list[Array], noise: Float[Array, " bead_type"]) -> Float[Array, ""]:
+def log_evidence(data: Reduced, factors: list[Array], noise: Float[AnyArray, " bead_type"]) -> Float[Array, ""]:
     """Log Z of the forces at given hyperparameters: the equation at the head of this file."""
     fit = -0.5 * jnp.sum(data.components * jnp.log(2 * math.pi * noise**2) + data.square * noise**-2)
     return fit + _gaussian_integral(*_system(data, factors, noise))
 
 
-def solve(data: Reduced, factors: list[Array], noise: Float[Array, " bead_type"]) -> Solution:
+def solve(data: Reduced, factors: list[Array], noise: Float[AnyArray, " bead_type"]) -> Solution:
     """Condition the coefficients on the data."""
     b, h = _system(data, factors, noise)
     cholesky = jnp.linalg.cholesky(b)

@@ -164,7 +164,9 @@ def advance(problem: Problem, state: State, given: tuple[Reference, Float[np.nda
                 raise
             # Too far: a quarter of the way back from what could be simulated.
             blank = np.full(problem.potential.n_basis, np.nan)
-            nothing = Iteration(problem.coefficients(position), blank, blank, np.nan, np.nan, np.nan, np.nan, np.nan, 0.0)
+            nothing = Iteration(
+                problem.coefficients(position), blank, blank, np.nan, np.nan, np.nan, np.nan, np.nan, 0.0
+            )
             return _back(state, 0.25, nothing)
     model = Model(problem.prior, problem.target, reference)
     local = model.quadratic(position)

@@ -181,7 +181,7 @@ class SmoothOverlap(ManyBodyTerm):
     def basis_energies(self, configuration):
         return jnp.sum(self._kernels(self._projections(configuration)), axis=0)
 
-    def torques(self, configuration: Configuration, coefficients: Float[Array, " basis"]) -> Float[Array, "bead 3"]:
+    def torques(self, configuration: Configuration, coefficients: Float[AnyArray, " basis"]) -> Float[Array, "bead 3"]:
         """Torques on ellipsoidal beads about their positions [kJ/mol]; zero for round ones."""
         if not self.ellipsoids:
             return jnp.zeros_like(configuration.positions)
@@ -224,7 +224,9 @@ class SmoothOverlap(ManyBodyTerm):
         _, r = self._vectors(configuration)
         return self.spline.histogram(r, real_tuples(configuration.tuples[self.name]) & (r < self.cutoff))
 
-    def _covariance(self, configuration: Configuration, beads: Int[AnyArray, " bead"] | slice = slice(None)):
+    def _covariance(
+        self, configuration: Configuration, beads: Int[AnyArray, "*bead"] | slice = slice(None)
+    ) -> Float[AnyArray, "*bead 3 3"] | float:
         if not self.ellipsoids:
             return float(self.width) ** 2
         return self.width**2 * jnp.eye(3) + self._shapes(configuration)[beads]
