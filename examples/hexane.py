@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Liquid hexane with three beads
 #
-# 160 OPLS-AA hexane molecules at 300 K, three beads each: A (CH3-CH2), B (CH2-CH2), A. Five potentials are learnt
+# 160 OPLS-AA hexane molecules at 300 K, three beads each: A (CH3-CH2), B (CH2-CH2), A. Five potentials are learned
 # together from 100 frames with forces: A-A, A-B, B-B, the bond A-B and the angle A-B-A. Draws of the posterior are
 # then simulated for 100 ps each, and bond, angle and g(r) are put beside the atomistic ones, with error bars on both.
 #

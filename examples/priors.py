@@ -55,7 +55,7 @@ def fit(data, **options):
 
 # %%
 matern = fit(statistics, method="laplace" if FAST else "nuts")
-bcg.plots.prior_posterior(matern).savefig(OUTPUT / "priors_learnt.png", dpi=80)
+bcg.plots.prior_posterior(matern).savefig(OUTPUT / "priors_learned.png", dpi=80)
 for name in bcg.plots.inference.hyperparameters(matern):
     before, after = (np.log(matern[group][name].values).std() for group in ("prior", "posterior"))
     print(
@@ -67,7 +67,7 @@ for name in bcg.plots.inference.hyperparameters(matern):
 #
 # Matern-5/2 is the default: energies that are twice differentiable, and no more smoothness than that. RBF is
 # infinitely smooth; Matern-3/2 has forces with kinks in the limit of a fine grid. What the kernel objects hold for
-# lengthscale and variance is ignored: both are learnt.
+# lengthscale and variance is ignored: both are learned.
 
 # %%
 others = {"RBF": gpjax.kernels.RBF()} if FAST else {"RBF": gpjax.kernels.RBF(), "Matern32": gpjax.kernels.Matern32()}

@@ -39,7 +39,7 @@ def test_water(tmp_path):
 def test_priors(tmp_path):
     printed = run(ROOT / "examples" / "priors.py", tmp_path)
     assert re.findall(r"^(\w+) +elpd", printed, re.MULTILINE) == ["Matern52", "RBF"]
-    assert pictures(tmp_path / "priors") == {"priors_learnt.png", "priors_wca.png"}
+    assert pictures(tmp_path / "priors") == {"priors_learned.png", "priors_wca.png"}
 
 
 def test_hexane(tmp_path, shared):

@@ -15,8 +15,11 @@ from bayescg.atomistic.target import LogDensity
 def bimodal() -> LogDensity:
     """Two wells of very different depth, U = x1^4 / 4 - 3 x1^2 + x1 + x2^2 / 2 at beta = 1.
 
-    The example of Schoeberl, Zabaras and Koutsourelakis (arXiv:2002.10148): log Z = 12.06493; the right well has
-    0.00835 of the mass, little enough for reverse KL to lose it unnoticed.
+    The example of Schoeberl, Zabaras and Koutsourelakis (arXiv:2002.10148): log Z = 12.06493. The right well has
+    0.00835 of the mass, so little that reverse KL can lose it without a sign.
+
+    Returns:
+        The target, of two coordinates.
     """
     return LogDensity(_two_wells, [0.0, 0.0], [3.0, 1.0])
 
@@ -33,8 +36,16 @@ def gaussian_mixture(
 ) -> LogDensity:
     """A mixture of Gaussians, normalized: log Z = 0.
 
+    Args:
+        means: (component, coordinate).
+        covariances: (component, coordinate, coordinate).
+        weights: (component,) positive; they are divided by their sum.
+
+    Returns:
+        The target.
+
     Raises:
-        ValueError: if shapes do not fit or a covariance is not positive definite.
+        ValueError: if shapes do not fit, a weight is not positive or a covariance is not positive definite.
     """
     means, covariances, weights = (np.asarray(a, float) for a in (means, covariances, weights))
     if means.ndim != 2 or covariances.shape != (*means.shape, means.shape[1]) or weights.shape != means.shape[:1]:
@@ -63,15 +74,18 @@ def gaussian_mixture(
 
 
 def double_well_dimer(*, barrier: float = 5.0, short: float = 1.0, long: float = 2.0) -> LogDensity:
-    """Two particles in three dimensions whose distance has two wells, held near the origin by springs.
+    """Two particles in three dimensions whose distance r has two wells; springs hold them near the origin.
 
-    U = h (1 - ((r - m) / s)^2)^2 + |x1|^2 / 2 + |x2|^2 / 2 with m in the middle of the wells and s half their distance,
-    in units of kT.
+    U = h (1 - ((r - m) / s)^2)^2 + |x1|^2 / 2 + |x2|^2 / 2 in units of kT, with m midway between the wells and s half
+    their distance.
 
     Args:
         barrier: h between the wells [kT].
         short: distance of the bound state.
         long: distance of the open state.
+
+    Returns:
+        The target, of six coordinates.
 
     Raises:
         ValueError: unless 0 < short < long.

@@ -45,18 +45,27 @@ class ForceField(eqx.Module):
         return None if self.vectors is None else np.array(self.vectors)
 
     def energy(self, positions: Float[Array, "atom 3"]) -> Float[Array, ""]:
-        """Potential energy [kJ/mol].
+        """Potential energy.
 
         Args:
             positions: (atom, 3) [nm].
+
+        Returns:
+            A number [kJ/mol].
+
+        Raises:
+            ValueError: if the shape is not that of one configuration.
         """
         return sum(self.energies(positions).values(), jnp.zeros((), jnp.asarray(positions).dtype))
 
     def energies(self, positions: Float[Array, "atom 3"]) -> dict[str, Float[Array, ""]]:
-        """Potential energy [kJ/mol] by class of the OpenMM force.
+        """Potential energy by class of the OpenMM force.
 
         Args:
             positions: (atom, 3) [nm].
+
+        Returns:
+            Name of the class -> energy [kJ/mol].
 
         Raises:
             ValueError: if the shape is not that of one configuration.

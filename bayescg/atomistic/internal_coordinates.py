@@ -26,14 +26,16 @@ _STRAIGHT = 0.02
 class InternalCoordinates(eqx.Module):
     """The map between Cartesian and internal coordinates of one molecule.
 
-    A vector of coordinates holds, for n atoms, n - 1 bond lengths [nm], n - 2 angles [rad] and n - 3 dihedrals [rad]:
-    torsions in [-pi, pi), branch angles counted from those of the reference, and for every rotor three times the turn
-    of its three equal atoms, on average, from the reference, so that its period is 2 pi like that of any torsion.
+    The vector of coordinates of n atoms holds n - 1 bond lengths [nm], n - 2 angles [rad] and n - 3 dihedrals [rad].
+    There are three kinds of dihedrals. Torsions are in [-pi, pi). A branch angle is the dihedral of an atom less that
+    of another atom on the same bond, within pi of its value in the reference. A rotor has three equal atoms (a methyl
+    group's hydrogens). Its coordinate is three times their mean turn from the reference, so that its period is 2 pi
+    like that of a torsion.
 
     Attributes:
         zmatrix: which atoms define which coordinate.
-        reference: branch angles of the reference positions, mean torsions of rotors, zero for other torsions, n - 3
-            numbers [rad].
+        reference: (n - 3,) branch angles of the reference positions, mean torsions of rotors, zero for other torsions
+            [rad].
         fold: whether rotors are folded: turns of three equal terminal atoms by a third count as one state.
     """
 
@@ -74,7 +76,14 @@ class InternalCoordinates(eqx.Module):
         return tuple(f"{kind} {'-'.join(map(str, atoms))}" for kind, atoms in named)
 
     def to_cartesian(self, coordinates: Float[Array, " coordinate"]) -> Float[Array, "atom 3"]:
-        """Positions [nm] with the root atom at the origin and the root triple in the xy plane."""
+        """Positions with the root atom at the origin and the root triple in the xy plane.
+
+        Args:
+            coordinates: (dimension,) [nm], [rad].
+
+        Returns:
+            (atom, 3) [nm], in the order of the molecule's atoms.
+        """
         n = self.n_atoms
         r, theta, angles = jnp.split(coordinates, [n - 1, 2 * n - 3])
         phi = self._dihedrals(angles)
@@ -100,7 +109,14 @@ class InternalCoordinates(eqx.Module):
         return placed[np.argsort(np.asarray(self.zmatrix.order))]
 
     def to_internal(self, positions: Float[Array, "atom 3"]) -> Float[Array, " coordinate"]:
-        """Coordinates of positions [nm]; rotors are relabeled into their first third of a turn."""
+        """Internal coordinates of positions; folded rotors are relabeled into their first third of a turn.
+
+        Args:
+            positions: (atom, 3) [nm].
+
+        Returns:
+            (dimension,) [nm], [rad].
+        """
         x = positions[np.asarray(self.zmatrix.order)]
         for group in self._rotors:
             x = self._into_first_third(x, group)
@@ -113,6 +129,12 @@ class InternalCoordinates(eqx.Module):
         """Log |det d(positions)/d(coordinates)| without the 8 pi^2 V of rotation and translation.
 
         A folded rotor has a third of its coordinate's range and three images: both factors cancel.
+
+        Args:
+            coordinates: (dimension,) [nm], [rad].
+
+        Returns:
+            A number: the sum of 2 ln r over bond lengths and of ln sin(theta) over angles.
         """
         n = self.n_atoms
         r, theta = coordinates[: n - 1], coordinates[n - 1 : 2 * n - 3]
@@ -122,7 +144,14 @@ class InternalCoordinates(eqx.Module):
         return 2 * jnp.sum(jnp.log(length)) + jnp.sum(jnp.log(sine))
 
     def within(self, coordinates: Float[Array, " coordinate"]) -> Bool[Array, ""]:
-        """Whether the coordinates are possible and have the handedness of the reference."""
+        """Whether the coordinates are possible and have the handedness of the reference.
+
+        Args:
+            coordinates: (dimension,) [nm], [rad].
+
+        Returns:
+            True or False; where False, the density is zero.
+        """
         n = self.n_atoms
         r, theta, angles = jnp.split(coordinates, [n - 1, 2 * n - 3])
         leader, reference = np.asarray(self._leader, int), np.asarray(self.reference)
@@ -189,10 +218,13 @@ def internal_coordinates(
     """Choose internal coordinates for a molecule.
 
     Args:
-        elements: chemical symbol of each atom.
+        elements: (atom,) chemical symbols.
         bonds: pairs of atom numbers.
-        positions: of the atoms [nm]; the handedness of its centers is the one that is kept.
-        fold: count turns of three equal terminal atoms (a methyl group's) by a third as one state.
+        positions: (atom, 3) [nm]; the handedness of their centers is the one that is kept.
+        fold: whether turns of three equal terminal atoms (a methyl group's) by a third count as one state.
+
+    Returns:
+        The map between Cartesian and internal coordinates.
 
     Raises:
         ValueError: if the bonds do not make one molecule or close a ring, if three bonded atoms lie on a line, or if

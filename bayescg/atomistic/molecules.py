@@ -15,9 +15,16 @@ def alanine_dipeptide(
     The defaults are AMBER ff96 with OBC1 solvent at 300 K, the system of openmmtools' AlanineDipeptideImplicit.
 
     Args:
-        force_field: one of OpenMM's files.
-        solvent: another, or None for vacuum.
+        force_field: one of OpenMM's force field files.
+        solvent: one of OpenMM's solvent files, or None for vacuum.
         temperature: [K].
+
+    Returns:
+        The target.
+
+    Raises:
+        ImportError: if OpenMM is missing.
+        ValueError: if OpenMM has no such file, or as `OpenMMTarget`.
     """
     from openmm import app
 

@@ -21,14 +21,18 @@ GAS_CONSTANT = 8.31446261815324e-3
 
 
 class OpenMMTarget(Target):
-    """The Boltzmann density of one molecule, free to turn and move, over its internal coordinates.
+    """The Boltzmann density of one molecule over its internal coordinates; it turns and moves freely.
+
+    log p = -U(x(y)) / kT + ln |det dx/dy|, y the internal coordinates, x the positions.
 
     Attributes:
-        force_field: energies in JAX, agreeing with OpenMM's.
+        force_field: energies in JAX, equal to OpenMM's.
         coordinates: the internal coordinates.
         temperature: [K].
-        location: a local energy minimum.
-        scale: widths of the stiff coordinates at that minimum, in the harmonic approximation; pi for torsions.
+        location: (dimension,) a local energy minimum [nm], [rad].
+        scale: (dimension,) widths of the stiff coordinates at that minimum, in the harmonic approximation; pi for
+            torsions.
+        periodic: (dimension,) which coordinates are torsions.
     """
 
     force_field: ForceField
@@ -42,14 +46,16 @@ class OpenMMTarget(Target):
         """Translate an OpenMM system.
 
         Args:
-            system: an `openmm.System` without constraints, of one molecule.
+            system: an `openmm.System` of one molecule, without constraints.
             topology: its `openmm.app.Topology`, with all bonds.
-            positions: a configuration with the right handedness, OpenMM quantity or array [nm].
+            positions: (atom, 3) a configuration with the right handedness, OpenMM quantity or array [nm].
             temperature: OpenMM quantity or number [K].
 
         Raises:
-            ValueError: if the system has forces that cannot be translated (named), constraints or virtual sites; if
-                the bonds make no single molecule or close a ring; if the energy there is not finite.
+            ValueError: if the system has forces that cannot be translated (named), constraints, virtual sites or a box;
+                if the bonds make no single molecule or close a ring; if the temperature is not positive, or positions
+                or their energy are not finite.
+            ImportError: if OpenMM is missing.
         """
         temperature = _number(temperature, "kelvin")
         if not 0 < temperature < np.inf:
@@ -95,7 +101,7 @@ class OpenMMTarget(Target):
 
     @property
     def thermal_energy(self) -> float:
-        """KT [kJ/mol]."""
+        """Thermal energy kT [kJ/mol]."""
         return GAS_CONSTANT * self.temperature
 
     def log_density(self, coordinates, beta=1.0):
@@ -112,15 +118,36 @@ class OpenMMTarget(Target):
         return self.coordinates.to_internal(self.coordinates.to_cartesian(coordinates))
 
     def energy(self, coordinates: Float[Array, " coordinate"]) -> Float[Array, ""]:
-        """Potential energy [kJ/mol]."""
+        """Potential energy at internal coordinates.
+
+        Args:
+            coordinates: (dimension,) [nm], [rad].
+
+        Returns:
+            A number [kJ/mol].
+        """
         return self.force_field.energy(self.coordinates.to_cartesian(coordinates))
 
     def to_positions(self, coordinates: Float[Array, " coordinate"]) -> Float[Array, "atom 3"]:
-        """Positions [nm] of one vector of coordinates."""
+        """Positions of one vector of internal coordinates.
+
+        Args:
+            coordinates: (dimension,) [nm], [rad].
+
+        Returns:
+            (atom, 3) [nm].
+        """
         return self.coordinates.to_cartesian(coordinates)
 
     def to_coordinates(self, positions: Float[Array, "atom 3"]) -> Float[Array, " coordinate"]:
-        """Coordinates of positions [nm]."""
+        """Internal coordinates of positions.
+
+        Args:
+            positions: (atom, 3) [nm].
+
+        Returns:
+            (dimension,) [nm], [rad].
+        """
         return self.coordinates.to_internal(positions)
 
 

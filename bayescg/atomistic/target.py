@@ -19,29 +19,39 @@ from bayescg.geometry.placement import wrapped
 class Target(eqx.Module):
     """An unnormalized density over a vector of coordinates.
 
-    Subclasses give `log_density`, `location`, `scale` and, where there are any, `periodic` coordinates.
+    Subclasses have the fields below and define `log_density`.
+
+    Attributes:
+        location: (dimension,) a typical value of each coordinate.
+        scale: (dimension,) how far the density may reach from there, as standard deviations.
+        periodic: (dimension,) which coordinates have the period 2 pi.
     """
 
     location: eqx.AbstractVar[np.ndarray]
-    """A typical value of each coordinate, shape (dimension,)."""
-
     scale: eqx.AbstractVar[np.ndarray]
-    """How far the density may reach from there, as standard deviations, shape (dimension,)."""
-
     periodic: eqx.AbstractVar[np.ndarray]
-    """Which coordinates have the period 2 pi, shape (dimension,)."""
 
     @abstractmethod
     def log_density(self, coordinates: Float[Array, " coordinate"], beta: float = 1.0) -> Float[Array, ""]:
         """Unnormalized log density of one vector of coordinates.
 
         Args:
-            coordinates: one value for each coordinate.
-            beta: inverse temperature in units of the target's own; only the energy is multiplied by it.
+            coordinates: (dimension,).
+            beta: inverse temperature in units of the target's own. It multiplies the energy only, not the Jacobian.
+
+        Returns:
+            A number, -inf where the density is zero.
         """
 
     def canonical(self, coordinates: Float[Array, " coordinate"]) -> Float[Array, " coordinate"]:
-        """The same state with periodic coordinates in [-pi, pi)."""
+        """The same state with periodic coordinates in [-pi, pi).
+
+        Args:
+            coordinates: (dimension,).
+
+        Returns:
+            (dimension,).
+        """
         return jnp.where(np.asarray(self.periodic), wrapped(coordinates), coordinates)
 
     @property
@@ -86,10 +96,10 @@ class LogDensity(Target):
     """A target from any JAX function.
 
     Attributes:
-        function: of one vector of coordinates; minus its energy in units of kT.
-        location: typical values.
-        scale: how far the density reaches.
-        periodic: which coordinates have the period 2 pi.
+        function: (dimension,) -> log density, minus the energy in units of kT.
+        location: (dimension,) typical values.
+        scale: (dimension,) how far the density reaches.
+        periodic: (dimension,) which coordinates have the period 2 pi.
     """
 
     function: Callable = eqx.field(static=True)
@@ -106,8 +116,15 @@ class LogDensity(Target):
     ):
         """Check the function once.
 
+        Args:
+            function: of one vector of coordinates (dimension,); returns a number.
+            location: (dimension,) where the function is finite.
+            scale: (dimension,), or one number for all coordinates.
+            periodic: (dimension,); None: no coordinate is periodic.
+
         Raises:
-            ValueError: if shapes do not fit, a scale is not positive, or the density at `location` is not finite.
+            ValueError: if shapes do not fit, a scale is not positive, the density at `location` is not finite, or it
+                has not the period of a coordinate that is said to be periodic.
         """
         self.function = function
         self.location = np.atleast_1d(np.asarray(location, float))

@@ -34,10 +34,11 @@ class Corrected(NamedTuple):
 
 
 def potential_of_mean_force(result: xr.Dataset) -> xr.Dataset:
-    """-kT ln Z(X) at the CG configurations: the potential whose Boltzmann factor is the density of the beads' X.
+    """Potential of mean force of the bead positions, -kT ln Z(X), at the CG configurations. Only differences have a
+    meaning.
 
-    It is a density over the Cartesian positions of the beads. A potential of mean force of a distance r of two beads
-    has the volume of the shell in addition: W(r) = -kT ln Z - 2 kT ln r. Only differences have a meaning.
+    exp(-W / kT) is a density over the Cartesian positions of the beads. For a potential of mean force of the distance r
+    of two beads, add the volume of the shell: W(r) = -kT ln Z - 2 kT ln r.
 
     Args:
         result: of `sample`, by a method that gives ln Z.
@@ -58,10 +59,10 @@ def potential_of_mean_force(result: xr.Dataset) -> xr.Dataset:
 
 
 def mapping_entropy(result: xr.Dataset) -> xr.Dataset:
-    """Entropy of the atoms given the beads, -k int p(x|X) ln p(x|X) dx over the fibre, in units of k.
+    """Entropy of the atoms given the beads, -k int p(x|X) ln p(x|X) dx over all x with M x = X, in units of k.
 
-    S(X)/k = ln Z(X) + <beta U>_X, with the volume of `Fibre`, lengths in nm (only differences have a meaning). What the
-    beads do not tell is its average over CG configurations (Foley, Shell and Noid, J. Chem. Phys. 143, 243104 (2015),
+    S(X)/k = ln Z(X) + <beta U>_X, with the volume of `Fibre` and lengths in nm (only differences have a meaning). The
+    mapping entropy is its average over CG configurations (Foley, Shell and Noid, J. Chem. Phys. 143, 243104 (2015),
     doi:10.1063/1.4929836).
 
     Args:
@@ -92,18 +93,18 @@ def mapping_entropy(result: xr.Dataset) -> xr.Dataset:
 
 
 def correct_ensemble(result: xr.Dataset, cg_energy: ArrayLike, *, steps: int | None = None, key) -> Corrected:
-    """Make frames of an approximate CG model those of the atomistic one, by Metropolis's rule over frames.
+    """Turn frames of an approximate CG model into frames of the atomistic one, by Metropolis's rule over frames.
 
-    A frame j proposed after i is accepted with min(1, w_j / w_i), w = Z(X) exp(beta U_CG(X)). With unbiased estimates
-    in place of Z(X), kept as long as the chain stays, the chain is still exact for beads and atoms together
-    (Andrieu and Roberts, Ann. Stat. 37, 697 (2009), doi:10.1214/07-AOS574). The frames must be independent samples of
-    exp(-beta U_CG), or nearly so.
+    Frame j, proposed after frame i, is accepted with probability min(1, w_j / w_i), w = Z(X) exp(beta U_CG(X)). An
+    unbiased estimate may take the place of Z(X), if it is kept as long as the chain stays at its frame. The chain is
+    then still exact for beads and atoms together (Andrieu and Roberts, Ann. Stat. 37, 697 (2009),
+    doi:10.1214/07-AOS574). The frames must be independent samples of exp(-beta U_CG), or nearly so.
 
     Args:
         result: of `sample`, by a method that gives ln Z; one CG ensemble, without ensemble draws.
-        cg_energy: U_CG of each frame [kJ/mol] (kT if the result has no temperature).
+        cg_energy: (frame,) U_CG [kJ/mol] (kT if the result has no temperature).
         steps: of the chain; None for as many as there are frames.
-        key: random key.
+        key: JAX random key.
 
     Returns:
         Frames of the chain and how well it moved.

@@ -45,38 +45,45 @@ def sample(
 ) -> xr.Dataset:
     """Draw atoms for each CG configuration from p(x | X), proportional to exp(-beta U(x)) where M x = X.
 
-    The conditional guides and is no factor of the density: a path of tempered densities leads from one that is
-    normalized, through the guide, to exp(-beta U) alone. Temperatures, step sizes and mass matrices come from a pilot
-    run and are frozen in the runs that count, so that exp(log_z) is unbiased.
+    The conditional is a guide, not a factor of the density: a path of tempered densities begins at a normalized
+    density, passes the guide and ends at exp(-beta U) alone. A pilot run adapts temperatures, step sizes and mass
+    matrices. They are then frozen, so that exp(log_z) is unbiased.
 
-    Methods: "smc", the particles of tempered sequential Monte Carlo; "nuts", the same with fewer particles, from which
-    the no-U-turn sampler goes on; "imh", independence Metropolis-Hastings with the guide as proposal (for normalized
-    guides that are close); "gp", the guide alone, which is approximate and says so.
+    Methods for one molecule:
 
-    An ensemble of several molecules of the conditional's kind is a liquid: "blocks", chains of moves of one molecule
-    after the other, that begin at the guide while the energy between molecules rises from zero; or "gp". There is no
-    ln Z then. Molecules follow each other in the ensemble and in the target, a `ForceField` with the ensemble's box.
+    - "smc": the particles of tempered sequential Monte Carlo.
+    - "nuts": the no-U-turn sampler, started from fewer such particles.
+    - "imh": independence Metropolis-Hastings with the guide as proposal, for normalized guides that are close.
+    - "gp": draws of the guide alone. They are approximate, and the attribute `exact` is 0.
+
+    An ensemble of several molecules of the conditional's kind is a liquid. Its target is a `ForceField` with the
+    ensemble's box, and molecules have one order in the ensemble and in the target. Methods are "blocks" and "gp". The
+    chains of "blocks" begin at the guide and move one molecule after the other, while the energy between molecules
+    rises from zero. There is no ln Z.
 
     Args:
         conditional: gives a guide for each CG configuration.
         ensemble: `positions` of beads, (frame, bead, xyz) or (draw, frame, bead, xyz) [nm].
         target: `OpenMMTarget`; `ForceField`; or a JAX function of positions (atom, 3) [nm] that returns beta U.
-        draws: of atoms for each CG configuration.
-        method: see above; None for "smc", of liquids "blocks".
-        tempering: `Tempering`, of liquids `Annealing`: how much work is done; None for the defaults.
-        floor: effective samples of a CG configuration's run below which its draws are not `reliable`.
-        key: random key.
+        draws: number of draws of atoms for each CG configuration.
+        method: see above; None: "smc", for liquids "blocks".
+        tempering: how much work is done, `Tempering` or for liquids `Annealing`; None for the defaults.
+        floor: a CG configuration's draws are `reliable` if its run has at least this many effective samples.
+        key: JAX random key.
 
     Returns:
-        Dataset with `positions` (draw, frame, atom, xyz) [nm]; `log_weight` (draw, frame), normalized over the draws of
-        a CG configuration; `energy` (draw, frame) [kJ/mol], or in kT if no temperature is known; and for each CG
-        configuration `log_z`, `log_z_se`, `ess` (of the draws returned), `ess_run`, `acceptance`, `evaluations` (of
-        the energy, the pilot's among them), `reliable`. `log_z` is ln int exp(-beta U) delta(M x - X) dx, lengths in
-        nm; NaN for "gp". Of liquids there is `rhat` in its place: the worst of the split R-hats of the total energy, of
-        that between molecules, and of where molecules point to (of all together); by it, and by `ess_run` of the two
-        energies, they are `reliable`; `evaluations` are of one molecule's energy. If the ensemble has draws, its draws
-        follow each other in `draw`, the coordinate `of_ensemble_draw` tells them apart, and what belongs to a CG
-        configuration has the dims (ensemble_draw, frame).
+        Dataset with `positions` (draw, frame, atom, xyz) [nm], `log_weight` (draw, frame), normalized over the draws of
+        a CG configuration, and `energy` (draw, frame) [kJ/mol], in kT if no temperature is known. For each CG
+        configuration it has `log_z`, which is ln int exp(-beta U) delta(M x - X) dx with lengths in nm (NaN for "gp"),
+        `log_z_se`, `ess` (of the draws returned), `ess_run`, `acceptance`, `evaluations` of the energy (those of the
+        pilot included) and `reliable`.
+
+        For liquids there is `rhat` in place of `log_z`: the largest split R-hat of the total energy, the energy between
+        molecules, and the orientations of molecules. `reliable` follows from it and from `ess_run`, that of the
+        worse-sampled energy; `evaluations` are of one molecule's energy.
+
+        If the ensemble has draws, `draw` holds their draws of atoms one after the other, told apart by the coordinate
+        `of_ensemble_draw`, and values for each CG configuration have the dims (ensemble_draw, frame).
 
     Raises:
         ValueError: if ensemble, map and target do not fit together, no atoms can belong to a frame's beads, or the

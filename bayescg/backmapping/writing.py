@@ -21,7 +21,7 @@ def write_atoms(
 ) -> Path:
     """Write placed atoms to a file of any format that MDAnalysis writes.
 
-    All draws of the first frame come first, then those of the second. Files know no weights: where those differ, draws
+    All draws of the first frame come first, then those of the second. A file cannot hold weights. If they differ, draws
     of large weight are written more than once and others are left out, unless draws are chosen.
 
     Args:

@@ -147,7 +147,17 @@ def assemble(
 
 
 def topology_of(dataset: xr.Dataset) -> Topology:
-    """The molecules and bonded interactions that a dataset holds."""
+    """The molecules and bonded interactions that a dataset holds.
+
+    Args:
+        dataset: a coarse-grained dataset.
+
+    Returns:
+        The topology.
+
+    Raises:
+        ValueError: as `Topology`.
+    """
     parts = {f"{name}s": dataset[f"{name}s"].values for name in ("bond", "angle", "dihedral")}
     groups = {f"{name}_groups": dataset[f"{name}_group"].values for name in ("bond", "angle", "dihedral")}
     return Topology(molecule=dataset["molecule"].values, **parts, **groups)
@@ -155,6 +165,9 @@ def topology_of(dataset: xr.Dataset) -> Topology:
 
 def validate(dataset: xr.Dataset) -> None:
     """Check the layout and the values of a coarse-grained dataset (not its force magnitudes).
+
+    Args:
+        dataset: any dataset.
 
     Raises:
         ValueError: naming what is missing, what does not match, or what is not finite, and the remedy.

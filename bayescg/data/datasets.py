@@ -12,13 +12,22 @@ from bayescg._runtime import atomic_path
 
 
 class TrajectoryFiles(NamedTuple):
-    """Paths of an atomistic simulation."""
+    """Files of an atomistic simulation.
+
+    Attributes:
+        topology: path of the topology.
+        trajectory: path of the trajectory.
+    """
 
     topology: Path
     trajectory: Path
 
     def universe(self):
-        """The simulation as an MDAnalysis Universe."""
+        """The simulation as an MDAnalysis Universe.
+
+        Returns:
+            A new `MDAnalysis.Universe`.
+        """
         import MDAnalysis
 
         return MDAnalysis.Universe(str(self.topology), str(self.trajectory))

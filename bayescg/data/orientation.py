@@ -86,6 +86,9 @@ def with_shapes(cg: xr.Dataset, axes: ArrayLike, radii: ArrayLike) -> xr.Dataset
         axes: (frame, bead, axis, xyz) orthonormal axes.
         radii: (frame, bead, axis) principal radii [nm].
 
+    Returns:
+        A new dataset with `axes` and `radii`.
+
     Raises:
         ValueError: for other shapes, axes that are not orthonormal, or radii that are negative or not finite.
     """
@@ -105,7 +108,13 @@ def with_shapes(cg: xr.Dataset, axes: ArrayLike, radii: ArrayLike) -> xr.Dataset
 
 
 def shape_tensors(cg: xr.Dataset) -> NDArray[np.float64]:
-    """(frame, bead, 3, 3) second moments of the homogeneous ellipsoids, radii^2 / 5 along the axes [nm^2].
+    """Second moments of the homogeneous ellipsoids, sum_k radii_k^2 / 5 axis_k axis_k^T.
+
+    Args:
+        cg: a dataset with axes and radii, from `with_orientation` or `with_shapes`.
+
+    Returns:
+        (frame, bead, 3, 3) [nm^2].
 
     Raises:
         ValueError: if the dataset has no axes and radii.

@@ -47,15 +47,18 @@ def export(
 ) -> list[Path]:
     """Write the potential of a posterior for LAMMPS, OpenMM or GROMACS.
 
-    `lammps`: tables and `potential.in`, the commands that use them; with `initial` also `system.data` and
-    `in.bayescg`, which runs. Three-body terms and the splines of pairs beside them go to `potential.uf3` (`pair_style
-    uf3`: the same B-splines, exact), local densities to `density.table`. `openmm`: `system.xml`, `configuration.pdb`
-    and `run.py`. `gromacs`: tables of the bonded terms only (it takes no user pair tables since 2020), with a warning.
+    - `lammps`: tables and `potential.in`, the commands that use them; with `initial` also `system.data` and
+    `in.bayescg`,
+      which runs. Three-body terms and the splines of pairs beside them go to `potential.uf3` (`pair_style uf3`: the
+      same B-splines, exact), local densities to `density.table`.
+    - `openmm`: `system.xml`, `configuration.pdb` and `run.py`.
+    - `gromacs`: tables of the bonded terms only, with a warning. GROMACS takes no user pair tables since 2020.
+
     Every folder gets a `manifest.json`.
 
-    Everything is read back and compared with the fit, then moved to its place: forces agree to 1e-4 of the local force
-    (or of 1 % of the largest one) within 100 kJ/mol of each curve's minimum. Energies above 1e6 kJ/mol are continued
-    linearly towards zero distance; files of an earlier export are replaced one by one.
+    All files are read back and compared with the fit before they are moved to their place: forces agree to 1e-4 of the
+    local force (or of 1 % of the largest one) within 100 kJ/mol of each curve's minimum. Energies above 1e6 kJ/mol are
+    continued linearly towards zero distance. Files of an earlier export are replaced one by one.
 
     Args:
         posterior: from `force_match`, `relative_entropy` or `posterior.from_coefficients`.
@@ -185,7 +188,11 @@ _CHECKS = {
 
 
 def check_format(format: Format, potential: Potential) -> None:
-    """Whether a program has something for every term of a potential.
+    """Check that a program can run every term of a potential.
+
+    Args:
+        format: "lammps", "openmm" or "gromacs".
+        potential: the potential.
 
     Raises:
         ValueError: for an unknown format, or naming the terms that the program has nothing for.

@@ -34,16 +34,21 @@ class Training:
 
     Attributes:
         discovery_steps: gradient steps of the first stage, which finds the latent variables.
-        sharpening_steps: of the second, in which a stronger decoder learns from the samples of the first.
-        refinement_steps: of each round of the third, which learns from the density, too.
-        attempts: of the first stage, from different random weights; the best one is kept.
+        attempts: how often the first stage is run, from different random weights; the best result is kept.
+        sharpening_steps: gradient steps of the second stage, in which a stronger decoder learns from the samples of the
+            first.
+        refinement_steps: gradient steps of each round of the third stage, which learns from the density, too.
         rounds: of refinement, each with new draws of the model.
         batch: samples for each step and direction.
         learning_rate: largest one of Adam.
         sharpness: lambda of the Gibbs posterior over weights, exp(-lambda KL): how many samples' worth of evidence the
             divergence counts against the prior that switches latents off; None: the number of samples.
-        decoder: "spline" or "gaussian", the reference method's.
-        checkpoint: folder for finished stages; a second call with the same arguments goes on from there. None: nowhere.
+        decoder: "spline", or "gaussian", that of the reference method.
+        checkpoint: folder for finished stages; a second call with the same arguments goes on from there. None: no
+            folder.
+
+    Raises:
+        ValueError: if a number is negative, or zero where it must be positive, or the decoder is unknown.
     """
 
     discovery_steps: int = 4000
@@ -74,7 +79,7 @@ _DEFAULT = Training()
 WARM_UP, INFORMATION = 0.2, 0.3
 """In the first fifth of the steps what latents know weighs less, at first 0.3, and relevance is not yet asked for: a
 latent that has nothing to say at first, such as one of two wells without a correlation between coordinates, would be
-switched off before the decoder has learnt to listen."""
+switched off before the decoder has learned to listen."""
 SMALLEST_BUDGET = 20_000
 """Fewer evaluations are refused."""
 
@@ -88,28 +93,30 @@ def discover(
     settings: Training = _DEFAULT,
     key,
 ) -> LatentModel:
-    """Learn q(z) q(x|z) and its encoder r(z|x) from a log density alone.
+    """Learn q(z) q(x | z) and its encoder r(z | x) from a log density alone.
 
-    `method="annealed"`: tempered SMC finds where the target has mass; a Gaussian decoder learns from its particles what
-    it needs latent variables for; then a spline flow around it sharpens the decoder
-    in both directions, against particles (no mode may be missed) and against the target's density at its own draws.
-    `method="reverse_kl"`: the reference method (Schoeberl, Zabaras and Koutsourelakis, arXiv:2002.10148), the reverse
-    divergence alone, tempered from high temperature; it can lose modes without a sign.
+    `method="annealed"` has three stages. Tempered SMC finds where the target has mass. A Gaussian decoder learns from
+    the particles, which settles what the latent variables are. A spline flow then makes the decoder sharper, in both
+    directions: against the particles, so that no mode is missed, and against the target's density at its own draws.
+
+    `method="reverse_kl"` is the reference method (Schoeberl, Zabaras and Koutsourelakis, arXiv:2002.10148): the reverse
+    divergence alone, tempered from high temperature. It can lose modes without a sign.
 
     Args:
         target: from `bayescg.atomistic`.
-        latent_dim: number of latent variables, an upper bound: relevance determination may switch some off.
+        latent_dim: number of latent variables, at most: relevance determination may switch some off.
         budget: largest number of evaluations of the target's density (with or without its gradient).
         method: "annealed" or "reverse_kl".
         settings: how long to train, and where finished stages are kept.
-        key: random key.
+        key: JAX random key.
 
     Returns:
-        The model. `report` holds the evaluations of each stage, log Z of the particles, information of each latent.
-        An interrupt (Ctrl-C) during training ends it early and returns what there is; the report says so.
+        The model. Its `report` holds the evaluations of each stage, log Z of the particles and the information of each
+        latent. An interrupt (Ctrl-C) during training ends it early and returns what there is; the report says so.
 
     Raises:
-        ValueError: if there are more latents than degrees of freedom, the method is unknown, or the budget too small.
+        ValueError: if there are more latents than degrees of freedom, the method is unknown, the budget is too small,
+            or the density is not finite anywhere near the target's location.
     """
     if not 1 <= latent_dim <= target.dimension:
         raise ValueError(
@@ -118,7 +125,7 @@ def discover(
     if method not in ("annealed", "reverse_kl"):
         raise ValueError(f"method is {method!r}; it must be 'annealed' or 'reverse_kl'")
     if budget < SMALLEST_BUDGET:
-        raise ValueError(f"budget is {budget} evaluations; nothing is learnt from fewer than {SMALLEST_BUDGET}")
+        raise ValueError(f"budget is {budget} evaluations; nothing is learned from fewer than {SMALLEST_BUDGET}")
     arguments = {
         "method": method,
         "latent_dim": latent_dim,

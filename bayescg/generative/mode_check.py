@@ -21,15 +21,15 @@ SHARE = 0.002
 
 
 class ModeCheck(NamedTuple):
-    """What the comparison found.
+    """What the comparison of a model with particles found.
 
     Attributes:
         missed: share of the particles' weight where the model has less than 1/20 of the target's density.
         flagged: whether that is more than 0.2 %.
-        log_ratio: log p / q of each particle.
-        weights: of the particles.
-        coordinates: of the particles, shape (particle, dimension).
-        evaluations: of the target, those that the particles cost and one for each.
+        log_ratio: (particle,) log p / q.
+        weights: (particle,).
+        coordinates: (particle, dimension).
+        evaluations: of the target: what the particles cost, and one for each.
     """
 
     missed: float
@@ -71,15 +71,15 @@ def check_modes(
 ) -> ModeCheck:
     """Compare a model with a tempered SMC of the target, which does not know the model.
 
-    Importance weights of the model's own draws cannot tell that a well was lost: no draw falls there. Particles that
-    came another way can.
+    Importance weights of the model's own draws cannot show a lost well, because no draw falls there. Particles that
+    come another way can.
 
     Args:
         model: from `discover`.
         target: what it was made for.
         particles: from `tempered_smc`, or how many to make.
         draws: of the encoder for each particle, for log q(y).
-        key: random key.
+        key: JAX random key.
 
     Returns:
         The share of weight that the model misses; a warning names it if it is more than 0.2 %.

@@ -35,11 +35,11 @@ def sample(
     defensive: float = DEFENSIVE,
     key,
 ) -> xr.DataTree:
-    """Draw from a model and weigh each draw by the target.
+    """Draw from a model and weight each draw by the target.
 
-    With w = p(y) r(z|y) / (q(z) q(y|z)) for draws of (z, y), averages are exact for the target in the limit of many
-    draws, whatever the model, as long as it reaches everywhere; and the mean of w estimates Z without bias. Weights
-    cannot see what the model never reaches: see `check_modes`.
+    The weight of a draw (z, y) is w = p(y) r(z | y) / (q(z) q(y | z)). Weighted averages converge to those of the
+    target with more draws, whatever the model, as long as it reaches everywhere. The mean of w estimates Z without
+    bias. Weights cannot show what the model never reaches; `check_modes` can.
 
     Args:
         model: from `discover`.
@@ -47,7 +47,7 @@ def sample(
         draws: number of draws, each one evaluation of the target; made in batches of 512.
         observables: name -> function of the `samples` group that returns one value (or array) for each sample.
         defensive: share of draws with z from the model's defensive density, in which rare states are frequent; 0: none.
-        key: random key.
+        key: JAX random key.
 
     Returns:
         DataTree with `samples` (`coordinates`, `latent`, `log_weight`, `log_target`, and for molecules `positions`
@@ -55,7 +55,8 @@ def sample(
         effective sample size, Pareto k and the number of evaluations. At a Pareto k of 0.7 or more errors are NaN.
 
     Raises:
-        ValueError: if the model belongs to another target, or no draw has a finite weight.
+        ValueError: if the model belongs to another target, there are fewer than 100 draws, `defensive` is outside [0,
+            1), an observable is named `log_z`, or no draw has a finite weight.
     """
     if model.whitening.dimension != target.dimension:
         raise ValueError(
@@ -108,14 +109,15 @@ def sample(
 
 
 def average(samples: xr.Dataset, observable: Observable) -> tuple[np.ndarray, np.ndarray]:
-    """Weighted mean of an observable over samples and its standard error (delta method for normalized weights).
+    """Weighted mean of an observable over samples, and its standard error (delta method for normalized weights).
 
     Args:
         samples: the group `samples` of what `sample` returned.
         observable: function of it that returns an array with samples first.
 
     Returns:
-        Mean and error; the error is NaN where the weights do not allow one (a Pareto k of 0.7 or more).
+        Mean and error, of the shape of one sample's value; the error is NaN where the weights do not allow one (a
+        Pareto k of 0.7 or more).
 
     Raises:
         ValueError: if the observable does not return one value for each sample.
@@ -133,15 +135,16 @@ def average(samples: xr.Dataset, observable: Observable) -> tuple[np.ndarray, np
 def free_energy(
     samples: xr.Dataset, values: Float[np.ndarray, " sample"], edges: Float[np.ndarray, " edge"]
 ) -> xr.Dataset:
-    """Free energy -ln p [kT] of one variable in bins, zero at its minimum, with standard errors.
+    """Free energy -ln p of one variable in bins, zero at its minimum, with standard errors.
 
     Args:
         samples: the group `samples` of what `sample` returned.
-        values: of the variable for each sample.
-        edges: of the bins.
+        values: (sample,) of the variable.
+        edges: (bin + 1,) of the bins, ascending.
 
     Returns:
-        `free_energy` and `free_energy_se` over `bin` (centers); NaN where no sample fell, errors NaN where withheld.
+        `free_energy` and `free_energy_se` (bin,) [kT], with the centers of the bins as coordinate `bin`. Both are NaN
+        where no sample fell; the error is NaN where the weights do not allow one.
 
     Raises:
         ValueError: if edges do not grow, there is not one value for each sample, or none falls into a bin.

@@ -26,18 +26,21 @@ _PRIOR_PRECISION = 1.0
 def weight_draws(
     model: LatentModel, *, draws: int = 8, sharpness: float, samples: int = 2048, key
 ) -> list[LatentModel]:
-    """Models with decoder weights from a Laplace approximation of the Gibbs posterior.
+    """Models with decoder weights drawn from a Laplace approximation of the Gibbs posterior exp(-lambda KL).
 
-    Near its minimum the divergence is half a square in the Fisher information F of q(y | z), so that the posterior is a
-    Gaussian of precision lambda F + 1 (a standard normal prior around the trained weights); its diagonal is taken. The
-    expected divergence from the trained model is then the number of informed weights over 2 lambda.
+    Near its minimum the divergence is half a square in the Fisher information F of q(y | z). With a standard normal
+    prior around the trained weights, the posterior is a Gaussian of precision lambda F + 1, of which the diagonal is
+    taken. The expected divergence from the trained model is then the number of informed weights over 2 lambda.
 
     Args:
         model: the trained model.
         draws: number of models.
         sharpness: lambda, in units of samples: the larger, the closer to the trained model.
         samples: of the model, for the Fisher information. No evaluation of the target is needed.
-        key: random key.
+        key: JAX random key.
+
+    Returns:
+        The models.
 
     Raises:
         ValueError: if lambda is not positive.
@@ -90,13 +93,16 @@ def model_variability(
         target: what they were made for.
         observables: name -> function of samples, one number for each sample.
         draws: of each model, each one evaluation of the target.
-        key: random key.
+        key: JAX random key.
 
     Returns:
-        For each observable, over `model`: `NAME_model` (unweighted: its spread is the model variability), `NAME`
-        (weighted) and `NAME_se`; attributes `NAME_agreement`, the mean squared deviation of the weighted estimates
-        from their mean in units of their errors, about one if they agree (models whose errors are
-        withheld are left out); and `ess_share` of each model.
+        Over `model`, for each observable: `NAME_model` (unweighted; its spread is the model variability), `NAME`
+        (weighted) and `NAME_se`; and `ess_share`. The attribute `NAME_agreement` is the mean squared deviation of the
+        weighted estimates from their mean in units of their errors, about one if they agree. Models without an error
+        are left out of it.
+
+    Raises:
+        ValueError: as `sample`.
     """
     trees = [
         sample(m, target, draws=draws, observables=observables, key=k)

@@ -18,15 +18,15 @@ _FEW_BLOCKS = 8
 
 
 def compare(posteriors: Mapping[str, xr.DataTree]) -> pd.DataFrame:
-    """Compare fits to the same forces by what they foretell of held-out time blocks, paired block by block.
+    """Compare fits to the same forces by how well they predict held-out time blocks.
 
-    The elpd of a block is the log density of its forces given the blocks outside of its fold, an eighth of the
-    trajectory, under independent Gaussian noise whose variance is that of the other folds' residuals; coefficients have
-    the mean and the (calibrated) covariance that the other folds give, hyperparameters are those of the whole fit.
-    Fits of any `calibration` and any method can be compared. The noise of liquids is not independent: differences rank
-    potentials by squared error in units of the noise, they are no log odds.
+    The trajectory is cut into eight folds. The elpd of a block is the log density of its forces, given the blocks of
+    the other folds. Coefficients have the mean and the (calibrated) covariance that the other folds give, and
+    hyperparameters are those of the whole fit. The noise is taken as independent and Gaussian, with the variance of the
+    other folds' residuals. Fits of any `calibration` and any method can be compared. Since the real noise is not
+    independent, a difference ranks potentials by squared error in units of the noise. It is no log odds.
 
-    Differences are taken block by block, since what all models miss in a block cancels. Their standard errors grow with
+    Differences are taken block by block, which removes what all models miss in a block. Their standard errors include
     the correlation of successive blocks (Newey & West, Econometrica 55, 703 (1987), doi:10.2307/1913610).
 
     Args:

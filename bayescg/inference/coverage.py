@@ -44,19 +44,22 @@ def coverage(
     ci_prob: float = 0.9,
     key: Array,
 ) -> xr.Dataset:
-    """Refit disjoint segments of a trajectory and see how far their force curves lie from that of all other frames.
+    """Check error bars: refit disjoint segments of a trajectory, and compare their force curves with the other frames.
 
-    Everything that belongs to a fit, hyperparameters, prior mean, pilot and score covariance, comes from the segment
-    alone. With f_seg and sd the mean and standard deviation of the segment's force, f_rest the force fitted to the
-    other frames, n and N the frames of the segment and of all, z = (f_seg - f_rest) / sd * sqrt(1 - n / N) has a
-    standard normal distribution if the error bars are true.
+    All of a fit (hyperparameters, prior mean, pilot, score covariance) comes from the segment alone. With the mean
+    f_seg and standard deviation sd of the segment's force, the force f_rest fitted to the other frames, n frames in the
+    segment and N in all,
+
+        z = (f_seg - f_rest) / sd * sqrt(1 - n / N)
+
+    has a standard normal distribution if the error bars are right.
 
     Args:
         potential: what to fit.
         cg: a CG dataset with forces.
-        segments: number of segments of equal length; frames left over at the end belong to none.
+        segments: number of segments of equal length; frames left over at the end are in no segment.
         kernels: as in `force_match`.
-        method: how hyperparameters are sampled, as in `force_match`; "laplace" is accurate enough to check thousands
+        method: how hyperparameters are sampled, as in `force_match`. "laplace" is accurate enough, and checks thousands
             of intervals in a minute.
         calibration: as in `force_match`.
         ranges: for each term, edges of the ranges of its descriptor over which z is pooled [nm or rad]; None: six
@@ -65,9 +68,11 @@ def coverage(
         key: JAX random key.
 
     Returns:
-        For each term NAME: `z_NAME` (segment, x_NAME), and by range `rms_NAME` and `rms_se_NAME` (segment jackknife),
-        `covered_NAME` and `covered_se_NAME` (range_NAME), the overall share in the attribute `covered` of each, and
-        the `mean_NAME`, `sd_NAME` (segment, x_NAME) and `rest_NAME` of the forces.
+        For each term NAME, by point (segment, x_NAME): `z_NAME`, and of the forces [kJ/mol/nm or kJ/mol/rad]
+        `mean_NAME` and `sd_NAME` of the segment and `rest_NAME` of the other frames. By range (range_NAME): `rms_NAME`
+        of z and `covered_NAME`, the share of intervals that hold the other frames' force, with their standard errors
+        `rms_se_NAME` and `covered_se_NAME` (jackknife over segments). The attribute `covered` of `covered_NAME` is the
+        share over all points.
 
     Raises:
         ValueError: if there are fewer than 4 segments or 8 frames in each, an option is unknown, or a range reaches

@@ -72,19 +72,19 @@ def force_match(
         data: a CG dataset with forces, chunks of one (`bayescg.stream`), or `ForceStatistics` made earlier (with a
             pilot, unless calibration is "none").
         kernels: GPJax kernel of each term by the term's name (an object or the name of its class), e.g.
-            `{"W-W": gpjax.kernels.RBF()}`; Matern-5/2 where absent. Their lengthscales and variances are learnt, not
+            `{"W-W": gpjax.kernels.RBF()}`; Matern-5/2 where absent. Their lengthscales and variances are learned, not
             read from the object. For a sparse fit also shapes, `{"W-W": {"r^-6": lambda r: r**-6, ...}}`: candidates
             that take the place of the term's curve.
         method: how hyperparameters are sampled: "nuts" (exact), "vi" (full-rank Gaussian), "laplace" (Gaussian at the
             mode, corrected by importance resampling; fastest). Or a sparse fit, whose group `relevance` says which
             terms the data support: "rvm" (evidence maximization) or "horseshoe" (sampled by NUTS).
         calibration: what the width of the posterior follows. "godambe": the measured covariance of the scores, whatever
-            the noise (`bayescg.inference.linear.calibration`); "magnitude": its mean only, one factor on all variances;
-            "none": independent Gaussian noise, learnt together with the kernels; evidence, leave-one-out scores and
-            simulation-based calibration mean what they say for this one only.
+            the noise (`bayescg.inference.linear.calibration`). "magnitude": the mean of that covariance only, one
+            factor on all variances. "none": independent Gaussian noise, learned together with the kernels; evidence,
+            leave-one-out scores and simulation-based calibration are valid for "none" only.
         settings: numbers of chains and draws.
         noise_ceiling: largest R^2 that any function of the beads can reach, if known from replicate forces at fixed
-            beads; it cannot be found from one trajectory and is otherwise reported as unknown.
+            beads (`noise_ceiling`); otherwise it is reported as unknown.
         key: JAX random key.
 
     Returns:

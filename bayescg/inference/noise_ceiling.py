@@ -26,19 +26,19 @@ _MOVED = 1e-4
 def noise_ceiling(replicates: xr.Dataset | Iterable[xr.Dataset], *, separation: int | None = None) -> xr.Dataset:
     """Force noise at fixed beads, E Var(f | R), and the largest R^2 of any function of the beads.
 
-    The noise variance is half the mean square difference of two replicates of a frame, which is unbiased for any number
-    of replicates if the two are independent. Successive replicates of constrained dynamics are not: their variance
-    about their own mean is too small. Hence only pairs at least `separation` replicates apart are used. By default that
-    is where half the mean square difference has stopped to grow: the smallest distance at which it is not below its
-    value at all greater ones, up to half the run, by more than one standard error of the difference. If it still grows
-    there, by more than two, a warning says so: the noise is then too small and the ceiling too high.
+    The noise variance is half the mean square difference of two independent replicates of a frame. Successive
+    replicates of constrained dynamics are too similar. So only pairs at least `separation` replicates apart are used.
+    If it is not given, it is the distance at which half the mean square difference has stopped to grow: the smallest
+    one, up to half the run, where it is at most one standard error below its mean at all greater distances. If it still
+    grows at half the run, by more than two standard errors, a warning says that the noise is too small and the ceiling
+    too high.
 
-    Modes slower than the whole run do not show in it: then the noise is a lower bound and the ceiling an upper one, and
-    a variogram that looks flat does not say otherwise. Replicates started from several places, each brought to
-    equilibrium by itself, can tell: with a coordinate `start` (replicate) only pairs of different starts are used.
+    Motions slower than the whole run cannot be seen in it, even if the variogram looks flat. The noise is then a lower
+    bound and the ceiling an upper one. Replicates from several starts, each equilibrated by itself, avoid this: with a
+    coordinate `start` (replicate), only pairs of different starts are used.
 
-    Forces are taken to have mean zero, as in every R^2 of this package. Standard errors are jackknives over frames,
-    which are to be independent: take them far apart.
+    Forces are taken to have mean zero, as in every R^2 of this package. Standard errors are jackknives over frames, so
+    frames must be far enough apart to be independent.
 
     Args:
         replicates: a CG dataset with `forces` (replicate, frame, bead, xyz), in the order of time along `replicate`,
@@ -49,8 +49,8 @@ def noise_ceiling(replicates: xr.Dataset | Iterable[xr.Dataset], *, separation: 
     Returns:
         Dataset over `bead_type`: `noise_variance` and `force_variance`, per component [(kJ/mol/nm)^2], `ceiling`, their
         standard errors `*_se`; over all beads `r2_ceiling` and `r2_ceiling_se`, for `force_match(noise_ceiling=)`;
-        `variogram` (lag) and its `variogram_se`: half the mean square difference of replicates `lag` apart. The attrs
-        `separation` and `replicates` say what was used.
+        `variogram` (lag) and its `variogram_se` [(kJ/mol/nm)^2]: half the mean square difference of replicates `lag`
+        apart. The attributes `separation` and `replicates` say what was used.
 
     Raises:
         ValueError: for fewer than two replicates, frames or starts, a separation out of range, missing or infinite

@@ -31,18 +31,22 @@ _POINTS = 5
 def rank_statistics(
     statistics: ForceStatistics, *, simulations: int = 200, draws: int = 200, method: str = "laplace", key: Array
 ) -> xr.Dataset:
-    """Ranks of the truth among posterior draws, for data simulated from the prior (calibration "none").
+    """Simulation-based calibration (Talts et al., arXiv:1804.06788) of fits with calibration "none".
+
+    Hyperparameters and curves are drawn from the prior, forces are simulated from them on the design of real data, and
+    the posterior of these forces is sampled. If the sampler is right, the rank of the true value among posterior draws
+    is uniform.
 
     Args:
-        statistics: of real data; their design and their prior are used, their forces only to scale the prior.
-        simulations: number of truths.
+        statistics: of real data. Their design and prior are used, their forces only to scale the prior.
+        simulations: number of true values.
         draws: posterior draws for each.
         method: as in `force_match`; "nuts" is exact, "laplace" fast.
         key: JAX random key.
 
     Returns:
-        `rank` (simulation, quantity) in [0, 1]: the share of draws below the truth, for every hyperparameter and for
-        the force of each term at five sampled descriptors.
+        `rank` (simulation, quantity) in [0, 1]: the share of draws below the true value, for every hyperparameter and
+        for the force of each term at five sampled descriptors.
 
     Raises:
         ValueError: for an unknown method, or fewer than 2 simulations or draws.

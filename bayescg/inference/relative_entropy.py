@@ -24,14 +24,15 @@ from bayescg._runtime import double_precision, progress
 from bayescg.data.dataset import check_temperature, fingerprint
 from bayescg.inference.linear.calibration import CALIBRATIONS
 from bayescg.inference.linear.fit import METHODS
-from bayescg.inference.structural.iteration import Problem, advance
+from bayescg.inference.structural.iteration import advance
 from bayescg.inference.structural.newton import target_of
 from bayescg.inference.structural.posterior import finish
 from bayescg.inference.structural.pressure_correction import corrected
 from bayescg.inference.structural.prior import build_prior, given_start, into_free, inverted
+from bayescg.inference.structural.problem import Problem
 from bayescg.inference.structural.refinement import Refinement, State, load, save
 from bayescg.inference.structural.structure import structure
-from bayescg.potentials import Potential, fill_ranges
+from bayescg.potentials import Pair, Potential, fill_ranges
 from bayescg.units import BOLTZMANN
 
 _FEWEST_FRAMES = 10
@@ -51,8 +52,10 @@ def relative_entropy(
 ) -> xr.DataTree:
     """Posterior of a CG potential from structure, by simulation at the data's number of beads, volume and temperature.
 
-    Newton steps from one reference simulation to the next, reweighting where ensembles overlap; the last reference is
-    as long as the data ask for, and the posterior is made from it without another.
+    The likelihood of n frames is exp(-n S). S is the relative entropy (Shell, doi:10.1063/1.2992060), with the gradient
+    beta (<dU/dw>_data - <dU/dw>_model). The fit alternates between reference simulations and Newton steps, which
+    reweight the reference as far as ensembles overlap. The last reference is long enough for its noise to be small
+    beside that of the data, and the posterior is made from it.
 
     Args:
         potential: terms to learn.
@@ -74,7 +77,8 @@ def relative_entropy(
 
     Raises:
         ValueError: if the box changes, the temperature is missing, there are too few frames, kernels name unknown
-            terms, `start` does not fit, the checkpoint belongs to another fit, or the first simulation fails.
+            terms, `start` does not fit, a pressure is wanted of a potential without pairs, the checkpoint belongs to
+            another fit, or the first simulation fails.
     """
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}; got {method!r}")
@@ -99,10 +103,7 @@ def relative_entropy(
                 raise
             notes.append(f"interrupted after {len(state.records)} iterations: the posterior rests on the last of them")
         if not state.done and not notes:
-            notes.append(
-                f"not converged in {settings.iterations} iterations (the Newton step still is "
-                f"{state.records[-1].length:.2g} standard deviations of beta U): allow more iterations"
-            )
+            notes.append(_not_converged(state, settings))
         result = finish(problem, state, notes)
         if settings.target_pressure is not None:
             result = corrected(problem, state, result, float(settings.target_pressure), notes)
@@ -111,8 +112,25 @@ def relative_entropy(
     return result
 
 
+def _not_converged(state: State, settings: Refinement) -> str:
+    """What is missing, and what would help."""
+    told = [record for record in state.records if np.isfinite(record.length)]
+    length, noise = (told[-1].length, told[-1].noise) if told else (np.nan, np.nan)
+    if length < 2 * noise and state.time >= settings.longest:
+        remedy = f"the last reference is too short: Refinement(longest={2 * settings.longest:g}) or more runs"
+    else:
+        remedy = (
+            f"allow more iterations, Refinement(iterations={2 * settings.iterations}), or begin nearer, with "
+            "start=force_match(...)"
+        )
+    return (
+        f"not converged in {settings.iterations} iterations (the Newton step still is {length:.2g} standard "
+        f"deviations of beta U, of which chance in the simulation explains {noise:.2g}): {remedy}"
+    )
+
+
 def _begin(potential: Potential, cg: xr.Dataset, kernels, start, settings: Refinement, method, calibration, key: Array):
-    temperature = _check(potential, cg)
+    temperature = _check(potential, cg, settings)
     unknown = set(kernels) - {term.name for term in potential.terms if term.n_basis}
     if unknown:
         raise ValueError(f"kernels name unknown terms {sorted(unknown)}; terms: {[t.name for t in potential.terms]}")
@@ -133,15 +151,14 @@ def _begin(potential: Potential, cg: xr.Dataset, kernels, start, settings: Refin
         target = target_of(data, prior)
     initial = cg.isel(frame=-1)
     problem = Problem(potential, prior, data, target, initial, temperature, settings, method, calibration, key)
-    radius = 1.5 * float(np.sqrt(cg.sizes["bead"]))
-    state = State(position, position, settings.time, last=False, done=False, radius=radius)
+    state = State(position, position, settings.time, last=False, done=False, radius=problem.farthest)
     if isinstance(start, xr.Dataset):
         with double_precision():
             state = advance(problem, state, problem.adopt(start))
     return problem, state
 
 
-def _check(potential: Potential, cg: xr.Dataset) -> float:
+def _check(potential: Potential, cg: xr.Dataset, settings: Refinement) -> float:
     """Refuse data that this method cannot use; returns the temperature [K]."""
     if "frame" not in cg.dims:
         raise ValueError("the data have no dimension 'frame': give a trajectory, not a single frame")
@@ -153,6 +170,9 @@ def _check(potential: Potential, cg: xr.Dataset) -> float:
         raise ValueError("the data have no temperature: give temperature= [K] when mapping")
     if all(not term.learn for term in potential.terms):
         raise ValueError("no term of this potential learns anything: every term has learn=False")
+    pairs = [term for term in potential.terms if isinstance(term, Pair) and term.learn]
+    if settings.target_pressure is not None and not pairs:
+        raise ValueError("target_pressure needs a pair term that learns: the ramp is one of pairs")
     boxes = np.asarray(cg["box"].values, float).reshape(-1, 3, 3)
     volumes = np.abs(np.linalg.det(boxes))
     if np.ptp(boxes, axis=0).max() > 1e-4 * np.abs(boxes).max():

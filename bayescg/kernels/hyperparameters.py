@@ -21,12 +21,22 @@ JITTER = 1e-9
 
 
 def default_kernel() -> gpjax.kernels.AbstractKernel:
-    """Matern-5/2: twice differentiable energies, continuous forces, no more smoothness than physics promises."""
+    """Matern-5/2: energies have two derivatives and forces are continuous; no more smoothness is assumed.
+
+    Returns:
+        The kernel.
+    """
     return gpjax.kernels.Matern52()
 
 
 def by_name(name: str) -> gpjax.kernels.AbstractKernel:
-    """A GPJax kernel by the name of its class, such as "RBF".
+    """A GPJax kernel by the name of its class.
+
+    Args:
+        name: such as "RBF".
+
+    Returns:
+        The kernel.
 
     Raises:
         ValueError: for a class that GPJax does not have, with the nearest that it has.

@@ -24,14 +24,15 @@ from bayescg.potentials import Term
 
 
 class TermPrior(abc.ABC):
-    """Prior of one term: w = mean + lift v, with v normal, zero on average, of a covariance that a kernel gives.
+    """Prior of the coefficients w of one term.
 
-    Constants of arrays only; the kernel's hyperparameters are the unknowns.
+    w = mean + lift v. The free coefficients v are normal with mean zero, and a covariance that a kernel gives. The
+    kernel's hyperparameters are the unknowns; all else is constant.
 
     Attributes:
-        name: the term.
-        lift: (basis, free) maps free coefficients v to the term's.
-        mean: (basis,) prior mean [kJ/mol].
+        name: of the term.
+        lift: (basis, free) maps v to w.
+        mean: (basis,) prior mean of w [kJ/mol].
     """
 
     name: str
@@ -40,11 +41,26 @@ class TermPrior(abc.ABC):
 
     @abc.abstractmethod
     def hyperpriors(self, kernel: gpjax.kernels.AbstractKernel) -> dict[str, dist.LogNormal]:
-        """Priors of the unknowns, one entry a NumPyro site; names end in that of the term."""
+        """Priors of the unknowns.
+
+        Args:
+            kernel: the kernel of the term.
+
+        Returns:
+            Name of a NumPyro site -> its prior; names end in that of the term.
+        """
 
     @abc.abstractmethod
     def factor(self, kernel: gpjax.kernels.AbstractKernel, values: Mapping[str, Array]) -> Float[Array, "free free"]:
-        """Factor L of the covariance L L' of v at given values of the sites (traced values work)."""
+        """Factor L of the covariance L L' of v.
+
+        Args:
+            kernel: the kernel of the term.
+            values: of the sites that `hyperpriors` names; traced values work.
+
+        Returns:
+            (free, free) [kJ/mol].
+        """
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=("lift", "mean", "amplitude"), meta_fields=("name",))
@@ -90,8 +106,8 @@ class CurvePrior(TermPrior):
     Attributes:
         name: the term.
         inputs: (site, dimension) where the kernel is evaluated; angles on the circle for dihedrals.
-        warp: (site, dimension) or None; the kernel sees inputs + strength * warp, with the strength learnt, so that its
-            lengthscale is shorter at contact than in the tail.
+        warp: (site, dimension) or None; the kernel sees inputs + strength * warp, with the strength learned. This
+            makes its lengthscale shorter at contact than in the tail.
         transform: (kept, site) maps curve values at the sites to (conditioned, free) coefficients.
         lift: (basis, free) maps free coefficients to the term's, damping and gauge applied.
         mean: (basis,) prior mean [kJ/mol].
@@ -140,18 +156,18 @@ def prior_of(
     kT: float,
     first: Float[np.ndarray, " basis"] | None = None,
 ) -> TermPrior:
-    """Prior of a term that learns, from where it was sampled.
+    """Prior of the coefficients of a term, from where it was sampled.
 
     Args:
         term: the term.
-        counts: interactions met, by bin of its histogram.
-        sampled: smallest and largest value of its variable met.
+        counts: (bin,) interactions met, by bin of its histogram.
+        sampled: smallest and largest value of its variable met [nm or rad].
         kT: thermal energy [kJ/mol].
-        first: (basis,) coefficients of a first fit, which shows how steep a pair's wall is [kJ/mol]; None: this is for
+        first: (basis,) coefficients of a first fit, which show how steep a pair's wall is [kJ/mol]; None: this is for
             the first fit.
 
     Returns:
-        The prior; of a term without a prior of its own a Gaussian process on its sites, or independent coefficients.
+        The prior. A term without a prior of its own has a Gaussian process on its sites, or independent coefficients.
     """
     del counts, sampled, first
     size = term.n_basis

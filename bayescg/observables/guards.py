@@ -18,19 +18,24 @@ _STEP = 4.0
 
 @dataclass(frozen=True)
 class Guard:
-    """What a draw's weights must fulfil, and what may be spent on draws that do not.
+    """When `propagate` trusts a reweighted draw, and how many simulations it may add for those that it does not.
 
-    A draw passes if its weights are worth `ess` independent frames (Kish's effective sample size, times
-    the share of frames that are independent in time) and the Pareto k of their tail is at most `pareto_k`, the limit of
-    PSIS (Vehtari et al., JMLR 25 (2024) 72).
+    A draw is trusted if its weights are worth at least `ess` independent frames, and the Pareto k of their tail is at
+    most `pareto_k`, the limit of PSIS (Vehtari et al., JMLR 25 (2024) 72). The number of independent frames is Kish's
+    effective sample size times the share of the reference's frames that are independent in time.
 
     Attributes:
-        ess: fewest independent frames that a draw's weights are worth.
+        ess: smallest number of independent frames that a draw's weights must be worth.
         pareto_k: largest Pareto k.
-        references: how many further references may be simulated, each at the cost of the first one.
-        simulations: how many draws may then be simulated by themselves, the worst first, each at the same cost.
-        tolerance: share of draws that may fail without a simulation being spent on them; they are marked, and a warning
-            counts them.
+        references: largest number of further references, each as long as the first one.
+        simulations: largest number of draws that are then simulated by themselves, the worst first, each as long as the
+            first reference.
+        tolerance: share of draws that may fail before simulations are added for them. Draws that still fail are marked,
+            and a warning counts them.
+
+    Raises:
+        ValueError: if `ess` is below 1, `pareto_k` outside (0, 1], a number of runs negative, or `tolerance` outside
+            [0, 1).
     """
 
     ess: float = 20.0

@@ -87,8 +87,9 @@ def per_frame(
 ) -> PerFrame:
     """Make an observable of a function of one frame.
 
-    The function is called once for each frame, in threads, however many draws the frames are reweighted to. It must be
-    an average over frames that is wanted: a free energy or any other non-linear function of averages is not.
+    The function is called once for each frame, in threads, however many draws the frames are reweighted to. The
+    observable is the average of the function over frames. Free energies and other non-linear functions of averages
+    cannot be computed like this.
 
         width = per_frame(lambda positions, box: np.ptp(positions[:, 2]), name="width", units="nm")
         width(ensemble)

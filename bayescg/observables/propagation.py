@@ -31,37 +31,40 @@ def propagate(
     guard: Guard = _GUARD,
     key: Array,
 ) -> xr.DataArray:
-    """An observable under draws of the posterior, reweighted from reference ensembles.
+    """An observable at draws of the posterior, reweighted from reference simulations.
 
-    The energy is linear in the coefficients, so frames simulated with some coefficients are reweighted exactly to any
-    others, by MBAR (doi:10.1063/1.2978177) if there are several references. Each frame is looked at once for all draws.
+    The energy is linear in the coefficients. So a frame that was simulated with some coefficients can be reweighted
+    exactly to any others, by MBAR (doi:10.1063/1.2978177) if there are several references. Each frame is measured once
+    for all draws.
 
-    Draws whose weights fail the guard are not believed: further references are simulated where they help most, as the
-    first one was, and draws that still fail are simulated by themselves (`Guard` says how many of both). What is left
-    is marked `unreliable`, with a warning. Ctrl-C during such a simulation goes on with what there is.
+    The guard decides which reweighted draws are trusted. For those that are not, further references are simulated like
+    the first one, where they help most. Draws that still fail are simulated by themselves. `Guard` limits the number of
+    both. Draws that are left over are marked `unreliable`, and a warning counts them. Ctrl-C ends the simulations, and
+    the result is made of what there is.
 
-    As a control, each reweighted draw is compared with its linear response, -beta Cov(O, dU/dw) . (w_d - w_ref): a
-    warning says if the two differ by more than three error bars (attr `linear_response`, rms over draws).
+    As a check, each reweighted draw is compared with its linear response, -beta Cov(O, dU/dw) . (w_d - w_ref). A
+    warning says if the two differ by more than three error bars, rms over draws.
 
-    This holds in the box and at the temperature of the reference. Model misfit is outside of it.
+    The result holds for the box and temperature of the reference. Its error bars do not cover model misfit.
 
     Args:
         posterior: from `force_match`, `relative_entropy` or `posterior.from_coefficients`.
         reference: ensemble of the posterior mean, `simulate(posterior, initial, time=..., draws=None, key=...)`; or of
-            several draws, or a list of ensembles. They carry their coefficients, and may come from another posterior of
-            the same potential.
+            several draws; or a list of ensembles. They may come from another posterior of the same potential.
         observable: callable (dataset, *, weights) -> DataArray (draw, block, ...): those of `bayescg.observables`, such
             as functools.partial(rdf, a="W", b="W", cutoff=0.9), `potential_energy`, `virial_pressure`, or
             `per_frame(function)` of positions and box.
         draws: how many draws, at random without repetition.
-        guard: when a draw's weights are good enough, and how many simulations may be added.
-        key: JAX random key: chooses draws and seeds simulations.
+        guard: when a draw is trusted, and how many simulations may be added.
+        key: JAX random key; it chooses draws and seeds simulations.
 
     Returns:
-        Dims (draw, block, ...), for `summarize`; attr `shared_reference`. Coordinates of the draws: `posterior_chain`,
-        `posterior_draw`, `source` ("reweighted", "simulated" or "unreliable"), `ess_share` (Kish), `ess`
-        (independent frames that the weights are worth), `pareto_k`, `linear_response` (difference from it in error
-        bars). Blocks are slices of time of every reference.
+        Dims (draw, block, ...), for `summarize`; blocks are slices of time of every reference. Coordinates of the
+        draws: `posterior_chain`, `posterior_draw`, `source` ("reweighted", "simulated" or "unreliable"), `ess_share`
+            (Kish's
+        effective sample size over the number of frames), `ess` (independent frames that the weights are worth),
+        `pareto_k`, and `linear_response` (difference from it in error bars), whose rms over draws is an attribute. The
+        attribute `shared_reference` tells `summarize` that draws share frames.
 
     Raises:
         ValueError: if the references do not fit the posterior or one another (potential, temperature, box, beads),
@@ -136,7 +139,7 @@ def add_references(
         key: the same as for `propagate`, so that draws are the same.
 
     Returns:
-        Ensembles without dimension `draw`: the given ones and those that were added.
+        Ensembles without the dimension `draw`: the given ones and those that were added.
 
     Raises:
         ValueError: as `propagate`.

@@ -19,39 +19,41 @@ _SIGNIFICANCE = 3.0
 def summarize(array: xr.DataArray, *, ci_prob: float = 0.9) -> xr.Dataset:
     """Mean of an observable with its two error bars, apart and together.
 
-    With O_db the observable in block b of draw d, p_db the block's weight and O_d = sum_b p_db O_db, the squared error
-    of O_d is v_d = sum_b (B p_db (O_db - O_d))^2 / (B (B - 1)) for B blocks: for equal blocks, their variance over B.
+    O_db is the observable in block b of draw d, p_db the block's weight, O_d = sum_b p_db O_db the draw's average, and
+    B the number of blocks. The squared error of O_d is v_d = sum_b (B p_db (O_db - O_d))^2 / (B (B - 1)); for equal
+    blocks, their variance over B.
 
     - `mean`: mean of O_d over the draws.
-    - `sd_posterior`: how far the coefficients, known only up to their posterior, leave the observable open. For
-      independent runs sqrt(var_d O_d - mean_d v_d), the scatter between draws less what sampling alone makes; for draws
-      reweighted from shared frames (attr `shared_reference`) the error that is taken off is that of O_d - mean_d O_d
-      over the common blocks. Not below zero; zero for data
-      without draws, nan (unknown) for a single draw, whose interval then covers sampling only.
+    - `sd_posterior`: spread of the observable because coefficients are known only up to their posterior. It is what
+      remains of the variance between draws after the sampling noise has been subtracted, at least zero. For independent
+      runs it is sqrt(var_d O_d - mean_d v_d). For draws reweighted from shared frames (attribute `shared_reference`)
+      the noise is the error of O_d - mean_d O_d. It is zero for data without draws, and nan for a single draw.
     - `sd_sampling`: standard error of `mean` from runs of finite length; for independent draws
       sqrt(mean_d v_d / n_draws). Longer runs make it smaller, more data for the fit do not.
-    - `sd`: sqrt(sd_posterior^2 + sd_sampling^2), the half width of the shown band in units of a standard deviation.
-      Model misfit is outside of it.
-    - `lower`, `upper`: `mean` -+ t sqrt(sd^2 + sd_posterior^2 / n_draws), an equal-tailed interval. The last part is
-      the error of the mean from having few draws; t is Student's quantile with Welch and Satterthwaite's degrees of
-      freedom (doi:10.2307/3002019), since standard deviations from ten blocks or 16 draws are themselves uncertain.
-      With less than about eight draws whose noise v_d exceeds the posterior spread, the clipping often hides that
-      spread (four draws, noise as large as the spread: a nominal 0.90 covers 0.84): take longer runs or more draws.
+    - `sd`: sqrt(sd_posterior^2 + sd_sampling^2). It does not cover model misfit.
+    - `lower`, `upper`: mean -+ t sqrt(sd^2 + sd_posterior^2 / n_draws), an equal-tailed interval. The last part is the
+      error of the mean from having few draws. t is Student's quantile with the degrees of freedom of Welch and
+      Satterthwaite (doi:10.2307/3002019), because standard deviations from few blocks or draws are uncertain. For a
+      single draw the interval covers sampling only.
 
-    Blocks count as independent. Where neighboring blocks correlate, which means that they are shorter than the memory
-    of the system, the error bars are too small: the lag-1 correlation, pooled over draws and bins, is in the attr
-    `block_correlation`, and a warning says so when it is large and significant. Remedy: longer runs, or fewer blocks.
+    With fewer than about eight draws whose noise exceeds the posterior spread, that spread is often found to be zero,
+    and the interval is too narrow (four draws, noise as large as the spread: a nominal 0.90 covers 0.84). Take longer
+    runs or more draws.
+
+    Blocks count as independent. Blocks that are shorter than the memory of the system are correlated, and the error
+    bars are then too small. The lag-1 correlation, pooled over draws and bins, is in the attribute `block_correlation`,
+    and a warning says if it is large and significant. Take longer runs, or fewer blocks.
 
     Args:
-        array: observable, dims (draw, block, ...) or (block, ...), as returned by `rdf` and its like; the coordinate
-            `block_weight` is used if there, else blocks weigh the same.
+        array: observable, dims (draw, block, ...) or (block, ...), as returned by `rdf` and its like. Blocks have the
+            weights of the coordinate `block_weight`; without it, equal ones.
         ci_prob: probability of the interval.
 
     Returns:
         `mean`, `sd_posterior`, `sd_sampling`, `sd`, `lower`, `upper` over the remaining dims, in the units of `array`.
 
     Raises:
-        ValueError: if there are fewer than two blocks, ci_prob is no probability or values are missing.
+        ValueError: if there are fewer than two blocks, `ci_prob` is no probability or values are missing.
     """
     if not 0.0 < ci_prob < 1.0:
         raise ValueError(f"ci_prob={ci_prob}: choose a probability between 0 and 1")

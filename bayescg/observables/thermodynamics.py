@@ -71,8 +71,8 @@ def potential_energy(
     Args:
         dataset: ensemble from `simulate`.
         blocks: number of contiguous blocks of frames, as in `rdf`.
-        weights: (draw, frame) or (frame,), as in `rdf`. Weights alone change which frames count, not by which
-            coefficients their energy is measured: those are the ensemble's, except inside `propagate`.
+        weights: (draw, frame) or (frame,), as in `rdf`. They change how much each frame counts. The energy of a frame
+            is that of the ensemble's own coefficients, except inside `propagate`.
 
     Returns:
         [kJ/mol], of the whole system, dims (draw, block) or (block,).
@@ -91,8 +91,8 @@ def virial_pressure(
 ) -> xr.DataArray:
     """Pressure N k T / V + tr(virial) / 3V of an ensemble, or inside `propagate` of each draw.
 
-    The temperature in the first part is the thermostat's. The pressure of a force-matched model at the density of the
-    data is in general not that of the atoms: forces at constant volume do not know it.
+    T is the thermostat's temperature. Forces at constant volume do not determine the pressure, so that a force-matched
+    model has in general another pressure than the atoms at the same density.
 
     Args:
         dataset: ensemble from `simulate`.

@@ -12,12 +12,15 @@ from bayescg.plots import style as look
 def coverage(found: xr.Dataset, term: str | None = None) -> Figure:
     """Root mean square z and coverage by range of a term's descriptor, with errors over segments.
 
-    Above: rms z at every point (line) and pooled over ranges (dots); one means that error bars are true, more that they
-    are too short. Below: the share of intervals that hold the fit to the other frames, beside the nominal one.
+    Above: rms z at every point (line) and pooled over ranges (dots). One means that error bars are right; more, that
+    they are too short. Below: the share of intervals that hold the fit to the other frames, beside the nominal one.
 
     Args:
         found: from `bayescg.coverage`.
         term: its name; None: the first.
+
+    Returns:
+        The figure.
 
     Raises:
         ValueError: if the term is not in the dataset.
@@ -59,13 +62,16 @@ def coverage(found: xr.Dataset, term: str | None = None) -> Figure:
 def ranks(found: xr.Dataset, names: list[str] | None = None) -> Figure:
     """Simulation-based calibration: how far the ranks' distribution is from uniform, with its simultaneous 95 % band.
 
-    One panel a quantity, drawn by arviz_plots: the empirical distribution function of the ranks less that of a uniform
-    variable. A line that leaves the band means that posteriors are biased (a hump on one side), too narrow (S shape) or
-    too wide (mirrored S).
+    There is one panel for each quantity, drawn by arviz_plots. It shows the empirical distribution function of the
+    ranks less that of a uniform variable. A line that leaves the band means that posteriors are biased (a hump on one
+    side), too narrow (S shape) or too wide (mirrored S).
 
     Args:
         found: from `bayescg.inference.rank_statistics`.
         names: quantities to show; None: all.
+
+    Returns:
+        The figure.
 
     Raises:
         ValueError: if a name is unknown.

@@ -34,8 +34,8 @@ def latent_space(
 ) -> Figure:
     """Two latent variables, one panel for each quantity that colors the points.
 
-    Points are drawn from the samples in proportion to their weights: what is seen is the target's distribution, not
-    the model's. Few distinct points mean few effective samples, whose number stands above.
+    Points are drawn from the samples in proportion to their weights, so that they show the target's distribution, not
+    the model's. The title holds the number of effective samples; if it is small, few points are distinct.
 
     Args:
         samples: the group `samples` of what `generative.sample` returned.
@@ -82,12 +82,12 @@ def free_energy(
     """A free energy along one variable with its 90 % band.
 
     Where the error is unknown or withheld the curve is gray and dashed, without a band. Bins without samples are
-    hatched: there the free energy is high, nobody knows how high.
+    hatched: the free energy there is high, by an unknown amount.
 
     Args:
         surface: what `generative.free_energy` returned: `free_energy` and `free_energy_se` [kT] over `bin`.
-        reference: the same for something to compare with, such as a long simulation; shifted to agree where both are
-            known, on average, each bin as often as it is visited.
+        reference: the same for something to compare with, such as a long simulation. It is shifted so that the two
+            agree on average where both are known, with bins weighted by how often they are visited.
         symbol: of the variable.
         unit: of the variable.
 
@@ -139,8 +139,8 @@ def free_energy(
 def ramachandran(angles: xr.Dataset, reference: xr.DataArray | None = None, *, bins: int = 24) -> Figure:
     """Free energy [kT] over the backbone torsions phi and psi, beside a reference.
 
-    The title holds the total variation distance between both histograms, and how large it would be, on average, from
-    this many effective samples of the reference itself: the floor.
+    The title holds the total variation distance between both histograms. It also holds the distance that as many
+    effective samples of the reference itself would have on average.
 
     Args:
         angles: `phi` and `psi` [rad] over `sample`, and `log_weight` if there are weights: the group `samples` of what

@@ -1,4 +1,4 @@
-"""Figures of the sampler and of what was learnt about hyperparameters, by arviz_plots."""
+"""Figures of the sampler and of what was learned about hyperparameters, by arviz_plots."""
 
 from __future__ import annotations
 
@@ -12,7 +12,14 @@ _DERIVED = ("coefficients", "u_", "f_")
 
 
 def hyperparameters(posterior: xr.DataTree) -> list[str]:
-    """Names of the hyperparameters in a posterior: its variables without coefficients and curves."""
+    """Names of the hyperparameters in a posterior: its variables without coefficients and curves.
+
+    Args:
+        posterior: from `force_match` or `relative_entropy`.
+
+    Returns:
+        The names.
+    """
     return [str(name) for name in posterior["posterior"].data_vars if not str(name).startswith(_DERIVED)]
 
 
@@ -24,6 +31,9 @@ def trace(posterior: xr.DataTree, names: list[str] | None = None) -> Figure:
     Args:
         posterior: from `force_match`.
         names: variables of the posterior group; None: all hyperparameters.
+
+    Returns:
+        The figure.
 
     Raises:
         ValueError: if a name is unknown or there are no hyperparameters.
@@ -48,6 +58,9 @@ def pairs(posterior: xr.DataTree, names: list[str] | None = None) -> Figure:
         posterior: from `force_match`.
         names: variables of the posterior group; None: all hyperparameters.
 
+    Returns:
+        The figure.
+
     Raises:
         ValueError: if a name is unknown or there are no hyperparameters.
     """
@@ -63,14 +76,17 @@ def pairs(posterior: xr.DataTree, names: list[str] | None = None) -> Figure:
 
 
 def prior_posterior(posterior: xr.DataTree, names: list[str] | None = None) -> Figure:
-    """Prior beside posterior of the hyperparameters on a logarithmic axis: what the data have taught.
+    """Prior beside posterior of the hyperparameters on a logarithmic axis, which shows what the data have taught.
 
     Args:
         posterior: from `force_match`.
         names: variables of the posterior and prior groups; None: all hyperparameters.
 
+    Returns:
+        The figure.
+
     Raises:
-        ValueError: if a name is unknown or there are no hyperparameters.
+        ValueError: if a name is unknown, has no prior draws, or there are no hyperparameters.
     """
     from arviz_stats.base.array import array_stats
 

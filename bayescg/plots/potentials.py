@@ -27,8 +27,8 @@ def potential(
 ) -> Figure:
     """Energy and force of the terms of a posterior: mean, 50 % and 90 % bands, and a few draws.
 
-    Where the descriptor was never sampled the background is gray: there the prior speaks. The vertical axes show what
-    thermal motion reaches; the repulsive core runs out of the frame.
+    Where the descriptor was never sampled the background is gray; there the prior alone determines the curve. The
+    vertical axes show what thermal motion reaches, so that the repulsive core leaves the frame.
 
     Args:
         posterior: from `force_match` or `posterior.from_coefficients`.

@@ -1,4 +1,4 @@
-"""How figures look: one palette that colour-blind readers can tell apart, one size of type, no pyplot state."""
+"""How figures look: one palette that color-blind readers can tell apart, one size of type, no pyplot state."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def legend(axes: Axes, data: NDArray, x: NDArray) -> None:
     """A legend in the emptier upper corner, with the axis stretched until no curve runs below it.
 
     Args:
-        axes: where to; labelled artists are listed.
+        axes: where to; labeled artists are listed.
         data: (curve, x) everything that must stay visible.
         x: (x,).
     """

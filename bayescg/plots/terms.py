@@ -30,10 +30,14 @@ def _(term: ThreeBody):
 
 
 def potential_figures(posterior: xr.DataTree) -> dict[str, Figure]:
-    """Figures of all terms of a posterior, by name: `potential` of those that are curves, and others' own.
+    """All figures of a posterior's potential.
 
     Args:
         posterior: from `force_match` or `posterior.from_coefficients`.
+
+    Returns:
+        Name -> figure: "potential" for all terms that are curves, and one for each other kind of term that has a
+        figure, such as "three_body".
     """
     terms = posteriors.potential_of(posterior).terms
     functions = [potential] if any(term.graph is not None for term in terms) else []

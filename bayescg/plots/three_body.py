@@ -26,9 +26,9 @@ _MOST_DRAWS = 400
 def three_body(posterior: xr.DataTree, term: str | None = None) -> Figure:
     """Energy of two neighbors at equal distances r from their center, against the angle between them.
 
-    Left at three distances, mean and 90 % band; right the mean at all of them. Distances begin at the shortest one of a
-    neighbor and its center that was sampled. Angles at which the two neighbors would be closer to each other than their
-    pair term ever sampled (without one: than neighbors were to the center) are left out.
+    On the left, mean and 90 % band at three distances; on the right, the mean at all distances, from the shortest
+    sampled one on. Angles are left out if the two neighbors would be closer to each other than their pair term ever
+    sampled (if there is none: closer than neighbors were to the center).
 
     Args:
         posterior: from `force_match` or `posterior.from_coefficients`.

@@ -16,7 +16,20 @@ _GRID_POINTS = 200
 def curve_grid(
     potential: Potential, name: str, sampled: tuple[float, float] | None, points: int = _GRID_POINTS
 ) -> Float[np.ndarray, " x"]:
-    """Abscissae for plotting a term: its sampled range with a margin, or the whole knot range."""
+    """Where to evaluate the curve of a term: its sampled range with a margin, or the whole range of its knots.
+
+    Args:
+        potential: the potential.
+        name: of the term.
+        sampled: smallest and largest descriptor that was sampled [nm or rad]; None: unknown.
+        points: number of values.
+
+    Returns:
+        (points,) equally spaced [nm or rad].
+
+    Raises:
+        ValueError: if there is no such term, or it has no curve.
+    """
     term = potential.term(name)
     (start, stop), graph = term.span, _graph_of(term)
     if sampled is not None:
@@ -30,9 +43,21 @@ def curve_grid(
 def curves(
     potential: Potential, name: str, coefficients: Float[np.ndarray, "*draw basis"], x: Float[np.ndarray, " x"]
 ) -> tuple[Float[np.ndarray, "*draw x"], Float[np.ndarray, "*draw x"]]:
-    """Energy [kJ/mol] and force (minus slope) of one term at x for every coefficient vector, baseline included.
+    """Energy and force of one term for every coefficient vector, baseline included.
 
     The energy of a bonded term is defined up to a constant: its mean over the grid of the spline is zero.
+
+    Args:
+        potential: the potential.
+        name: of the term.
+        coefficients: (..., basis) those of the whole potential [kJ/mol].
+        x: (x,) values of the descriptor [nm or rad].
+
+    Returns:
+        Energy [kJ/mol] and force, minus the slope [kJ/mol/nm or kJ/mol/rad], each (..., x).
+
+    Raises:
+        ValueError: if there is no such term, or it has no curve.
     """
     graph, x = _graph_of(potential.term(name)), np.asarray(x, float)
     part = np.asarray(coefficients, float)[..., potential.slices[name]]

@@ -88,7 +88,10 @@ def from_coefficients(
         potential: the potential.
         coefficients: (draw, basis) or (basis,) [kJ/mol].
         temperature: [K].
-        ranges: sampled range of each term's descriptor.
+        ranges: sampled range of each term's descriptor [nm or rad].
+
+    Returns:
+        A posterior of one chain, without hyperparameters.
 
     Raises:
         ValueError: if the number of coefficients is not the potential's, or a value is not finite.
@@ -107,7 +110,7 @@ def check(tree: object, what: str) -> None:
 
     Args:
         tree: any object.
-        what: its name in messages.
+        what: its name in messages, such as its file.
 
     Raises:
         ValueError: if it is no posterior, of another format, or damaged.

@@ -12,9 +12,15 @@ from bayescg.potentials import Term, freeze
 def as_baseline(posterior: xr.DataTree) -> tuple[Term, ...]:
     """The terms of a fitted potential as known curves at the posterior mean, to learn others on top (Δ-learning).
 
-    `Potential(*as_baseline(pair), Angle("A", "B", "A"))` learns the angle on the forces that the pairs leave;
+    `Potential(*as_baseline(pair), Angle("A", "B", "A"))` learns the angle on the forces that the pairs leave.
     `Pair("W", "W", cutoff=0.9, baseline=as_baseline(pair)[0].baseline)` learns a correction to the pair itself. The
-    uncertainty of the mean is not carried along: to have it, learn all terms together.
+    uncertainty of the mean is not carried along; to have it, learn all terms together.
+
+    Args:
+        posterior: from `force_match`, `relative_entropy` or `from_coefficients`.
+
+    Returns:
+        The terms, each with `learn=False` and its mean as baseline.
 
     Raises:
         ValueError: if the object is no posterior of bayescg, or a term is no curve of one descriptor.
@@ -25,17 +31,18 @@ def as_baseline(posterior: xr.DataTree) -> tuple[Term, ...]:
 def only_choice(posterior: xr.DataTree, choice: int = 0) -> xr.DataTree:
     """The draws of one choice of candidates from a fit with method "rvm": a sparse potential.
 
+    The bands of the result take the choice for certain, and are too narrow where it is not.
+
     Args:
         posterior: from `force_match(..., method="rvm")`.
-        choice: its number; 0 is the most probable one, the others are listed in the group `choices`.
+        choice: its number; 0 is the most probable one, the group `choices` lists the others.
 
     Returns:
-        The posterior with those draws alone and the attribute `choice`, without the group `relevance`, which describes
-        all draws, and for other choices than the first without scores, which are of that one. Its bands take the choice
-        for certain and are too narrow where it is not.
+        The posterior with those draws alone and the attribute `choice`. The group `relevance` is left out, because it
+        describes all draws. Scores are kept for choice 0 only, to which they belong.
 
     Raises:
-        ValueError: if the fit was no choice, or no draw is of that one.
+        ValueError: if the fit was not by "rvm", or no draw is of that choice.
     """
     potential_of(posterior)
     draws = posterior["posterior"].to_dataset()

@@ -31,6 +31,12 @@ class Draws(NamedTuple):
 def potential_of(posterior: xr.DataTree) -> Potential:
     """The potential that a posterior belongs to.
 
+    Args:
+        posterior: from `force_match`, `relative_entropy` or `from_coefficients`.
+
+    Returns:
+        The potential, all ranges filled in.
+
     Raises:
         ValueError: if the object is no posterior of bayescg.
     """
@@ -39,18 +45,39 @@ def potential_of(posterior: xr.DataTree) -> Potential:
 
 
 def temperature_of(posterior: xr.DataTree) -> float:
-    """Temperature of the data [K]."""
+    """Temperature of the data.
+
+    Args:
+        posterior: from `force_match`, `relative_entropy` or `from_coefficients`.
+
+    Returns:
+        [K].
+    """
     return float(posterior["posterior"].attrs["temperature"])
 
 
 def ranges_of(posterior: xr.DataTree) -> dict[str, tuple[float, float]]:
-    """Sampled range of each term's descriptor, where known."""
+    """Sampled range of each term's descriptor.
+
+    Args:
+        posterior: from `force_match`, `relative_entropy` or `from_coefficients`.
+
+    Returns:
+        Name of the term -> smallest and largest value [nm or rad]; terms without a known range are left out.
+    """
     stored = json.loads(posterior["posterior"].attrs.get("sampled_ranges", "{}"))
     return {name: (float(low), float(high)) for name, (low, high) in stored.items()}
 
 
 def mean_coefficients(posterior: xr.DataTree) -> Float[np.ndarray, " basis"]:
-    """Posterior mean of the coefficients [kJ/mol]."""
+    """Posterior mean of the coefficients.
+
+    Args:
+        posterior: from `force_match`, `relative_entropy` or `from_coefficients`.
+
+    Returns:
+        (basis,) [kJ/mol].
+    """
     return np.asarray(posterior["posterior"]["coefficients"].mean(("chain", "draw")))
 
 
@@ -62,8 +89,11 @@ def draw_coefficients(posterior: xr.DataTree, draws: int | None, *, key: Array) 
         draws: how many, without repetition, at random over all chains; None: the posterior mean.
         key: JAX random key.
 
+    Returns:
+        The vectors, with the chain and draw that each comes from.
+
     Raises:
-        ValueError: if there are fewer draws than asked for.
+        ValueError: if the object is no posterior of bayescg, or has fewer draws than asked for.
     """
     potential_of(posterior)
     if draws is None:

@@ -18,11 +18,18 @@ from bayescg.potentials.splines import UniformSpline, spline_energy
 
 
 class Baseline(abc.ABC):
-    """What a term asks of its baseline."""
+    """A fixed curve below the learned one; subclasses define `energy`."""
 
     @abc.abstractmethod
     def energy(self, x: Float[Array, "*point"]) -> Float[Array, "*point"]:
-        """Energy [kJ/mol] at the descriptor values x."""
+        """Energy at values of the descriptor, made of JAX operations.
+
+        Args:
+            x: (...) [nm or rad].
+
+        Returns:
+            (...) [kJ/mol].
+        """
 
 
 @dataclass(frozen=True)
@@ -34,6 +41,9 @@ class WCA(Baseline):
     Attributes:
         sigma: diameter [nm].
         epsilon: strength [kJ/mol].
+
+    Raises:
+        ValueError: if one of them is not positive and finite.
     """
 
     sigma: float
@@ -58,7 +68,10 @@ class LennardJones(Baseline):
     Attributes:
         sigma: diameter [nm].
         epsilon: well depth before the shift [kJ/mol].
-        cutoff: distance where the interaction ends [nm].
+        cutoff: distance rc where the interaction ends [nm].
+
+    Raises:
+        ValueError: if one of them is not positive and finite.
     """
 
     sigma: float
@@ -83,11 +96,14 @@ class LennardJones(Baseline):
 
 @dataclass(frozen=True)
 class Harmonic(Baseline):
-    """u = stiffness / 2 (x - center)^2; x in [nm] or [rad].
+    """u = stiffness / 2 (x - center)^2.
 
     Attributes:
-        center: position of the minimum.
-        stiffness: force constant [kJ/mol/nm^2] or [kJ/mol/rad^2].
+        center: position of the minimum [nm or rad].
+        stiffness: force constant [kJ/mol/nm^2 or kJ/mol/rad^2].
+
+    Raises:
+        ValueError: if the stiffness is not positive and finite.
     """
 
     center: float
@@ -105,10 +121,12 @@ class Harmonic(Baseline):
 class Spline(Baseline):
     """A curve given by spline coefficients: a tabulated potential, or another posterior's mean.
 
+    u(x) = sum_k coefficients_k B_k(x), with the basis `UniformSpline(start, stop, intervals, periodic)`.
+
     Attributes:
-        start: first knot.
-        stop: last knot.
-        coefficients: B-spline coefficients [kJ/mol]; `UniformSpline(start, stop, intervals, periodic)` is their basis.
+        start: first knot [nm or rad].
+        stop: last knot [nm or rad].
+        coefficients: (basis,) [kJ/mol], as many as knot intervals if periodic, else three more.
         periodic: whether the ends meet.
     """
 
@@ -130,7 +148,7 @@ class Spline(Baseline):
 
 @dataclass(frozen=True)
 class Sum(Baseline):
-    """Two baselines together, such as a Lennard-Jones potential and what was learnt on top of it.
+    """Two baselines together, such as a Lennard-Jones potential and what was learned on top of it.
 
     Attributes:
         first: a baseline.

@@ -30,8 +30,12 @@ class Bond(SplineTerm):
         start: first knot [nm]; None: from the data (`fill_ranges`).
         stop: last knot [nm]; None: from the data.
         knot_spacing: knot spacing [nm].
-        baseline: fixed curve below the learnt one.
+        baseline: fixed curve below the learned one.
         learn: False for a term that is its baseline only.
+
+    Raises:
+        ValueError: if a length is not positive, `start` is outside [0, stop), a bead type is no name, or `learn=False`
+            comes without a baseline.
     """
 
     a: str
@@ -109,8 +113,11 @@ class Angle(SplineTerm):
         c: bead type of the other end.
         group: tells angles of equal bead types apart; None takes all of them.
         knot_spacing: knot spacing [rad].
-        baseline: fixed curve below the learnt one.
+        baseline: fixed curve below the learned one.
         learn: False for a term that is its baseline only.
+
+    Raises:
+        ValueError: as `Bond`.
     """
 
     a: str
@@ -164,8 +171,11 @@ class Dihedral(SplineTerm):
         d: bead type of the other end.
         group: tells dihedrals of equal bead types apart; None takes all of them.
         knot_spacing: knot spacing [rad].
-        baseline: fixed curve below the learnt one.
+        baseline: fixed curve below the learned one.
         learn: False for a term that is its baseline only.
+
+    Raises:
+        ValueError: as `Bond`.
     """
 
     a: str

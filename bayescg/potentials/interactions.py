@@ -54,9 +54,12 @@ class Interactions:
         """Find the interactions of a potential in a system.
 
         Args:
-            potential: the potential.
+            potential: the potential, all ranges filled in.
             cg: the system.
-            partial: bead types that the system lacks are no error: their terms have no interactions here.
+            partial: allow bead types that the system lacks: their terms then have no interactions here.
+
+        Returns:
+            The interactions.
 
         Raises:
             ValueError: if a term names a bead type that the data lack, a bonded term matches nothing, beads carry net
@@ -98,12 +101,15 @@ class Interactions:
     def pairs(
         self, positions: Float[np.ndarray, "bead 3"], box: Float[np.ndarray, "3 3"], skin: float = 0.0
     ) -> dict[str, Int[np.ndarray, "row column"]]:
-        """What each term makes of the neighbors in a frame, exclusions taken out: pairs, and lists of other terms.
+        """The arrays that terms make from the neighbors in a frame, exclusions taken out.
 
         Args:
             positions: (bead, 3) [nm].
             box: (3, 3) [nm].
             skin: added to every cutoff [nm]; a list with a skin stays valid while beads move less than half of it.
+
+        Returns:
+            Name of the array -> (interaction, column) bead numbers.
         """
         terms = [term for term in self.potential.terms if term.cutoff > 0]
         if not terms:
@@ -129,14 +135,17 @@ class Interactions:
         skin: float = 0.0,
         sizes: dict[str, int] | None = None,
     ) -> Configuration:
-        """One frame with its interacting tuples, pair lists padded to a few fixed sizes.
+        """One frame with its interacting tuples, neighbor lists padded to a few fixed sizes.
 
         Args:
             positions: (bead, 3) [nm].
             box: (3, 3) [nm].
             skin: added to every cutoff [nm].
-            sizes: padded length of each pair list so far, updated in place. A loop over frames hands in the same
-                (at first empty) dict: lists then only ever grow, and a compiled function meets few different shapes.
+            sizes: padded length of each list so far, updated in place. Give the same dict, at first empty, for all
+                frames of a loop: lists then only grow, and a compiled function meets few different shapes.
+
+        Returns:
+            The configuration.
         """
         sizes = {} if sizes is None else sizes
         tuples = dict(self.bonded)

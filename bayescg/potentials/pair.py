@@ -26,8 +26,12 @@ class Pair(SplineTerm):
         cutoff: where the potential ends [nm].
         start: first knot [nm]. Below the sampled distances the prior's repulsive wall takes over.
         knot_spacing: knot spacing [nm]; the Gaussian-process prior, not the grid, sets the smoothness.
-        baseline: fixed curve below the learnt one; must vanish at the cutoff.
+        baseline: fixed curve below the learned one; must vanish at the cutoff.
         learn: False for a term that is its baseline only.
+
+    Raises:
+        ValueError: if a length is not positive, `start` is outside [0, cutoff), a bead type is no name, the baseline
+            does not vanish at the cutoff, or `learn=False` comes without one.
     """
 
     a: str

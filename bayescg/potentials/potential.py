@@ -26,18 +26,20 @@ _FORMAT = 1
 
 @dataclass(frozen=True, init=False)
 class Potential:
-    """Sum of terms. Holds scalars and tuples only: hashable, comparable, and a JSON text says it all.
+    """A sum of terms, U(R) = U_baseline(R) + A(R) . w, with w the coefficients of all terms one after another.
 
-    U(R) = U_baseline(R) + A(R) . w, with w the coefficients of all terms one after another.
+    It holds scalars and tuples only. It is hashable and comparable, and JSON can keep it whole. Methods take one frame
+    (a `Configuration`) and w, (basis,) [kJ/mol]; they raise a ValueError if w has another length.
 
     Args:
         *terms: `Pair`, `Bond`, `Angle`, `Dihedral`, `ThreeBody`, `LocalDensity`, `SmoothOverlap`, or `Term` of another
             kind.
-        exclude_bonds: beads at most this many bonds apart (0 to 3) have no pair interaction; the same in the fit, in
-            simulations, in g(r) and in exports.
+        exclude_bonds: beads at most this many bonds apart (0 to 3) have no pair interaction in the fit, in simulations,
+            in g(r) and in exports.
 
     Raises:
-        ValueError: if there is no term, two terms describe the same interaction, or `exclude_bonds` is not 0..3.
+        ValueError: if there is no term, two terms describe the same interaction or have one name, `exclude_bonds` is
+            not 0, 1, 2 or 3, or a many-body term reaches farther than all pair terms.
     """
 
     terms: tuple[Term, ...]
@@ -91,50 +93,64 @@ class Potential:
         return tuple(sorted({bead for term in self.terms for bead in term.types}))
 
     def term(self, name: str) -> Term:
-        """The term of that name."""
+        """The term of that name.
+
+        Args:
+            name: of the term.
+
+        Returns:
+            The term.
+
+        Raises:
+            ValueError: if there is none.
+        """
         for term in self.terms:
             if term.name == name:
                 return term
         raise ValueError(f"no term named {name!r}; this potential has {[t.name for t in self.terms]}")
 
     def filled_by(self, other: Potential) -> bool:
-        """Whether the other potential is this one with what its terms leave open filled in (`fill_ranges`)."""
+        """Whether another potential is this one with its open ranges filled in (`fill_ranges`)."""
         if len(self.terms) != len(other.terms):
             return False
         filled = [_fill_from(a, b) for a, b in zip(self.terms, other.terms, strict=True)]
         return Potential(*filled, exclude_bonds=self.exclude_bonds) == other
 
     def energy(self, configuration: Configuration, coefficients: Float[AnyArray, " basis"]) -> Float[Array, ""]:
-        """Potential energy [kJ/mol] of one configuration."""
+        """Potential energy of one configuration [kJ/mol]."""
         parts = self._parts(coefficients)
         return jnp.sum(jnp.stack([term.energy(configuration, w) for term, w in parts]))
 
     def forces(self, configuration: Configuration, coefficients: Float[AnyArray, " basis"]) -> Float[Array, "bead 3"]:
-        """Bead forces [kJ/mol/nm], minus the gradient of `energy`."""
+        """Bead forces (bead, 3) [kJ/mol/nm], minus the gradient of `energy`."""
         return sum(
             (term.forces(configuration, w) for term, w in self._parts(coefficients)),
             start=jnp.zeros_like(configuration.positions),
         )
 
     def virial(self, configuration: Configuration, coefficients: Float[AnyArray, " basis"]) -> Float[Array, "3 3"]:
-        """Virial tensor -dU/d(strain) [kJ/mol]; pressure = (N k T + trace / 3) / V."""
+        """Virial tensor -dU/d(strain), (3, 3) [kJ/mol]; the pressure is (N k T + trace / 3) / V."""
         parts = self._parts(coefficients)
         return jnp.sum(jnp.stack([term.virial(configuration, w) for term, w in parts]), axis=0)
 
     def basis_energies(self, configuration: Configuration) -> Float[Array, " basis"]:
-        """dU/dw of one configuration: what reweighting between coefficient vectors needs."""
+        """dU/dw, (basis,) without a unit, which reweighting between coefficient vectors needs."""
         return jnp.concatenate([term.basis_energies(configuration) for term in self.terms])
 
     def design_rows(self, configuration: Configuration) -> Float[Array, "bead basis 3"]:
-        """dF/dw of every bead; forces = baseline forces + design_rows . w."""
+        """dF/dw of every bead, (bead, basis, 3) [1/nm]: forces are baseline forces + design_rows . w."""
         return jnp.concatenate([term.design_rows(configuration) for term in self.terms], axis=1)
 
     def baseline_forces(self, configuration: Configuration) -> Float[Array, "bead baseline 3"]:
-        """Forces of each term's baseline, one column for every term that has one."""
+        """Forces of the baselines (bead, n_baselines, 3) [kJ/mol/nm], one column for every term that has one."""
         return jnp.concatenate([term.baseline_forces(configuration) for term in self.terms], axis=1)
 
     def to_json(self) -> str:
-        """The whole potential as JSON text."""
+        """The whole potential as JSON.
+
+        Returns:
+            The text, which `from_json` reads back.
+        """
         return json.dumps(
             {
                 "format": _FORMAT,
@@ -146,6 +162,12 @@ class Potential:
     @classmethod
     def from_json(cls, text: str) -> Potential:
         """Rebuild a potential from `to_json`.
+
+        Args:
+            text: the JSON.
+
+        Returns:
+            The potential.
 
         Raises:
             ValueError: if the text is not a potential that this version wrote.
@@ -172,8 +194,15 @@ def freeze(potential: Potential, coefficients: Sequence[float] | np.ndarray) -> 
     """Terms of a fitted potential as known curves, to put under others (Δ-learning).
 
     `Potential(*freeze(pair, mean), Angle(...))` learns the angle on top of the pair potential's mean. The uncertainty
-    of that mean is not carried along: to have it, learn both terms together. A term's own baseline stays below its
-    spline. `bayescg.posterior.as_baseline` takes a posterior.
+    of that mean is not carried along; to have it, learn both terms together. `bayescg.posterior.as_baseline` does the
+    same from a posterior.
+
+    Args:
+        potential: of terms that are curves.
+        coefficients: (basis,) of all its terms [kJ/mol].
+
+    Returns:
+        The terms, each with `learn=False`, and its own baseline plus its curve as baseline.
 
     Raises:
         ValueError: if a term is no curve of one distance or angle.

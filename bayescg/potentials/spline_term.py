@@ -20,16 +20,16 @@ from bayescg.potentials.term import Graph, Term
 
 
 class SplineTerm(Term):
-    """A sum over interactions of a cubic B-spline of one scalar descriptor.
+    """A sum over interactions of a cubic B-spline of one scalar descriptor: `Pair`, `Bond`, `Angle` and `Dihedral`.
 
-    Final: Pair, Bond, Angle, Dihedral.
+    u(x) = baseline(x) + sum_k w_k B_k(x), with the basis of `UniformSpline`.
 
     Attributes:
         symbol: of the descriptor.
         quantity: its name.
         vanishes: value, slope and curvature are zero at the last knot, and the term ends there.
         group: which of several interactions of equal bead types it takes; None: all.
-        baseline: fixed curve below the learnt one.
+        baseline: fixed curve below the learned one.
     """
 
     symbol: ClassVar[str]
@@ -45,11 +45,25 @@ class SplineTerm(Term):
 
     @abc.abstractmethod
     def descriptor(self, configuration: Configuration) -> tuple[Float[Array, " tuple"], Float[Array, "tuple body 3"]]:
-        """Descriptor of each interaction and its gradient with respect to each of its beads."""
+        """Descriptor x of each interaction, and its gradient with respect to each of its beads.
+
+        Args:
+            configuration: one frame.
+
+        Returns:
+            (interaction,) [nm or rad] and (interaction, body, 3) [1 or rad/nm].
+        """
 
     @abc.abstractmethod
     def volumes(self, edges: Float[np.ndarray, " edge"]) -> Float[np.ndarray, " interval"]:
-        """How often independent beads would be found between the edges, up to a factor: the Jacobian, integrated."""
+        """The Jacobian integrated between edges: how often independent beads would be found there, up to a factor.
+
+        Args:
+            edges: (edge,) ascending [nm or rad].
+
+        Returns:
+            (edge - 1,).
+        """
 
     @property
     def n_basis(self):
@@ -90,7 +104,14 @@ class SplineTerm(Term):
         return None in groups or groups[0] == groups[1]
 
     def expand(self, coefficients: Float[AnyArray, " basis"]) -> Float[Array, " raw"]:
-        """Coefficients of the raw spline: those that the edge conditions fix are appended."""
+        """Coefficients of the raw spline: zeros are appended for those that the edge conditions fix.
+
+        Args:
+            coefficients: (basis,) [kJ/mol].
+
+        Returns:
+            (spline.size,) [kJ/mol].
+        """
         if not self.learn:
             return jnp.zeros(self.spline.size, coefficients.dtype)
         return jnp.concatenate([coefficients, jnp.zeros(self.spline.size - self.n_basis, coefficients.dtype)])
@@ -98,14 +119,29 @@ class SplineTerm(Term):
     def curve(
         self, coefficients: Float[AnyArray, " basis"], x: Float[Array, "*point"]
     ) -> tuple[Float[Array, "*point"], Float[Array, "*point"]]:
-        """Energy [kJ/mol] and slope du/dx of the whole term, baseline included, at x."""
+        """Energy and slope du/dx of the whole term, baseline included.
+
+        Args:
+            coefficients: (basis,) [kJ/mol].
+            x: (...) values of the descriptor [nm or rad].
+
+        Returns:
+            Energy [kJ/mol] and slope [kJ/mol/nm or kJ/mol/rad], each (...).
+        """
         x = jnp.asarray(x)
         energy, slope = spline_energy(self.spline, self.expand(coefficients), x)
         base, base_slope = self.baseline_curve(x)
         return energy + base, slope + base_slope
 
     def baseline_curve(self, x: Float[Array, "*point"]) -> tuple[Float[Array, "*point"], Float[Array, "*point"]]:
-        """Energy [kJ/mol] and slope of the baseline alone; zero where there is none."""
+        """Energy and slope of the baseline alone; zero where there is none.
+
+        Args:
+            x: (...) values of the descriptor [nm or rad].
+
+        Returns:
+            Energy [kJ/mol] and slope [kJ/mol/nm or kJ/mol/rad], each (...).
+        """
         if self.baseline is None:
             return jnp.zeros_like(x), jnp.zeros_like(x)
         return value_and_slope(self.baseline, x)

@@ -19,16 +19,20 @@ from bayescg._arrays import AnyArray
 
 @dataclass(frozen=True)
 class UniformSpline:
-    """Space of twice differentiable piecewise cubics on a uniform grid.
+    """Cubic B-splines on a uniform grid (de Boor, A Practical Guide to Splines, 1978).
 
-    Outside [start, stop] every function is continued linearly (constant force), so that energies and forces stay
-    finite and continuous wherever a simulation strays.
+    Basis function k is beta((x - start) / h - (k - 1)), with the centered cubic B-spline beta and the knot spacing h.
+    Outside [start, stop] every function is continued linearly (constant force), so that energies and forces stay finite
+    and continuous wherever a simulation strays.
 
     Attributes:
-        start: first knot, in the unit of the descriptor ([nm] or [rad]).
+        start: first knot, in the unit of the descriptor [nm or rad].
         stop: last knot.
         intervals: number of knot intervals, at least 4.
         periodic: whether the two ends are the same point (dihedral angles).
+
+    Raises:
+        ValueError: unless start < stop, and there are at least 4 intervals.
     """
 
     start: float
@@ -62,9 +66,12 @@ class UniformSpline:
     ) -> tuple[Int[Array, "*point"], Float[Array, "*point 4"], Float[Array, "*point 4"]]:
         """The four basis functions that act at each x.
 
+        Args:
+            x: (...) [nm or rad].
+
         Returns:
-            Index of the first function, the four values, and the four derivatives with respect to x. Indices of a
-            periodic spline wrap: function numbers are to be taken modulo `size`.
+            Index of the first function (...), the four values (..., 4), and the four derivatives with respect to x
+            (..., 4). Indices of a periodic spline wrap: take them modulo `size`.
         """
         h = self.spacing
         t = (x - self.start) / h
@@ -86,14 +93,14 @@ class UniformSpline:
     def histogram(
         self, x: Float[Array, " point"], counted: Bool[Array, " point"]
     ) -> tuple[Float[Array, " interval"], Float[Array, ""], Float[Array, ""]]:
-        """Points in each knot interval, the first and last of which take what lies beyond, and their extremes.
+        """Number of points in each knot interval, and their extremes; the end intervals take what lies beyond them.
 
         Args:
-            x: the points.
-            counted: which of them to count.
+            x: (point,) [nm or rad].
+            counted: (point,) which of them to count.
 
         Returns:
-            The numbers, and the smallest and largest x (infinite if none counts).
+            The numbers (intervals,), and the smallest and largest x (infinite if none counts).
         """
         interval = jnp.clip(jnp.floor((x - self.start) / self.spacing).astype(jnp.int32), 0, self.intervals - 1)
         numbers = jnp.zeros(self.intervals).at[interval].add(jnp.where(counted, 1.0, 0.0))
@@ -101,7 +108,15 @@ class UniformSpline:
         return numbers, lowest, jnp.max(x, where=counted, initial=-jnp.inf)
 
     def matrix(self, x: Float[np.ndarray, " point"], derivative: int = 0) -> Float[np.ndarray, "point basis"]:
-        """Dense collocation matrix: all basis functions (or their first or second derivatives) at x, in float64."""
+        """Dense collocation matrix: all basis functions, or their derivatives, at x, in float64.
+
+        Args:
+            x: (point,) [nm or rad].
+            derivative: 0, 1 or 2.
+
+        Returns:
+            (point, size).
+        """
         x = np.atleast_1d(np.asarray(x, float))
         t = (x - self.start) / self.spacing
         if self.periodic:
@@ -122,7 +137,7 @@ class UniformSpline:
 
     @property
     def sites(self) -> Float[np.ndarray, " basis"]:
-        """Greville sites: as many points as functions, where interpolation is unique and well conditioned.
+        """Greville sites, (size,): as many points as functions, where interpolation is unique and well conditioned.
 
         They are the Greville abscissae of the clamped knot vector (same spline space), so that all lie in
         [start, stop]; for a periodic spline, the knots.
@@ -133,7 +148,14 @@ class UniformSpline:
         return np.concatenate([[self.start, self.start + h / 3], self.knots[1:-1], [self.stop - h / 3, self.stop]])
 
     def interpolate(self, values: Float[np.ndarray, " basis"]) -> Float[np.ndarray, " basis"]:
-        """Coefficients of the spline that takes the given values at the Greville sites."""
+        """Coefficients of the spline that takes given values at the Greville sites.
+
+        Args:
+            values: (size,).
+
+        Returns:
+            (size,).
+        """
         return np.linalg.solve(self.matrix(self.sites), np.asarray(values, float))
 
 

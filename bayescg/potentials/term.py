@@ -58,19 +58,18 @@ class Sample(NamedTuple):
 class Term(abc.ABC):
     """A summand of a potential that is linear in coefficients of its own: U(R) = baseline(R) + basis_energies(R) . w.
 
-    A term is a frozen dataclass of numbers, names and tuples of them: hashable, and its fields say all of it, so that
-    `Potential.to_json` can keep it. It holds no coefficients, which are passed in, and no kernel, which is chosen when
-    a posterior is computed.
+    A term is a frozen dataclass of numbers, names and tuples of them. It is hashable, and `Potential.to_json` can keep
+    it whole. Coefficients are passed in, (basis,) [kJ/mol]. The kernel of its prior is chosen in the fit.
 
-    Each frame comes as a `Configuration`. Its array `tuples[name]` has one row of beads for each interaction of the
-    term; a row whose first two beads are equal is padding and must count for nothing. `list_tuples` or `find_tuples`
-    fills it.
+    Methods take one frame as a `Configuration`. Its array `tuples[name]` has one row of beads for each interaction of
+    the term; a row whose first two beads are equal is padding and must count for nothing. `list_tuples` or
+    `find_tuples` fills it.
 
     Attributes:
         kind: what kind of term it is, in a word or two.
         unit: of the variable that `visits` looks at.
-        body: beads of an interaction.
-        cutoff: how far neighbors are searched [nm]; 0: its beads are listed, not searched.
+        body: number of beads in an interaction.
+        cutoff: how far neighbors are searched [nm]; 0: the topology lists its beads.
         learn: False for a term that is known and has no coefficients.
     """
 
@@ -108,14 +107,18 @@ class Term(abc.ABC):
 
     @abc.abstractmethod
     def basis_energies(self, configuration: Configuration) -> Float[Array, " basis"]:
-        """dU/dw: the energy is baseline + basis_energies . w, linear in the coefficients."""
+        """dU/dw, (basis,) without a unit: the energy is baseline + basis_energies . w."""
 
     @abc.abstractmethod
     def visits(self, configuration: Configuration) -> tuple[Array, Array, Array]:
         """Where one frame has its interactions.
 
+        Args:
+            configuration: one frame.
+
         Returns:
-            Interactions by bin, and the smallest and the largest value of the variable (infinite if there is none).
+            Interactions by bin (bins,), and the smallest and the largest value of the variable (infinite if there is
+            none).
         """
 
     @property
@@ -139,10 +142,16 @@ class Term(abc.ABC):
         return ()
 
     def fill(self, sample: Sample) -> Self:
-        """The term with what it leaves open taken from a system; itself if there is nothing.
+        """The term with what it leaves open taken from a system; the term itself if nothing is open.
+
+        Args:
+            sample: frames of the system.
+
+        Returns:
+            The term.
 
         Raises:
-            ValueError: if the system does not show it.
+            ValueError: if the system does not show what is needed.
         """
         del sample
         return self
@@ -161,11 +170,17 @@ class Term(abc.ABC):
         return None
 
     def overlaps(self, other: Term) -> bool:
-        """Whether some interaction would count in both terms."""
+        """Whether some interaction would count in both terms; `Potential` refuses two terms that overlap."""
         return self.kind == other.kind and self.types == other.types
 
     def list_tuples(self, cg: xr.Dataset) -> dict[str, Int[np.ndarray, "interaction column"]]:
         """Arrays of `Configuration.tuples` that follow from the topology, the same in all frames.
+
+        Args:
+            cg: the system.
+
+        Returns:
+            Name of the array -> (interaction, column) bead numbers.
 
         Raises:
             ValueError: if the system has no such interaction.
@@ -174,10 +189,14 @@ class Term(abc.ABC):
         return {}
 
     def find_tuples(self, neighbors: Neighbors) -> dict[str, Int[np.ndarray, "interaction column"]]:
-        """Arrays of `Configuration.tuples` made of the neighbors of one frame.
+        """Arrays of `Configuration.tuples` made from the neighbors in one frame.
 
-        They are listed as far as some term of the potential reaches; `neighbors.within(cutoff)` are those within a
-        cutoff (and a skin: beads beyond it are always met).
+        Args:
+            neighbors: pairs as far apart as the longest-ranged term of the potential needs; `neighbors.within(cutoff)`
+                are those within a cutoff, and some beyond it, which must count for nothing.
+
+        Returns:
+            Name of the array -> (interaction, column) bead numbers.
         """
         del neighbors
         return {}
@@ -187,13 +206,13 @@ class Term(abc.ABC):
         return self.basis_energies(configuration) @ coefficients
 
     def forces(self, configuration: Configuration, coefficients: Float[AnyArray, " basis"]) -> Float[Array, "bead 3"]:
-        """Bead forces of this term [kJ/mol/nm]."""
+        """Bead forces of this term (bead, 3) [kJ/mol/nm], minus the gradient of `energy`."""
         return -jax.grad(self._energy_at(configuration, coefficients))(configuration.positions)
 
     def virial(self, configuration: Configuration, coefficients: Float[AnyArray, " basis"]) -> Float[Array, "3 3"]:
-        """Virial tensor -dU/d(strain) [kJ/mol] under a homogeneous strain of positions and box.
+        """Virial tensor -dU/d(strain), (3, 3) [kJ/mol], under a homogeneous strain of positions and box.
 
-        That is exact for terms of any number of bodies under periodic boundaries.
+        It is exact for terms of any number of bodies under periodic boundaries.
         """
 
         def strained(strain):
@@ -211,7 +230,7 @@ class Term(abc.ABC):
         return jnp.sum(jax.lax.map(lambda unit: jnp.sum(unit * product(unit)), units))
 
     def design_rows(self, configuration: Configuration) -> Float[Array, "bead basis 3"]:
-        """dF/dw for every bead: forces are baseline forces + design_rows . w."""
+        """dF/dw of every bead, (bead, basis, 3) [1/nm]: forces are baseline forces + design_rows . w."""
 
         def basis(x):
             return self.basis_energies(configuration._replace(positions=x))
@@ -219,16 +238,21 @@ class Term(abc.ABC):
         return -jnp.swapaxes(jax.jacrev(basis)(configuration.positions), 0, 1)
 
     def baseline_forces(self, configuration: Configuration) -> Float[Array, "bead baseline 3"]:
-        """Forces at zero coefficients, one column for each of `n_baselines`."""
+        """Forces at zero coefficients, (bead, n_baselines, 3) [kJ/mol/nm]."""
         x = configuration.positions
         return jnp.zeros((x.shape[0], 0, 3), x.dtype)
 
-    def count_strays(self, configuration: Configuration, low, high) -> tuple[Int[Array, " 2"], Array]:
-        """How much of a frame lies outside of a range of the variable.
+    def count_strays(self, configuration: Configuration, low, high) -> tuple[Float[Array, " 2"], Array]:
+        """How much of a frame lies outside a range of the variable.
+
+        Args:
+            configuration: one frame.
+            low: lower end of the range [unit].
+            high: upper end of the range [unit].
 
         Returns:
-            Interactions below and above the range, or where single ones have no value of their own, whether the
-            frame's extremes are (1 or 0); and the number of all interactions.
+            The numbers of interactions below and above the range (2,), and the number of all. Where single interactions
+            have no value of their own, the first two are 1 or 0: whether the frame's extremes are outside.
         """
         _, lowest, highest = self.visits(configuration)
         outside = jnp.stack([lowest < low, highest > high]).astype(int)

@@ -72,7 +72,14 @@ def draw(results: Results) -> dict[str, bytes]:
 
 
 def headline(results: Results) -> dict[str, str]:
-    """The few numbers that everyone looks for first, as text."""
+    """The few numbers that everyone looks for first: held-out R², R-hat, temperature, mean |z| of each observable.
+
+    Args:
+        results: of a run.
+
+    Returns:
+        Name -> number as text; what the run did not compute is left out.
+    """
     rows: dict[str, str] = {}
     if results.posterior is not None:
         attrs = results.posterior["posterior"].attrs

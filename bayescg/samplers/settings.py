@@ -13,6 +13,9 @@ class Sampling:
         chains: NUTS chains; `vi` and `laplace` draw chains * draws as one chain.
         warmup: discarded steps of each chain.
         draws: kept draws of each chain.
+
+    Raises:
+        ValueError: if one of them is less than 1.
     """
 
     chains: int = 4

@@ -15,13 +15,20 @@ from bayescg.units import BOLTZMANN
 
 @dataclass(frozen=True)
 class Langevin:
-    """Langevin dynamics at constant volume and temperature.
+    """Langevin dynamics at constant volume and temperature, m dv = F dt - friction m v dt + sqrt(2 friction m kT) dW.
+
+    The JAX engine integrates by BAOAB (Leimkuhler & Matthews, doi:10.1093/amrx/abs010), LAMMPS by `fix gjf`
+    (Gronbech-Jensen & Farago, doi:10.1080/00268976.2012.760055).
 
     Attributes:
         timestep: [ps].
         friction: rate at which momenta are forgotten [1/ps].
-        equilibration: simulated before the first frame and thrown away [ps].
+        equilibration: time simulated before the first frame and thrown away [ps].
         interval: time between two frames [ps], a multiple of the timestep.
+
+    Raises:
+        ValueError: if timestep, friction or interval is not positive, the equilibration is negative, or the interval is
+            no multiple of the timestep.
     """
 
     timestep: float = 0.002
@@ -53,7 +60,13 @@ class Langevin:
         return math.ceil(self.equilibration / self.timestep - 1e-9)
 
     def frames(self, time: float) -> int:
-        """Number of frames in `time` [ps] of sampling.
+        """Number of frames of a run.
+
+        Args:
+            time: sampled time [ps].
+
+        Returns:
+            The number.
 
         Raises:
             ValueError: if the time is not positive, or shorter than one interval.

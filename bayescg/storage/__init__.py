@@ -18,13 +18,13 @@ _HDF = b"\x89HDF\r\n\x1a\n"
 def save(result: object, path: str | os.PathLike[str]) -> Path:
     """Write a result to a file that `load` reads.
 
-    The file appears under its name when it is complete; an older one of that name stays until then.
+    The file appears under its name only when it is complete; an older one of that name stays until then.
 
     Args:
         result: CG trajectory, ensemble, observable or other `xarray` object; posterior of `force_match`,
             `relative_entropy` or `surrogates.fit`; `ForceStatistics`, `Pilot` or `Potential`; a `LatentModel`, its
             samples, or `Particles`; a conditional of `backmapping`.
-        path: of the file, by custom `.nc` for xarray's and `.npz` for the others.
+        path: of the file; by convention it ends in `.nc` for `xarray` objects and in `.npz` for others.
 
     Returns:
         The path.
@@ -48,6 +48,12 @@ def save(result: object, path: str | os.PathLike[str]) -> Path:
 
 def load(path: str | os.PathLike[str]):
     """Read what `save` wrote, wholly into memory, and check it.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        The result, of the type that was saved; what was saved as an `xarray` object comes back as one.
 
     Raises:
         FileNotFoundError: if there is no such file.

@@ -47,7 +47,7 @@ def read(data: xr.Dataset | Mapping | Sequence, columns: int | None, noisy: bool
         data: a dataset or mapping with `x` (point, d) or (point,), `y` (point,) and optionally `error`, or a tuple of
             these.
         columns: how many the mean takes; None: any number.
-        noisy: noise is learnt also where errors are given.
+        noisy: noise is learned also where errors are given.
 
     Raises:
         ValueError: for anything that cannot be fitted.
@@ -127,5 +127,5 @@ def _check_duplicates(data: Data) -> None:
         at = unique[counts > 1][0]
         raise ValueError(
             f"{counts.max()} points at x = {at.tolist()} have no measurement error: average them, give their errors, "
-            "or let the noise be learnt (priors={'noise': ...})"
+            "or let the noise be learned (priors={'noise': ...})"
         )

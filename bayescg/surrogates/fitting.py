@@ -51,7 +51,7 @@ def fit(
 
     Args:
         model: mean, kernel and priors.
-        data: a dataset or mapping with `x` (point, d) or (point,), `y` (point,) and, where known, `error`, the
+        data: a dataset or mapping with `x` (point, d) or (point,), `y` (point,) and, where known, `error` (point,), the
             standard deviations of the measurement; or a tuple (x, y) or (x, y, error). At most 2000 points.
         settings: numbers of chains and draws.
         key: JAX random key.
@@ -62,7 +62,7 @@ def fit(
         (x, y, error).
 
     Raises:
-        ValueError: for data that cannot be fitted, priors that do not fit the mean, or numbers that are not counts.
+        ValueError: for data that cannot be fitted, or priors that do not fit the mean.
     """
     if not isinstance(model, PhysicsGuidedGP):
         raise ValueError(f"model must be a PhysicsGuidedGP(mean, kernel); got {type(model).__name__}")

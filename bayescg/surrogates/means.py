@@ -35,6 +35,10 @@ class Mean:
         inputs: names of the input columns; None: any number.
         units: of parameters, inputs and the output ("y"), for labels only.
         constants: known numbers that the function takes as keywords.
+
+    Raises:
+        ValueError: if the function cannot be called, a prior is no distribution of one real number or leaves its
+            domain, or a domain names no parameter.
     """
 
     function: Law
@@ -81,12 +85,26 @@ def _check_prior(name: str, prior: object, domain: tuple[float, float] | None) -
 
 
 def zero() -> Mean:
-    """No physics: the curve is a Gaussian process about zero, for comparison."""
+    """No physics: the curve is a Gaussian process about zero, for comparison.
+
+    Returns:
+        The mean, without parameters.
+    """
     return Mean(zero_curve, {})
 
 
 def constant(value: Distribution) -> Mean:
-    """An unknown constant."""
+    """An unknown constant, m(x) = value.
+
+    Args:
+        value: its prior, in the units of the data.
+
+    Returns:
+        The mean, with the parameter `value`.
+
+    Raises:
+        ValueError: if the prior is not that of one real number.
+    """
     return Mean(constant_curve, {"value": value})
 
 
@@ -102,6 +120,12 @@ def traction_separation(strength: Distribution, opening: Distribution, *, units:
         strength: prior of the largest traction; positive.
         opening: prior of the separation at which it is reached; positive.
         units: of separation and traction, for labels.
+
+    Returns:
+        The mean, with the parameters `strength` and `opening`.
+
+    Raises:
+        ValueError: if a prior is not that of one positive number.
     """
     positive = (0.0, float("inf"))
     x, y = units
@@ -126,8 +150,8 @@ def nucleation_time(
     """Logarithm of the mean waiting time of a thermally activated nucleation, of stress and temperature.
 
     ln t = log_attempt_time + Q(stress) / (boltzmann temperature), Q = barrier (1 - stress / athermal_stress)^exponent,
-    and Q = 0 beyond the athermal stress. Arrhenius's law with the stress-dependent barrier of Kocks, Argon and Ashby
-    (1975) as used for dislocations by Zhu, Li, Samanta, Leach & Gall, doi:10.1103/PhysRevLett.100.025502.
+    and Q = 0 beyond the athermal stress. This is Arrhenius's law with the stress-dependent barrier of Kocks, Argon and
+    Ashby (1975), as used for dislocations by Zhu, Li, Samanta, Leach & Gall, doi:10.1103/PhysRevLett.100.025502.
 
     Inputs are the columns stress and temperature [K], the output is the natural logarithm of a time. A single waiting
     time of a Poisson process scatters by pi / sqrt(6) = 1.28 in its logarithm and lies 0.577 below ln t on average:
@@ -140,6 +164,12 @@ def nucleation_time(
         exponent: prior of the exponent; positive, 3/2 near a spinodal.
         boltzmann: Boltzmann's constant; in kJ/mol/K unless given (8.617e-5 for eV/K).
         units: of stress and barrier, for labels.
+
+    Returns:
+        The mean, with the four parameters.
+
+    Raises:
+        ValueError: if a prior is not that of one real number, or allows a value outside its domain.
     """
     positive = (0.0, float("inf"))
     return Mean(

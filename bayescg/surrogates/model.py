@@ -25,29 +25,33 @@ FORMAT = 2
 class PhysicsGuidedGP:
     """A physics mean, a Gaussian-process discrepancy and noise.
 
-    **Which of the two explains the data?** Physics and discrepancy can be exchanged for each other wherever the law is
-    flexible (Kennedy & O'Hagan, doi:10.1111/1467-9868.00294; Brynjarsdottir & O'Hagan,
-    doi:10.1088/0266-5611/30/11/114007), and no amount of data decides it. Here the prior does: the discrepancy's
-    amplitude has the exponential prior of penalized complexity (Simpson et al., doi:10.1214/16-STS576), so that the law
-    alone is the base model and departures from it must pay. Its mean is a quarter of the data's spread: a law that
-    needs more than three quarters of the spread to be corrected (5 % of the prior) explains next to nothing. In
-    simulations a mean of 0.15 was too little (extrapolated 95 % bands of the traction law covered 0.89); a half-normal
-    prior of scale 0.5 was too much (those of the nucleation law covered 1.00), as it does not let a discrepancy go that
-    the data do not show.
+    **Which of the two explains the data?** Where the law is flexible, physics and discrepancy can each take the place
+    of the other, and no amount of data decides between them (Kennedy & O'Hagan, doi:10.1111/1467-9868.00294;
+    Brynjarsdottir & O'Hagan, doi:10.1088/0266-5611/30/11/114007). Here the prior decides. The discrepancy's amplitude
+    has the exponential prior of penalized complexity (Simpson et al., doi:10.1214/16-STS576): the law alone is the base
+    model, and departures from it are penalized. The mean of that prior is a quarter of the data's spread. A law that
+    needs a correction of more than three quarters of the spread (5 % of the prior) explains next to nothing. In
+    simulations a mean of 0.15 was too little: extrapolated 95 % bands of the traction law covered 0.89. A half-normal
+    prior of scale 0.5 was too much: bands of the nucleation law covered 1.00, because it keeps a discrepancy that the
+    data do not show.
 
-    The alternative, a discrepancy orthogonal to the law's derivatives (Plumlee, doi:10.1080/01621459.2016.1211016),
-    makes the parameters unique by defining them as the best fit over the *sampled* range. That is the wrong
-    definition for extrapolation, where they are used: their posterior would be narrow about a value that shifts with
-    the range. Here parameters are as uncertain as the confusion makes them, and so are extrapolated curves.
+    The alternative is a discrepancy orthogonal to the law's derivatives (Plumlee, doi:10.1080/01621459.2016.1211016).
+    It makes the parameters unique by defining them as the best fit over the *sampled* range. Extrapolation needs
+    another definition: their posterior would be narrow about a value that shifts with the range. Here the uncertainty
+    of parameters, and of extrapolated curves, includes this ambiguity.
 
     A law without parameters gets the weak prior of a plain Gaussian process (log-normal about the data's spread).
 
     Attributes:
         mean: the physics.
-        kernel: GPJax kernel of the discrepancy; its amplitude and lengthscales are learnt, not read from the object.
+        kernel: GPJax kernel of the discrepancy; its amplitude and lengthscales are learned, not read from the object.
             Matern-5/2 unless given.
         priors: NumPyro distributions in place of the default hyperpriors: of "amplitude", "lengthscale" (one for each
             input column), "noise", or a parameter of the kernel by its name.
+
+    Raises:
+        ValueError: if `mean` is no `Mean`, or a prior is of an unknown name, no distribution, or allows negative
+            values.
     """
 
     mean: Mean

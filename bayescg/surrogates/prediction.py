@@ -45,7 +45,7 @@ def predict(
         model: what was fitted; needed if its law is your own function or its kernel has several parts, which no file
             can hold.
         error: known standard deviation of the new data's measurement; None: root mean square of the errors that
-            were fitted, if any. Noise that was learnt adds to it.
+            were fitted, if any. Noise that was learned adds to it.
         draws: how many posterior draws are used; also the number of joint curves returned.
         key: JAX random key.
 
@@ -95,7 +95,7 @@ def check(posterior: xr.DataTree, what: str) -> None:
 
     Args:
         posterior: anything.
-        what: to call it in the message, such as its file.
+        what: its name in the message, such as its file.
 
     Raises:
         ValueError: saying what it lacks.

@@ -28,9 +28,15 @@ def __getattr__(name: str):
 
 
 def example(name: str = "example") -> str:
-    """Text of a bundled configuration.
+    """A bundled configuration.
 
     Args:
         name: "example" (every setting, explained), "demo" or "demo_fast" (bundled water).
+
+    Returns:
+        Its text, in YAML.
+
+    Raises:
+        FileNotFoundError: for another name.
     """
     return files("bayescg.workflow").joinpath(f"{name}.yaml").read_text(encoding="utf-8")

@@ -40,6 +40,12 @@ def contents(directory: Path, formats: Iterable[str]) -> list[Path]:
 def load_results(directory: str | os.PathLike[str]) -> Results:
     """Read what a folder holds of a run.
 
+    Args:
+        directory: the output folder of `bayescg run` or `workflow.run`.
+
+    Returns:
+        The results; what the run has not made yet is None or empty.
+
     Raises:
         FileNotFoundError: if there is no such folder, or nothing of a run in it.
         ValueError: if a file in it is damaged or of another version.

@@ -28,7 +28,7 @@ from tests.studies.backmapping_alanine import KEPT, frames, judged, mapping, uni
 from tests.studies.backmapping_frozen import OBSERVABLES, RESULT
 from tests.studies.held_dynamics import KT, angle, averaged, frozen, torsion
 
-FRAMES, LEARNT, SIZES = 3, 500, (125, 250, 500, 1000)
+FRAMES, LEARNED, SIZES = 3, 500, (125, 250, 500, 1000)
 STARTS, HEATED = 8, 1000
 MSTOOL, MSTOOL_STEPS = 4, 1000
 TIME, BURN, EVERY = 10.0, 1.0, 10
@@ -101,7 +101,7 @@ def beads(setting: Setting) -> xr.Dataset:
 
 def drawn(setting: Setting, method: str) -> tuple[xr.Dataset, float]:
     """Draws for the test frames, and CPU seconds after one frame that compiles."""
-    conditional, given = setting.fit(LEARNT)[0], beads(setting)
+    conditional, given = setting.fit(LEARNED)[0], beads(setting)
 
     def run(chosen, number: int):
         key = jax.random.key(number)
@@ -126,7 +126,7 @@ def table(capsys, title: str, header: str, rows: list[str]) -> None:
 def test_effective_samples_per_evaluation(benchmark, setting, dynamics, capsys):
     """What a frame costs by each method, and by dynamics."""
     found = run(benchmark, lambda: {method: drawn(setting, method) for method in METHODS})
-    share = judged(setting.fit(LEARNT)[0], setting.target, setting.test[:FRAMES])["share"].mean()
+    share = judged(setting.fit(LEARNED)[0], setting.target, setting.test[:FRAMES])["share"].mean()
     rows = []
     for method, (data, seconds) in found.items():
         worth, evaluations = float(data["ess_run"].mean()), float(data["evaluations"].mean())
@@ -140,7 +140,7 @@ def test_effective_samples_per_evaluation(benchmark, setting, dynamics, capsys):
         "gp is approximate: its draws would be worth so many if weighted by exp(-beta U) / q, one evaluation each, "
         "which are not in its time. dynamics: worst of six observables and the energy, begun at the true configuration."
     )
-    title = f"Effective samples of one CG frame, {LEARNT} frames learnt from, {FRAMES} test frames"
+    title = f"Effective samples of one CG frame, {LEARNED} frames learned from, {FRAMES} test frames"
     table(capsys, title, header, [*rows, notes])
 
 
@@ -152,7 +152,7 @@ def _cost(name: str, draws: int, worth: float, evaluations: float, seconds: floa
 
 
 def test_learning_curve(benchmark, setting, capsys):
-    """How good a proposal the conditional is, against the number of frames that it was learnt from."""
+    """How good a proposal the conditional is, against the number of frames that it was learned from."""
     kept = np.array(KEPT)
 
     @eqx.filter_jit
@@ -207,7 +207,7 @@ def test_beside_place_and_minimize(benchmark, setting, dynamics, capsys, tmp_pat
         return Ensemble(positions, np.full(FRAMES, positions.shape[1]), time.process_time() - begin)
 
     def nearest(sites: np.ndarray) -> np.ndarray:
-        return minimize_peer.placed(sites, setting.known[:LEARNT], KEPT, STARTS)
+        return minimize_peer.placed(sites, setting.known[:LEARNED], KEPT, STARTS)
 
     def ungrouped(steps: int):
         def one(k: int, sites: np.ndarray) -> np.ndarray:

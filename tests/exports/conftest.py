@@ -97,7 +97,7 @@ BOXES = {
 
 @pytest.fixture(scope="session")
 def liquid() -> System:
-    """One bead type in a triclinic box: a learnt pair potential."""
+    """One bead type in a triclinic box: a learned pair potential."""
     return _liquid(BOXES["triclinic"])
 
 

@@ -114,7 +114,7 @@ def test_compare_tells_a_blind_potential(fits, tmp_path):
     assert table["dse"]["short"] < 0.5 * table["se"]["short"]
     assert table["weight"]["pair"] > 0.99
     assert 3 < table["p"]["pair"] < 40
-    # Half of the force is noise: at best 0.5, less what cannot be learnt from 32 frames.
+    # Half of the force is noise: at best 0.5, less what cannot be learned from 32 frames.
     assert 0.45 < table["r2"]["pair"] < 0.52
     assert table["r2"]["pair"] - table["r2"]["short"] == pytest.approx(table["r2_diff"]["short"], abs=1e-12)
     assert table["noise_ceiling"]["pair"] == 0.5

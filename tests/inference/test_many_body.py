@@ -124,11 +124,11 @@ def test_a_planted_kernel_on_neighborhoods_is_recovered(tmp_path):
     exact = forces_of(potential, cg, w)
     noisy = exact + rng.normal(scale=exact.std(), size=exact.shape)
     cg = cg.assign(forces=(("frame", "bead", "xyz"), noisy))
-    learnt, held = cg.isel(frame=slice(0, 16)), slice(16, None)
-    pilot = bcg.fit_pilot(potential, learnt)
+    learned, held = cg.isel(frame=slice(0, 16)), slice(16, None)
+    pilot = bcg.fit_pilot(potential, learned)
     posterior = bcg.force_match(
         potential,
-        bcg.force_statistics(potential, learnt, pilot=pilot),
+        bcg.force_statistics(potential, learned, pilot=pilot),
         settings=bcg.Sampling(chains=2, warmup=200, draws=400),
         key=jax.random.key(shifted(0)),
     )

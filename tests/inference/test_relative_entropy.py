@@ -9,7 +9,7 @@ import pytest
 import bayescg as bcg
 from bayescg.inference import Sampling
 from bayescg.inference.relative_entropy import relative_entropy
-from bayescg.inference.structural import iteration
+from bayescg.inference.structural import problem
 from bayescg.inference.structural.refinement import Refinement
 from bayescg.posterior import curves, mean_coefficients, potential_of
 from tests.compilation import optimized
@@ -92,7 +92,7 @@ def test_layout_and_report(fitted):
 
 def test_interrupted_fits_go_on_from_their_checkpoint(bonds, fitted, tmp_path, monkeypatch):
     path = tmp_path / "fit.nc"
-    real, calls = iteration.simulate, []
+    real, calls = problem.simulate, []
 
     def interrupted(*args, **kwargs):
         calls.append(kwargs)
@@ -100,7 +100,7 @@ def test_interrupted_fits_go_on_from_their_checkpoint(bonds, fitted, tmp_path, m
             raise KeyboardInterrupt
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(iteration, "simulate", interrupted)
+    monkeypatch.setattr(problem, "simulate", interrupted)
     kept = dataclasses.replace(QUICK, checkpoint=path)
     fit = {"settings": kept, "key": jax.random.key(0)}
     with pytest.warns(UserWarning, match="interrupted after 1 iterations"):

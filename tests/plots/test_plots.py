@@ -1,4 +1,4 @@
-"""Figures: returned, labelled, finite, and honest about what they show."""
+"""Figures: returned, labeled, finite, and honest about what they show."""
 
 import matplotlib as mpl
 import numpy as np

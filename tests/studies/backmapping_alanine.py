@@ -1,4 +1,4 @@
-"""How close the conditional learnt from few frames comes to the exact one: alanine dipeptide, five heavy atoms kept.
+"""How close the conditional learned from few frames comes to the exact one: alanine dipeptide, five heavy atoms kept.
 
 Training and test frames come from Langevin walkers (BAOAB, 1 fs) at 300 K that were heated before. For CG frames that
 were not trained on, draws of the guide are weighted by exp(-beta U) / q: their effective share, and the acceptance of

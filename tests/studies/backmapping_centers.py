@@ -27,7 +27,7 @@ from tests.studies.held_dynamics import angle, between_walkers, distance, torsio
 from tests.studies.wanted import wanted
 
 RESIDUES = {"ACE": range(6), "ALA": range(6, 16), "NME": range(16, 22)}
-FRAMES, LEARNT = 2, 400
+FRAMES, LEARNED = 2, 400
 STIFFNESS = (4e4, 1.6e5)
 """kJ/mol/nm^2: centers move by 8 and 4 pm."""
 WALKERS, SAMPLES, BURN, EVERY = 8, 1000, 250, 100
@@ -102,7 +102,7 @@ def referee(field, every: np.ndarray, matrix: np.ndarray, beads: np.ndarray) -> 
 def main() -> None:
     target = alanine_dipeptide()
     every = frames(target)
-    molecule, test = universe(every[:LEARNT]), every[-FRAMES:]
+    molecule, test = universe(every[:LEARNED]), every[-FRAMES:]
     conditional = fit_conditional(molecule, mapping(molecule), key=jax.random.key(0))
     matrix = np.asarray(conditional.fibre.matrix)
     positions = np.einsum("ba,fax->fbx", matrix, test)

@@ -34,7 +34,7 @@ STIFFNESS = KT / 0.012**2
 REPEATS, WALKERS, SAMPLES, BURN, EVERY = 8, 2, 1600, 100, 100
 HALF_WIDTH = 0.003
 """Of the shell that the umbrella's density is taken from [nm]."""
-LEARNT = 500
+LEARNED = 500
 
 
 def butane() -> ForceField:
@@ -107,11 +107,11 @@ def by_umbrella(found: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def main() -> None:
     field = butane()
     begin = time.process_time()
-    learnt = umbrellas(field, 2, 11).reshape(-1, 14, 3)
-    learnt = learnt[np.random.default_rng(0).permutation(len(learnt))[:LEARNT]]
+    learned = umbrellas(field, 2, 11).reshape(-1, 14, 3)
+    learned = learned[np.random.default_rng(0).permutation(len(learned))[:LEARNED]]
     free, error = by_umbrella(umbrellas(field, REPEATS * WALKERS, 12))
     print(f"umbrellas {time.process_time() - begin:.0f} s", flush=True)
-    molecule = planted.universe(learnt, BONDS, ELEMENTS)
+    molecule = planted.universe(learned, BONDS, ELEMENTS)
     conditional = fit_conditional(molecule, planted.kept(molecule, "index 0 3"), key=jax.random.key(0))
     print(f"fitted {time.process_time() - begin:.0f} s", flush=True)
     positions = np.zeros((len(WINDOWS), 2, 3))

@@ -24,7 +24,7 @@ from tests.studies.held_dynamics import KT, averaged, torsion, walked
 from tests.studies.wanted import wanted
 
 PHI = np.radians(np.arange(-150.0, -59.0, 15.0))
-LEARNT = 500
+LEARNED = 500
 TURNED = (0, 1, 2, 3, 4, 5, 7)
 """What turns with the carbonyl carbon: the acetyl group and the hydrogen of N."""
 WALKERS, SAMPLES, BURN, EVERY = 16, 200, 30, 50
@@ -82,7 +82,7 @@ def by_dynamics(field, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def main() -> None:
     target = alanine_dipeptide()
     every = frames(target)
-    molecule = universe(every[:LEARNT])
+    molecule = universe(every[:LEARNED])
     conditional = fit_conditional(molecule, mapping(molecule), key=jax.random.key(0))
     test = every[-100:]
     origin = test[np.argmin(np.abs(phi(test) + np.pi / 2))]

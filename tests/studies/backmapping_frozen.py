@@ -21,7 +21,7 @@ from tests.studies.backmapping_alanine import KEPT, frames, mapping, universe
 from tests.studies.held_dynamics import angle, averaged, distance, frozen, torsion
 from tests.studies.wanted import wanted
 
-FRAMES, LEARNT = 10, 500
+FRAMES, LEARNED = 10, 500
 TIME, BURN, EVERY = 40.0, 3.0, 40
 
 RESULT = Path(__file__).with_name("backmapping_frozen.npz")
@@ -78,7 +78,7 @@ def averages(data: xr.Dataset, functions=OBSERVABLES) -> tuple[np.ndarray, np.nd
 def main() -> None:
     target = alanine_dipeptide()
     every = frames(target)
-    molecule, known = universe(every[:LEARNT]), reference(every)
+    molecule, known = universe(every[:LEARNED]), reference(every)
     conditional = fit_conditional(molecule, mapping(molecule), key=jax.random.key(0))
     sites = known["positions"][:, list(KEPT)].astype(float)
     beads = xr.Dataset({"positions": (("frame", "bead", "xyz"), sites)}, attrs={"temperature": 300.0})

@@ -1,6 +1,6 @@
 """Liquid hexane, two beads for each molecule, against molecular dynamics of the same Hamiltonian by OpenMM.
 
-The conditional is learnt from the first frames of the run. Beads of later frames are given, and atoms are placed: the
+The conditional is learned from the first frames of the run. Beads of later frames are given, and atoms are placed: the
 energy between molecules, that of molecules alone, and atom-pair RDFs are compared with those of the run, once with the
 errors of both (blocks of frames), and once frame by frame, where the beads are the same and most of the noise cancels.
 Errors from few frames are themselves uncertain: of so few the rms of z is sqrt(5 / 3) where all is well.
@@ -162,8 +162,8 @@ def main(liquid: Liquid | None = None, picoseconds: float = PICOSECONDS, frames:
         flush=True,
     )
     begin = time.perf_counter()
-    learnt = universe(liquid, every[:LEARN])
-    conditional = backmapping.fit_conditional(learnt, mapping(liquid, learnt), key=jax.random.key(0))
+    learned = universe(liquid, every[:LEARN])
+    conditional = backmapping.fit_conditional(learned, mapping(liquid, learned), key=jax.random.key(0))
     print(f"conditional from {conditional.rows} molecules in {time.perf_counter() - begin:.0f} s", flush=True)
     chosen = LEARN + SPACING * np.arange(1, frames + 1)
     same = {name: values[chosen - LEARN] for name, values in run.items()}

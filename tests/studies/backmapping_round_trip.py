@@ -24,7 +24,7 @@ from tests.studies.backmapping_alanine import KEPT, frames, mapping, universe, w
 from tests.studies.held_dynamics import angle, distance, torsion
 
 TIMES = (4, 9, 14, 19, 24, 29, 34, 39)
-LEARNT = 500
+LEARNED = 500
 HALVES, BINS = 400, 20
 METHYLS = ((0, 2, 3), (11, 12, 13), (19, 20, 21))
 """Hydrogens whose labels mean nothing: torsions with them are folded."""
@@ -79,7 +79,7 @@ def nearness(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def main() -> None:
     target = alanine_dipeptide()
     every = walkers(target)
-    molecule = universe(frames(target)[:LEARNT])
+    molecule = universe(frames(target)[:LEARNED])
     conditional = fit_conditional(molecule, mapping(molecule), key=jax.random.key(0))
     md = every[list(TIMES)].swapaxes(0, 1)
     chains = features([tuple(sorted((bond.atoms[0].index, bond.atoms[1].index))) for bond in molecule.bonds])

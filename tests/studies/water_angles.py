@@ -46,7 +46,7 @@ def distance(found: np.ndarray, exact: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 
 def models(cg: xr.Dataset) -> dict[str, xr.DataTree]:
-    """Posteriors of all models; the residual is learnt on the mean of the pair potential's."""
+    """Posteriors of all models; the residual is learned on the mean of the pair potential's."""
     options = {"method": "laplace", "settings": bcg.Sampling(chains=1, draws=100), "key": jax.random.key(0)}
     fits = {}
     for name, given in (

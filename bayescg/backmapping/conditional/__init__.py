@@ -1,1 +1,1 @@
-"""What molecules look like given their beads: a Gaussian process in internal coordinates, learnt from a trajectory."""
+"""What molecules look like given their beads: a Gaussian process in internal coordinates, learned from a trajectory."""

@@ -1,4 +1,4 @@
-"""The Gaussian-process conditional of atoms given beads, learnt from atomistic frames."""
+"""The Gaussian-process conditional of atoms given beads, learned from atomistic frames."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from bayescg.kernels import by_name
 Kernels = gpjax.kernels.AbstractKernel | str | abc.Mapping[str, gpjax.kernels.AbstractKernel | str] | None
 _KINDS = ("bond", "angle", "torsion")
 FEWEST = 50
-"""Frames (or molecules in frames) below which nothing is learnt."""
+"""Frames (or molecules in frames) below which nothing is learned."""
 
 _DEFAULT = Learning()
 _MOST = 2000
@@ -38,7 +38,7 @@ _OUTSIDE = 0.5
 
 
 class InternalGuide(Guide):
-    """The learnt density for one CG configuration.
+    """The learned density for one CG configuration.
 
     Attributes:
         coordinates: internal coordinates on the beads.
@@ -85,7 +85,7 @@ class GaussianProcessConditional(Conditional):
         shortest: of the distances between beads in the training data, (bead, bead) [nm].
         longest: of the same [nm].
         names: of the atoms.
-        rows: how many molecules in frames it was learnt from.
+        rows: how many molecules in frames it was learned from.
     """
 
     fibre: Fibre
@@ -138,26 +138,27 @@ def fit_conditional(
     settings: Learning = _DEFAULT,
     key,
 ) -> GaussianProcessConditional:
-    """Learn where atoms are, given beads, from atomistic frames.
+    """Learn from atomistic frames where atoms are, given their beads.
 
-    Bonds, angles and torsions, from an automatic Z-matrix that grows from the beads, are outputs of Gaussian processes
-    of the beads' distances and dihedrals and of the coordinates placed before: log q(y | X) = sum_p log q(y_p | X,
-    y_before). Wells of torsions come from the data, their probabilities from Gaussian-process classifiers; symmetric
-    rotors are folded. The density is normalized and can be drawn from.
+    Atoms are described by bonds, angles and torsions y of a Z-matrix, which is chosen automatically and grows from the
+    beads. Each y_p is the output of a Gaussian process. Its inputs are distances and dihedrals of the beads, and the
+    coordinates placed before: log q(y | X) = sum_p log q(y_p | X, y_before). The wells of torsions come from the data,
+    and Gaussian-process classifiers give their probabilities. Symmetric rotors are folded. The density is normalized
+    and can be drawn from.
 
-    If all beads are single atoms these keep their places and the others are placed on the fibre. If beads are centers
-    of several atoms, the density is one over all atoms, whose draws have their centers near the beads.
+    If all beads are single atoms, these keep their places, and draws have their beads exactly at X. If beads are
+    centers of several atoms, the density is one over all atoms, and draws have their centers near the beads.
 
     Args:
-        universe: MDAnalysis Universe with bonds, of one molecule or of many of one kind, as simulated; a few hundred
-            frames (or molecules in frames) are enough.
+        universe: MDAnalysis Universe with bonds, as simulated: one molecule, or many of one kind. A few hundred frames
+            (or molecules in frames) are enough.
         mapping: its beads.
         kernels: GPJax stationary kernel of the smooth parts, an object or the name of its class, or one for each of
-            "bond", "angle" and "torsion" (RBF where absent); lengthscales and variances are learnt.
-        method: of the kernels' hyperparameters: "laplace", a Gaussian at the mode, or "nuts", sampled, which takes some
-            twenty times as long.
+            "bond", "angle" and "torsion" (RBF where absent). Lengthscales and variances are learned.
+        method: how the kernels' hyperparameters are sampled: "laplace", a Gaussian at the mode, or "nuts", which takes
+            about twenty times as long.
         settings: which frames to learn from, and what to do with atoms in no bead.
-        key: random key.
+        key: JAX random key.
 
     Returns:
         The conditional.
@@ -173,8 +174,8 @@ def fit_conditional(
     positions = read_positions(universe, molecule, settings.frames, _MOST)
     if len(positions) < FEWEST:
         raise ValueError(
-            f"{len(positions)} frames are too few: the conditional is learnt from at least {FEWEST}, and a few hundred "
-            "are what it takes to be close"
+            f"{len(positions)} frames are too few: the conditional is learned from at least {FEWEST}, and a few "
+            "hundred are what it takes to be close"
         )
     with double_precision():
         slices = bool(np.all(np.count_nonzero(molecule.weights, axis=1) == 1))
@@ -247,7 +248,7 @@ def unit_kernel(kernel: gpjax.kernels.AbstractKernel | str | None) -> gpjax.kern
     if not isinstance(chosen, gpjax.kernels.stationary.StationaryKernel):
         raise ValueError(
             f"kernel is {chosen!r}: give a stationary GPJax kernel such as gpjax.kernels.Matern52(); its lengthscales "
-            "and variance are learnt"
+            "and variance are learned"
         )
     return _made(type(chosen))
 

@@ -37,7 +37,7 @@ LENGTH = (np.log(3.0), 0.7)
 
 
 class RegressionData(NamedTuple):
-    """What the hyperparameters of one output are learnt from; padded to equal shapes, so that all share one program.
+    """What the hyperparameters of one output are learned from; padded to equal shapes, so that all share one program.
 
     Attributes:
         target: the output, standardized.

@@ -1,4 +1,4 @@
-"""What a conditional is learnt from: the molecules of a universe, whole, with their beads."""
+"""What a conditional is learned from: the molecules of a universe, whole, with their beads."""
 
 from __future__ import annotations
 

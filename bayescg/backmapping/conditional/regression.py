@@ -36,7 +36,7 @@ from bayescg.backmapping.conditional.hyperparameters import (
 )
 
 _ROWS = 1000
-"""Frames that hyperparameters are learnt from, at most; the weights are learnt from all."""
+"""Frames that hyperparameters are learned from, at most; the weights are learned from all."""
 
 _PENALTY = 1.5
 """Of one more input, in units of the Bayesian information criterion's."""

@@ -1,4 +1,4 @@
-"""`Learning`: what of a trajectory a conditional is learnt from."""
+"""`Learning`: what of a trajectory a conditional is learned from."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Learning:
-    """Settings of `fit_conditional`.
+    """Settings of `fit_conditional`. At most 2000 molecules in frames are used.
 
     Attributes:
         start: first frame of the trajectory to learn from, as in `coarse_grain`.
-        stop: the frame before which to stop; None: to the end.
-        step: every how many-th frame. At most 2000 molecules in frames are used.
-        unmapped: what to do with atoms in no bead: refuse them ("error"), or place them around the others ("free");
-            None for the former if beads are centers of several atoms, for the latter if they are single ones.
+        stop: frame to stop before; None: to the end.
+        step: every how many frames.
+        unmapped: what to do with atoms in no bead: refuse them ("error"), or place them around the others ("free").
+            None: "error" if beads are centers of several atoms, "free" if they are single atoms.
+
+    Raises:
+        ValueError: if `step` is zero or `unmapped` is another word.
     """
 
     start: int | None = None

@@ -22,17 +22,17 @@ _LONGEST_BOND = 0.25
 
 
 class Fibre(eqx.Module):
-    """The positions x with M x = X, in coordinates that are free.
+    """All positions x of the atoms with M x = X, in free coordinates v.
 
     x = M^+ X + N v with the pseudo-inverse M^+ and an orthonormal basis N of the null space of M. Coordinates are
-    Cartesian, the same M and N for x, y and z, and without masses: only the map's weights know of those.
+    Cartesian, with the same M and N for x, y and z. Masses play no part beyond the weights in M.
 
-    Volume: the conditional density over the fibre is p(v | X) proportional to exp[-beta U(M^+ X + N v)], and
+    The conditional density is p(v | X) proportional to exp[-beta U(M^+ X + N v)], and
 
-        Z(X) = int exp[-beta U(x)] delta(M x - X) dx = det(M M^T)^(-3/2) int exp[-beta U(M^+ X + N v)] dv,
+        Z(X) = int exp[-beta U(x)] delta(M x - X) dx = det(M M^T)^(-3/2) int exp[-beta U(M^+ X + N v)] dv.
 
-    the power three halves because M acts on three directions. `log_volume` is the logarithm of the factor in front.
-    Integrated over all X, Z(X) is the configuration integral int exp(-beta U) dx, whatever the map.
+    The power is three halves because M acts on three directions. Integrated over all X, Z(X) is the configuration
+    integral int exp(-beta U) dx, whatever the map.
 
     Attributes:
         matrix: M, (bead, atom); rows sum to one.
@@ -40,7 +40,7 @@ class Fibre(eqx.Module):
         basis: N, (atom, atom - bead).
         shift: (atom, bead), with M shift = 1: each atom moves with its own bead, by as much.
         reach: (bead, bead), how far apart beads can be [nm] if no bond exceeds 0.25 nm; inf where nothing is known.
-        log_volume: -3/2 ln det(M M^T), what ln Z(X) has beyond the integral over the free coordinates.
+        log_volume: -3/2 ln det(M M^T), which ln Z(X) has beyond the integral over the free coordinates.
     """
 
     matrix: Float[np.ndarray, "bead atom"]
@@ -162,33 +162,49 @@ class Fibre(eqx.Module):
         return 3 * (self.n_atoms - self.n_beads)
 
     def beads(self, positions: Float[Array, "atom 3"]) -> Float[Array, "bead 3"]:
-        """M x [nm]."""
+        """Beads of positions, M x.
+
+        Args:
+            positions: (atom, 3) [nm].
+
+        Returns:
+            (bead, 3) [nm].
+        """
         return jnp.asarray(self.matrix) @ positions
 
     def positions(self, free: Float[Array, " free"], beads: Float[Array, "bead 3"]) -> Float[Array, "atom 3"]:
-        """M^+ X + N v [nm].
+        """Positions of free coordinates, M^+ X + N v.
 
         Args:
             free: v, (free,) [nm].
             beads: X, (bead, 3) [nm].
+
+        Returns:
+            (atom, 3) [nm].
         """
         return jnp.asarray(self.inverse) @ beads + jnp.asarray(self.basis) @ free.reshape(-1, 3)
 
     def free(self, positions: Float[Array, "atom 3"], beads: Float[Array, "bead 3"]) -> Float[Array, " free"]:
-        """The free coordinates v of positions [nm]; of positions beside the fibre, those of their projection.
+        """The free coordinates v of positions, after `project` has moved them to where M x = X.
 
         Args:
             positions: (atom, 3) [nm].
             beads: X, (bead, 3) [nm].
+
+        Returns:
+            (free,) [nm].
         """
         return (jnp.asarray(self.basis).T @ self.project(positions, beads)).reshape(-1)
 
     def project(self, positions: Float[Array, "atom 3"], beads: Float[Array, "bead 3"]) -> Float[Array, "atom 3"]:
-        """Move each bead's atoms, as one, to where M x = X.
+        """Move the atoms of each bead together to where M x = X.
 
         Args:
             positions: (atom, 3) [nm].
             beads: X, (bead, 3) [nm].
+
+        Returns:
+            (atom, 3) [nm].
         """
         return positions + jnp.asarray(self.shift) @ (beads - self.beads(positions))
 

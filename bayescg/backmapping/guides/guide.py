@@ -17,70 +17,95 @@ Space = Literal["fibre", "atoms"]
 
 
 class Guide(eqx.Module):
-    """A density over the atoms of one CG configuration, by which samplers of the exact one are guided.
+    """A density over the atoms of one CG configuration, from which samplers of the exact density start.
 
-    It never multiplies exp(-beta U): it is where a path begins, or what it passes through.
+    It never multiplies exp(-beta U): a path of densities begins with it, or passes through it.
+
+    Attributes:
+        normalized: whether the density integrates to one. Only then can a path begin with it, and are draws exact.
+        space: over which volume the density is, "fibre" or "atoms".
     """
 
     @property
     @abstractmethod
     def normalized(self) -> bool:
-        """Whether the density integrates to one. Only then is a path begun with it, and are draws exact."""
+        """Whether the density integrates to one."""
 
     @property
     @abstractmethod
     def space(self) -> Space:
-        """Over which measure.
+        """Over which volume the density is.
 
-        "fibre": volume of {M x = X} in orthonormal Cartesian coordinates, those of `Fibre.free`; draws lie on it.
+        "fibre": all x with M x = X, in orthonormal Cartesian coordinates, those of `Fibre.free`. Draws have their beads
+        exactly at X.
 
-        "atoms": dx of all atoms; draws lie near the fibre, as those of internal coordinates do that are placed on
-        their beads. The sampler then keeps what M x misses of X as further coordinates, with a known Gaussian density
-        in the target, which integrates out exactly.
+        "atoms": all atoms. Draws have their beads near X, as those of internal coordinates do that are placed on
+        their beads. The sampler then keeps M x - X as further coordinates, with a known Gaussian density in the
+        target, which integrates out exactly.
         """
 
     @abstractmethod
     def log_density(self, positions: Float[Array, "atom 3"]) -> Float[Array, ""]:
-        """Log density, up to a constant unless `normalized`; -inf where it is zero, differentiable elsewhere.
+        """Log density, up to a constant unless `normalized`.
 
         Args:
             positions: (atom, 3) [nm].
+
+        Returns:
+            A number; -inf where the density is zero, differentiable elsewhere.
         """
 
     @abstractmethod
     def sample(self, *, key) -> Float[Array, "atom 3"]:
-        """One draw [nm]; of a guide that is not normalized only a typical configuration, from which chains start."""
+        """One draw; if the guide is not normalized, only a typical configuration from which chains start.
+
+        Args:
+            key: JAX random key.
+
+        Returns:
+            (atom, 3) [nm].
+        """
 
 
 class Conditional(eqx.Module):
-    """What gives a guide for each CG configuration: made by hand, or learnt from atomistic frames.
+    """What gives a guide for each CG configuration: made by hand, or learned from atomistic frames.
 
-    Subclasses have a field `fibre`: the linear map and the positions that belong to given beads.
+    Attributes:
+        fibre: the linear map, and the positions that belong to given beads.
     """
 
     fibre: AbstractVar[Fibre]
 
     @abstractmethod
     def guide(self, beads: Float[Array, "bead 3"]) -> Guide:
-        """The guide of one CG configuration; traced by JAX, so that one compilation serves all frames.
+        """The guide of one CG configuration; JAX traces it, so that one compilation serves all frames.
 
         Args:
             beads: (bead, 3) [nm].
+
+        Returns:
+            The guide.
         """
 
     def allowed(self, positions: Float[Array, "atom 3"]) -> Bool[Array, ""]:
-        """Whether a configuration counts: one with a chiral center the other way round is another molecule.
+        """Whether a configuration counts: with a chiral center the other way round it is another molecule.
 
         Args:
             positions: (atom, 3) [nm].
+
+        Returns:
+            True or False.
         """
         return jnp.asarray(True)
 
     def complaint(self, beads: Float[np.ndarray, "bead 3"]) -> str | None:
-        """Why no atoms can belong to these beads, in words; None if nothing is known against them.
+        """Why no atoms can belong to these beads.
 
         Args:
             beads: (bead, 3) [nm].
+
+        Returns:
+            The reason in words; None if there is none.
         """
         return None
 
@@ -102,12 +127,12 @@ class GaussianGuide(Guide):
 
     @property
     def normalized(self) -> bool:
-        """It is."""
+        """Always true."""
         return True
 
     @property
     def space(self) -> Space:
-        """The fibre's own volume."""
+        """Always "fibre"."""
         return "fibre"
 
     def log_density(self, positions):
@@ -125,8 +150,8 @@ class GaussianGuide(Guide):
 class GaussianConditional(Conditional):
     """One Gaussian for all CG configurations, about the positions that the pseudo-inverse of the map gives.
 
-    Enough where the fibre's coordinates do not depend on the beads, as for harmonic chains; a broad one is the start
-    of a path where nothing better is known.
+    It is enough where the free coordinates do not depend on the beads, as for harmonic chains. A broad one is a start
+    where nothing better is known.
 
     Attributes:
         fibre: the map.

@@ -42,13 +42,16 @@ RHAT = 1.05
 
 @dataclass(frozen=True)
 class Annealing:
-    """How much work the chains of a liquid do for each CG frame; a round is two to eight sweeps over all molecules.
+    """How much work the chains of a liquid do for each CG frame, in rounds of two to eight sweeps over all molecules.
 
     Attributes:
-        chains: independent ones, each with its own placement and path.
+        chains: number of independent chains, each with its own placement and path.
         rise: rounds in which the environment's energy rises from zero to full.
         settle: rounds at full energy that are thrown away.
         between: rounds from one draw of a chain to the next.
+
+    Raises:
+        ValueError: for fewer than two chains, or a number of rounds that is not positive.
     """
 
     chains: int = 4

@@ -31,10 +31,13 @@ class Tempering:
     """How much work tempered sequential Monte Carlo does for each CG configuration.
 
     Attributes:
-        particles: of each run; as many more as the draws asked of "smc" need.
-        replicates: independent runs with the frozen parameters, from which the error of ln Z is known.
+        particles: of each run; more if the draws asked of "smc" need more.
+        replicates: independent runs with the frozen parameters; their scatter gives the error of ln Z.
         moves: Hamiltonian trajectories of each particle at each temperature.
         share: effective share of the particles that each step of the temperature leaves.
+
+    Raises:
+        ValueError: for fewer than 20 particles, 2 replicates or 1 move, or a share outside (0, 1).
     """
 
     particles: int = 256

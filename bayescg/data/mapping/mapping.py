@@ -102,7 +102,21 @@ class Mapping:
         select: str = "all",
         constraints: str | ArrayLike = "h-bonds",
     ) -> Mapping:
-        """One bead at the unweighted center of each residue, molecule or fragment; see `center_of_mass`."""
+        """One bead at the unweighted center of each residue, molecule or fragment; all else is as in `center_of_mass`.
+
+        Args:
+            universe: MDAnalysis Universe.
+            by: see `center_of_mass`.
+            names: see `center_of_mass`.
+            select: see `center_of_mass`.
+            constraints: see `center_of_mass`.
+
+        Returns:
+            The mapping.
+
+        Raises:
+            ValueError: as `center_of_mass`.
+        """
         return _centers(cls, universe, by, names, select, constraints, geometry=True)
 
     @classmethod
@@ -164,11 +178,22 @@ class Mapping:
         return len(self.owner)
 
     def atoms(self, bead: int) -> NDArray[np.int64]:
-        """Atoms of a bead, in ascending order."""
+        """Atoms of a bead.
+
+        Args:
+            bead: index of the bead.
+
+        Returns:
+            (atom,) indices in ascending order.
+        """
         return np.flatnonzero(self.owner == bead)
 
     def to_json(self) -> str:
-        """The mapping as JSON; `from_json` reads it back."""
+        """The mapping as JSON; `from_json` reads it back.
+
+        Returns:
+            The text.
+        """
         topology = {key: value.tolist() for key, value in vars(self.topology).items()}
         fields = {key: value.tolist() for key, value in vars(self).items() if isinstance(value, np.ndarray)}
         return json.dumps({"kind": self.kind, "topology": topology, **fields}, separators=(",", ":"))
@@ -176,6 +201,12 @@ class Mapping:
     @classmethod
     def from_json(cls, text: str) -> Mapping:
         """A mapping from the text that `to_json` wrote.
+
+        Args:
+            text: the JSON.
+
+        Returns:
+            The mapping.
 
         Raises:
             ValueError: if the text is not that of a mapping.

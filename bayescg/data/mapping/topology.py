@@ -23,6 +23,10 @@ class Topology:
         angle_groups: (n_angles,) group labels.
         dihedrals: (n_dihedrals, 4) bead indices along the chain.
         dihedral_groups: (n_dihedrals,) group labels.
+
+    Raises:
+        ValueError: if shapes do not fit, an index is out of range, an interaction names a bead twice or is listed
+            twice.
     """
 
     molecule: NDArray[np.int64]

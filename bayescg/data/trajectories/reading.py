@@ -22,12 +22,15 @@ def coarse_grain(
     partial: bool = False,
     forces: Forces = True,
 ) -> xr.Dataset:
-    """Map an atomistic trajectory onto beads.
+    """Map an atomistic trajectory onto beads (Noid et al., doi:10.1063/1.2938860).
 
-    Beads are made whole across periodic boundaries; they are not wrapped into the box. Reads what MDAnalysis reads
-    with forces: GROMACS TRR, AMBER NetCDF, H5MD, LAMMPS dump. A LAMMPS dump does not say its units: give them where
-    the universe is made, as in `mda.Universe("system.data", "traj.lammpsdump", units="real", dt=0.002)` (or "metal";
-    `dt` is the time step of the simulation in ps, by which MDAnalysis multiplies the numbers of steps in a dump).
+    Bead positions are weighted means of atom positions, bead forces are sums of atom forces, as the mapping says. Beads
+    are made whole across periodic boundaries, but not wrapped into the box.
+
+    It reads what MDAnalysis reads with forces: GROMACS TRR, AMBER NetCDF, H5MD, LAMMPS dump. A LAMMPS dump does not say
+    its units. Give them where the universe is made, as in
+    `mda.Universe("system.data", "traj.lammpsdump", units="real", dt=0.002)` (or "metal"; `dt` is the time step of the
+    simulation in ps, by which MDAnalysis multiplies the numbers of steps in a dump).
 
     Args:
         universe: MDAnalysis Universe with a trajectory.

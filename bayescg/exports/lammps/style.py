@@ -60,7 +60,7 @@ class Overlay(abc.ABC):
         """Read the file back and compare it with the fit."""
 
     def claims(self, potential: Potential, coefficients: Float[np.ndarray, " basis"]) -> tuple[str, ...]:
-        """Names of the pair terms whose learnt splines it evaluates too: tables keep their baselines only."""
+        """Names of the pair terms whose learned splines it evaluates too: tables keep their baselines only."""
         del potential, coefficients
         return ()
 

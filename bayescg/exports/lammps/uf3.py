@@ -68,7 +68,7 @@ def _(term: ThreeBody):
 
 
 def splines_of(potential: Potential, coefficients: Float[np.ndarray, " basis"]) -> tuple[str, ...]:
-    """Names of the pair terms whose learnt splines can be written; others are tables as without `uf3`."""
+    """Names of the pair terms whose learned splines can be written; others are tables as without `uf3`."""
     found = []
     for term in potential.terms:
         if isinstance(term, Pair) and term.n_basis:
@@ -83,7 +83,7 @@ def splines_of(potential: Potential, coefficients: Float[np.ndarray, " basis"]) 
 def write_uf3(
     potential: Potential, coefficients: Float[np.ndarray, " basis"], bead_types: Sequence[str], path: Path
 ) -> Path:
-    """Write the learnt splines of all pair terms that fit, without their baselines, and all three-body terms.
+    """Write the learned splines of all pair terms that fit, without their baselines, and all three-body terms.
 
     Args:
         potential: the potential; terms of other kinds are left out.

@@ -42,7 +42,7 @@ class Curve:
 
     Attributes:
         term: the term.
-        spline: the learnt part, the cubic through energies and slopes at the knots; None for a fixed term.
+        spline: the learned part, the cubic through energies and slopes at the knots; None for a fixed term.
         floor: below this descriptor value the curve goes on linearly, with constant force.
     """
 

@@ -17,14 +17,17 @@ RELEVANT = 0.05
 def latent_information(
     model: LatentModel, coordinates: Float[np.ndarray, "sample coordinate"], *, key
 ) -> Float[np.ndarray, " latent"]:
-    """I(x; z_j) of each latent [nats] under the encoder, z_j drawn for each sample.
+    """Mutual information I(x; z_j) of the coordinates with each latent, z_j drawn from the encoder for each sample.
 
     The marginal of z_j is the mean of the encoder's densities over all other samples.
 
     Args:
         model: from `discover`.
-        coordinates: equally weighted samples of the target; more than 2000 are thinned.
-        key: random key.
+        coordinates: (sample, coordinate) equally weighted samples of the target; more than 2000 are thinned.
+        key: JAX random key.
+
+    Returns:
+        (latent,) [nats], at least 0.
 
     Raises:
         ValueError: if there are fewer than two samples.
@@ -44,16 +47,19 @@ def state_information(
     *,
     key,
 ) -> float:
-    """Mutual information [nats] of all latents with a labeling of the samples, such as metastable basins.
+    """Mutual information of all latents together with states of the samples, such as metastable basins.
 
     Args:
         model: from `discover`.
-        coordinates: equally weighted samples of the target; more than 2000 are thinned.
-        states: label of each sample.
-        key: random key.
+        coordinates: (sample, coordinate) equally weighted samples of the target; more than 2000 are thinned.
+        states: (sample,) number of the state of each sample.
+        key: JAX random key.
+
+    Returns:
+        A number [nats], at least 0.
 
     Raises:
-        ValueError: if there are not as many labels as samples, or fewer than two samples.
+        ValueError: if there are not as many states as samples, or fewer than two samples.
     """
     states = np.asarray(states)
     if states.shape != (len(coordinates),):

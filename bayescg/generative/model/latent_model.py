@@ -19,18 +19,19 @@ from bayescg.generative.model.whitening import Whitening
 class LatentModel(eqx.Module):
     """A generative coarse-grained model: collective variables z, a prior for them, a decoder and an encoder.
 
-    Densities are over the target's coordinates y, not over white ones.
+    The methods below take and return the target's coordinates y, of shape (dimension,), and their densities are over y.
+    The networks see white coordinates u, an affine map of y.
 
     Attributes:
-        decoder: q(u | z) over white coordinates u.
-        encoder: r(z | u).
+        decoder: q(u | z), a density over (dimension,).
+        encoder: r(z | u), a density over (latent,).
         prior: q(z), a flow; None for a standard normal.
-        defensive: a density of z in which rare states are frequent, for a share of the draws that are to be weighed
-            (defensive importance sampling, Hesterberg, Technometrics 37, 185 (1995)); None without.
-        whitening: between u and y.
+        defensive: a density of z in which rare states are frequent, used for a share of the draws that are to be
+            weighted (defensive importance sampling, Hesterberg, Technometrics 37, 185 (1995)); None without.
+        whitening: the map between u and y.
         latents: number of latent variables.
-        settings: what `load` needs to rebuild the networks.
-        report: how the model was made: evaluations, diagnostics.
+        settings: JSON from which `bayescg.load` rebuilds the networks.
+        report: JSON that says how the model was made: evaluations, diagnostics.
     """
 
     decoder: Decoder
@@ -48,11 +49,11 @@ class LatentModel(eqx.Module):
         """One draw.
 
         Args:
-            defensive: share of the defensive density in that of z; the model itself has none of it.
-            key: random key.
+            defensive: share of the defensive density in that of z; 0 gives the model itself.
+            key: JAX random key.
 
         Returns:
-            Coordinates y, latents z, and log q(z) + log q(y | z).
+            Coordinates y (dimension,), latents z (latent,), and log q(z) + log q(y | z).
         """
         first, second = jax.random.split(key)
         z, log_prior = self.sample_latent(defensive=defensive, key=first)
@@ -60,12 +61,28 @@ class LatentModel(eqx.Module):
         return y, z, log_prior + log_decoder
 
     def sample_given(self, z: Float[Array, " latent"], *, key) -> tuple[Float[Array, " coordinate"], Float[Array, ""]]:
-        """A draw of q(y | z) and its log density."""
+        """One draw of q(y | z).
+
+        Args:
+            z: (latent,).
+            key: JAX random key.
+
+        Returns:
+            Coordinates y (dimension,), and log q(y | z).
+        """
         u, log_density = self.decoder.sample(z, key=key)
         return self.whitening.color(u), log_density - self.whitening.log_volume
 
     def sample_latent(self, *, defensive: float = 0.0, key) -> tuple[Float[Array, " latent"], Float[Array, ""]]:
-        """A draw of z and the log density that it was drawn from: q(z), with a share of the defensive one."""
+        """One draw of z.
+
+        Args:
+            defensive: share of the defensive density; 0 gives q(z).
+            key: JAX random key.
+
+        Returns:
+            z (latent,), and the log of the density that it was drawn from.
+        """
         if self.prior is None:
             z = jax.random.normal(key, (self.latents,), _dtype(self))
             return z, _log_standard(z)
@@ -78,23 +95,63 @@ class LatentModel(eqx.Module):
         return z, jnp.logaddexp(*parts)
 
     def log_prior(self, z: Float[Array, " latent"]) -> Float[Array, ""]:
-        """Log q(z)."""
+        """Log q(z).
+
+        Args:
+            z: (latent,).
+
+        Returns:
+            A number.
+        """
         return _log_standard(z) if self.prior is None else self.prior.log_density(z)
 
     def log_joint(self, y: Float[Array, " coordinate"], z: Float[Array, " latent"]) -> Float[Array, ""]:
-        """Log q(z) + log q(y | z)."""
+        """Log q(z) + log q(y | z).
+
+        Args:
+            y: (dimension,).
+            z: (latent,).
+
+        Returns:
+            A number.
+        """
         return self.log_prior(z) + self.log_decoder(y, z)
 
     def log_decoder(self, y: Float[Array, " coordinate"], z: Float[Array, " latent"]) -> Float[Array, ""]:
-        """Log q(y | z)."""
+        """Log q(y | z).
+
+        Args:
+            y: (dimension,).
+            z: (latent,).
+
+        Returns:
+            A number.
+        """
         return self.decoder.log_density(self.whitening.whiten(y), z) - self.whitening.log_volume
 
     def log_encoder(self, z: Float[Array, " latent"], y: Float[Array, " coordinate"]) -> Float[Array, ""]:
-        """Log r(z | y)."""
+        """Log r(z | y).
+
+        Args:
+            z: (latent,).
+            y: (dimension,).
+
+        Returns:
+            A number.
+        """
         return self.encoder.log_density(z, self.whitening.whiten(y))
 
     def log_density(self, y: Float[Array, " coordinate"], *, draws: int = 64, key) -> Float[Array, ""]:
-        """Log q(y) by importance sampling of z from the encoder (a lower bound on average, tight for many draws)."""
+        """Log q(y) by importance sampling of z from the encoder.
+
+        Args:
+            y: (dimension,).
+            draws: of z. The result is too low on average, by less the more draws there are.
+            key: JAX random key.
+
+        Returns:
+            A number.
+        """
         u = self.whitening.whiten(y)
 
         def one(key):
@@ -104,11 +161,25 @@ class LatentModel(eqx.Module):
         return jax.nn.logsumexp(jax.vmap(one)(jax.random.split(key, draws))) - np.log(draws)
 
     def latent_mean(self, y: Float[Array, " coordinate"]) -> Float[Array, " latent"]:
-        """The collective variables of one vector of coordinates: the encoder's mean."""
+        """The collective variables of one vector of coordinates: the encoder's mean.
+
+        Args:
+            y: (dimension,).
+
+        Returns:
+            (latent,).
+        """
         return self.encoder.moments(self.whitening.whiten(y))[0]
 
     def with_report(self, report: dict) -> LatentModel:
-        """The same model with another report."""
+        """The same model with another report.
+
+        Args:
+            report: what JSON can hold.
+
+        Returns:
+            A new model.
+        """
         return dataclasses.replace(self, report=json.dumps(report))
 
 

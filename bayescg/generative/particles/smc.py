@@ -59,19 +59,25 @@ class Particles(NamedTuple):
 
     @property
     def ess(self) -> float:
-        """Effective number of samples, of the weights only."""
+        """Kish's effective number of samples. It knows the weights only, not how far particles are related."""
         return float(kish(self.weights))
 
 
 def tempered_smc(target: Target, *, particles: int = 4096, moves: int = 2, budget: int | None = None, key) -> Particles:
-    """Sample a target from scratch.
+    """Sample a target by tempered sequential Monte Carlo, without a model.
+
+    The path of densities is p_0^(1 - lambda) p^lambda, from a broad p_0 about the target's location (Del Moral, Doucet
+    and Jasra, J. R. Stat. Soc. B 68, 411 (2006), doi:10.1111/j.1467-9868.2006.00553.x).
 
     Args:
         target: what to sample.
         particles: number of them.
         moves: of each particle at each step (turns of torsions and a Hamiltonian trajectory).
         budget: largest number of evaluations of the density; None for no limit.
-        key: random key.
+        key: JAX random key.
+
+    Returns:
+        Weighted samples, with log Z and its error.
 
     Raises:
         ValueError: if the density is not finite anywhere at the start, or the budget ends before the target is reached.

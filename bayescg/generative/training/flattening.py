@@ -38,7 +38,7 @@ def oversampling_factor(log_ratio: Float[np.ndarray, " sample"]) -> Float[np.nda
 class Flattening:
     """How much more often configurations are shown than they occur: h(z) = p(z)^(-1/2), bounded.
 
-    What is learnt given z stays what it is; only q(z) is drawn towards rare states, so that the model's draws reach
+    What is learned given z stays what it is; only q(z) is drawn towards rare states, so that the model's draws reach
     them and learn them well. Importance weights take that back exactly.
     """
 

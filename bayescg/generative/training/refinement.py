@@ -23,7 +23,7 @@ REMEMBERED = 0.3
 """Share of the draws of the last round with z from the defensive density."""
 LARGEST = 30.0
 """What a draw may count above the median [kT]. Slopes of overlapping atoms otherwise decide the step, and lead the
-draws of a rare state, which is not yet learnt well, to any other one."""
+draws of a rare state, which is not yet learned well, to any other one."""
 
 
 class Budget:
@@ -73,7 +73,7 @@ class Refined(NamedTuple):
 def spread_out(
     target: Target, particles: Particles, samples: np.ndarray, factor: np.ndarray, *, sweeps: int, key
 ) -> Spread:
-    """Start many particles in rare states and let them move within: a state of few samples is learnt from few.
+    """Start many particles in rare states and let them move within: a state of few samples is learned from few.
 
     Args:
         target: the density.
@@ -189,7 +189,7 @@ def _sharpen(
 ) -> tuple[LatentModel, bool]:
     """The decoder and q(z) learn from samples alone, the encoder as it is; and whether the user stopped it.
 
-    It costs no evaluations. Without it the encoder would at first follow a decoder that has not yet learnt to use it,
+    It costs no evaluations. Without it the encoder would at first follow a decoder that has not yet learned to use it,
     and forget what it knew of states.
     """
     kept = store.model("sharpened")

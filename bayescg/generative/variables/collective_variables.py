@@ -27,15 +27,15 @@ _BLEND = np.pi / 3
 
 
 class CollectiveVariables:
-    """The latent variables z of a molecule's positions, with gradients: compiled on first use, in double precision.
+    """The latent variables z of a molecule's positions, with gradients, compiled on first use in double precision.
 
-    Values are those of `encode`, continuous where they are not: rotors (methyl groups) are folded into a third of a
-    turn, and where one leaves it, its atoms change names, so that lengths and angles of three hydrogens, which are
-    equal on average only, jump. Within 20 degrees of there (40 to 60 degrees from the minimum) both namings are
-    blended: z has two continuous derivatives, and a bias on it conserves energy.
+    They are the values of `encode`, made continuous. Rotors (methyl groups) are folded into a third of a turn. Where a
+    rotor leaves that third, its three atoms exchange names, and their lengths and angles, which are equal only on
+    average, jump. Within 20 degrees of that point (40 to 60 degrees from the minimum) the values under both namings are
+    blended. This gives z two continuous derivatives, and a bias on z conserves energy.
 
-    Objects can be pickled (the model travels with them, a few hundred kB); where they are restored, bayescg must be
-    installed. All copies in one process share one compiled function.
+    Objects can be pickled: the model is part of the pickle (a few hundred kB), and bayescg must be installed where it
+    is read. All copies in one process share one compiled function.
 
     Attributes:
         model: the model.
@@ -63,7 +63,14 @@ class CollectiveVariables:
 
     @classmethod
     def of(cls, model: LatentModel, target: Target) -> CollectiveVariables:
-        """For a model and the target that it was made for.
+        """Collective variables of a model and the target that it was made for.
+
+        Args:
+            model: from `discover`.
+            target: the target of a molecule.
+
+        Returns:
+            The collective variables.
 
         Raises:
             ValueError: if the target is no molecule, or the model belongs to another one.
@@ -77,16 +84,20 @@ class CollectiveVariables:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """z1, z2, ..."""
+        """Names of the variables: z1, z2, ..."""
         return tuple(f"z{k + 1}" for k in range(self.model.latents))
 
     def __call__(
         self, positions: Float[np.ndarray, "atom 3"]
     ) -> tuple[Float[np.ndarray, " latent"], Float[np.ndarray, "latent atom 3"]]:
-        """Values and gradients [1/nm].
+        """Values and gradients.
 
         Args:
-            positions: of the molecule's atoms, in the order of its topology, whole (not wrapped into a box) [nm].
+            positions: (atom, 3) of the molecule's atoms, in the order of its topology, whole (not wrapped into a box)
+                [nm].
+
+        Returns:
+            Values (latent,), and their gradients with respect to the positions (latent, atom, 3) [1/nm].
 
         Raises:
             ValueError: if there are not as many positions as the molecule has atoms.
@@ -104,7 +115,14 @@ class CollectiveVariables:
         return last[1].copy(), last[2].copy()
 
     def write(self, folder) -> Path:
-        """Write the model and the Z-matrix to a folder, from which `read` restores them without the target."""
+        """Write the model and the Z-matrix to a folder, from which `read` restores them without the target.
+
+        Args:
+            folder: where to; made if missing.
+
+        Returns:
+            The folder.
+        """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         with atomic_path(folder / COORDINATES) as temporary:
@@ -114,7 +132,13 @@ class CollectiveVariables:
 
     @classmethod
     def read(cls, folder) -> CollectiveVariables:
-        """What `write` wrote.
+        """Read what `write` wrote.
+
+        Args:
+            folder: where it was written.
+
+        Returns:
+            The collective variables.
 
         Raises:
             ValueError: if one of its files is missing, or of another version.

@@ -21,6 +21,9 @@ def encode(model: LatentModel, data, target: Target | None = None) -> Float[np.n
             MDAnalysis universe or atom group (every frame of its trajectory, units converted).
         target: needed for positions.
 
+    Returns:
+        (frame, latent).
+
     Raises:
         ValueError: if shapes do not fit, positions come without a target or are those of a mirror image, or values are
             not finite.

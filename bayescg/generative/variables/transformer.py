@@ -13,7 +13,7 @@ from bayescg.generative.variables.encode import encode
 class LatentTransformer:
     """The encoder as a transformer in scikit-learn's manner; scikit-learn itself is not needed.
 
-    The model is learned already: `fit` learns nothing, and only checks that data fit.
+    The model is learned already: `fit` only checks that data fit.
 
     Attributes:
         model: from `discover`.
@@ -36,6 +36,9 @@ class LatentTransformer:
             X: as for `transform`.
             y: ignored.
 
+        Returns:
+            The transformer itself.
+
         Raises:
             ValueError: if shapes do not fit.
         """
@@ -50,6 +53,9 @@ class LatentTransformer:
             X: coordinates (frame, coordinate); with a molecule's target also positions [nm], (frame, atom, 3) or, as
                 pipelines need them, (frame, 3 atoms); or an MDAnalysis universe or atom group.
 
+        Returns:
+            (frame, latent).
+
         Raises:
             ValueError: if shapes do not fit.
         """
@@ -61,14 +67,28 @@ class LatentTransformer:
         return encode(self.model, X, self.target)
 
     def fit_transform(self, X, y=None) -> Float[np.ndarray, "frame latent"]:
-        """`fit` and `transform`."""
+        """`fit` and `transform`.
+
+        Args:
+            X: as for `transform`.
+            y: ignored.
+
+        Returns:
+            (frame, latent).
+
+        Raises:
+            ValueError: if shapes do not fit.
+        """
         return self.fit(X, y).transform(X)
 
     def get_feature_names_out(self, input_features=None) -> np.ndarray:
-        """Names of the collective variables: z1, z2, ...
+        """Names of the collective variables.
 
         Args:
             input_features: ignored.
+
+        Returns:
+            z1, z2, ...
         """
         return np.asarray([f"z{k + 1}" for k in range(self.model.latents)], dtype=object)
 
@@ -77,6 +97,9 @@ class LatentTransformer:
 
         Args:
             deep: ignored.
+
+        Returns:
+            Name -> value.
         """
         return {"model": self.model, "target": self.target}
 
@@ -85,6 +108,9 @@ class LatentTransformer:
 
         Args:
             **params: `model` or `target`.
+
+        Returns:
+            The transformer itself.
 
         Raises:
             ValueError: if one is unknown.

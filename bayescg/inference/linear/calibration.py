@@ -14,8 +14,8 @@ which is A again where V = eta H, and the sandwich H^-1 V H^-1 (Huber 1967; Whit
 doi:10.2307/1912526) where data are many. V itself is never inverted, and never weighs the data: neither its noise nor
 its correlation with b moves the curves (docs/decisions/0008).
 
-V is learnt from the same frames by pooling over neighboring beads, and over time blocks for its memory. What it says is
-taken in coordinates where H is the identity, so that negative or vanishing eigenvalues can be told and clipped.
+V is estimated from the same frames by pooling over neighboring beads, and over time blocks for its memory. It is
+expressed in coordinates where H is the identity. There negative or vanishing eigenvalues show, and are clipped.
 """
 
 from __future__ import annotations

@@ -92,9 +92,9 @@ def sparse_match(
     tree = posterior_room.build(
         statistics.potential, coefficients, values, groups, ranges=statistics.ranges, attrs=attrs
     )
-    labelled = tree["posterior"].to_dataset().assign(candidate_coefficient=(("chain", "draw", "candidate"), amounts))
-    renamed = {d: "candidate" for d in labelled.dims if str(d).endswith("scale_dim_0") or d == "kappa_dim_0"}
-    tree["posterior"] = labelled.rename(renamed).assign_coords(candidate=list(found.names))
+    labeled = tree["posterior"].to_dataset().assign(candidate_coefficient=(("chain", "draw", "candidate"), amounts))
+    renamed = {d: "candidate" for d in labeled.dims if str(d).endswith("scale_dim_0") or d == "kappa_dim_0"}
+    tree["posterior"] = labeled.rename(renamed).assign_coords(candidate=list(found.names))
     return tree, notes
 
 

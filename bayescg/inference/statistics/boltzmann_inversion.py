@@ -21,8 +21,8 @@ def boltzmann_inversion(statistics: ForceStatistics) -> Potential:
     for dihedrals (Reith, Pütz & Müller-Plathe, doi:10.1002/jcc.10307). The logarithm is smoothed by a spline whose
     stiffness is chosen by generalized cross-validation, and goes on with constant force outside the sampled range.
 
-    A fit on top of it learns what Boltzmann inversion misses (Δ-learning); for pairs it contains the structure of the
-    liquid, not only the interaction.
+    A fit on top of it learns what Boltzmann inversion misses (Δ-learning). For pairs that is a lot: -kT ln g(r)
+    contains the structure of the whole liquid.
 
     Args:
         statistics: of any potential; only its histograms are used.

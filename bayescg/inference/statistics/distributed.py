@@ -45,17 +45,16 @@ def distributed_statistics(
     system: str | None = None,
     in_flight: int | None = None,
 ) -> ForceStatistics:
-    """`force_statistics` on a Dask cluster: equal to those of one pass to rounding, whatever the chunks.
+    """`force_statistics` on a Dask cluster. The result equals that of one pass up to rounding, whatever the chunks.
 
-    Results are added to the total as they arrive and then forgotten by the cluster; at most `in_flight` chunks are
-    under way. A chunk whose worker dies, before or after it has finished, is computed again by another one; what has
-    been added stays.
+    Results are added to the total as they arrive, and the cluster then forgets them. At most `in_flight` chunks are
+    under way. If a worker dies, its chunk is computed again by another one.
 
     Args:
         potential: what to fit. Ranges that bonds left open are filled in from the first source (or are the pilot's).
-        sources: `trajectory_chunks(...)`; or functions without arguments that return a CG dataset, or datasets one
-            after the other, and are called on a worker; or CG datasets in memory, which are sent there in small pieces
-            (for small data). May be an iterator; it is asked for a source when there is room for one.
+        sources: `trajectory_chunks(...)`; or functions without arguments, called on a worker, that return one CG
+            dataset or several in turn; or CG datasets in memory, which are sent in small pieces (for small data). An
+            iterator is asked for a source when there is room for one.
         client: a `dask.distributed.Client`, a cluster, the address of a scheduler, or the path of a scheduler file
             (*.json). A connection that is made here is closed at the end.
         pilot: from `fit_pilot`, for calibrated error bars.

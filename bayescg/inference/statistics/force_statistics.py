@@ -28,11 +28,15 @@ class NoiseClass(NamedTuple):
 
 @dataclass(frozen=True)
 class Pilot:
-    """A first fit, frozen: the point about which scores are taken, so that their products add up over any split.
+    """A first fit, frozen. Scores of beads are taken about it, so that their products add up over any split of the
+    data.
+
+    The score of bead i is s_i = J_i'(f_i - J_i w~), with the pilot's coefficients w~ and J_i = df_i/dw. The sum of
+    products of scores is the middle part of the sandwich covariance (White, doi:10.2307/1912526).
 
     Attributes:
         potential: the potential, all ranges filled in.
-        coefficients: (basis,) [kJ/mol].
+        coefficients: w~, (basis,) [kJ/mol].
         radius: beads closer than this have correlated noise [nm]; about the first shell.
     """
 
@@ -46,26 +50,26 @@ class Pilot:
 
 @dataclass(frozen=True, eq=False)
 class ForceStatistics:
-    """Sums of one pass. `a + b` adds those of disjoint frames; any split of a trajectory gives the same sums.
+    """Sums of one pass over mapped forces, for multiscale coarse-graining (Noid et al., doi:10.1063/1.2938860).
 
-    Trajectories of several systems (compositions, or what `system=` names) add up to statistics of one potential fitted
-    to all of them, each with a force noise of its own (the extended ensemble of Mullinax & Noid,
-    doi:10.1063/1.3220627).
+    `a + b` adds those of disjoint frames. The sums do not depend on how a trajectory was split. Trajectories of several
+    systems (compositions, or what `system=` names) add up to statistics of one potential fitted to all of them, each
+    with a force noise of its own (the extended ensemble of Mullinax & Noid, doi:10.1063/1.3220627).
 
     Attributes:
         potential: the potential with all ranges filled in.
         temperature: of the data [K].
         bead_types: types whose beads enter, in the order of the type axis.
-        sums: per (source, absolute block number) the block's `Sums`.
-        levels: for each source, log2 of the frames in a block.
-        frames: for each source, the absolute frame numbers that were read.
-        counts: for each term, interactions by knot interval of its spline.
-        ranges: for each term, smallest and largest descriptor met.
-        systems: the system that each source belongs to.
-        weights: weight of each system's log likelihood.
-        pilot: about which scores were taken; None: there are none.
-        scores: for each source, (pair, basis, basis) products of bead scores about the pilot, of each bead with itself
-            and with its neighbors, for each unordered pair of bead types (`type_pairs`).
+        sums: (source, absolute block number) -> the block's `Sums`.
+        levels: source -> log2 of the frames in a block.
+        frames: source -> the absolute frame numbers that were read.
+        counts: term -> (interval,) interactions by knot interval of its spline.
+        ranges: term -> smallest and largest descriptor met [nm or rad].
+        systems: source -> the system that it belongs to.
+        weights: system -> weight of its log likelihood.
+        pilot: the fit about which scores were taken; None: there are no scores.
+        scores: source -> (pair, basis, basis) products of bead scores about the pilot, of each bead with itself and
+            with its neighbors, for each unordered pair of bead types (`type_pairs`).
     """
 
     potential: Potential
@@ -115,7 +119,11 @@ class ForceStatistics:
         return [self._by_class(key, classes) for key in self.keys]
 
     def total(self) -> Sums:
-        """Sums over all blocks."""
+        """Sums over all blocks.
+
+        Returns:
+            The sums, weighted; the type axis runs over `noise_classes`.
+        """
         blocks = self.blocks
         return Sums(*(np.sum([getattr(b, f) for b in blocks], axis=0) for f in Sums._fields))
 
@@ -125,8 +133,11 @@ class ForceStatistics:
         """Covariance of the total score sum_t precision_t J_t'(f_t - J_t w~), from neighboring beads' products.
 
         Args:
-            precision: weight of each noise class's scores.
+            precision: (noise_class,) weight of each noise class's scores.
             source: the share of one source; None: all of them.
+
+        Returns:
+            (basis, basis).
 
         Raises:
             ValueError: if the pass was made without a pilot.
@@ -143,9 +154,15 @@ class ForceStatistics:
         return total
 
     def weighted(self, weight: float) -> ForceStatistics:
-        """The same statistics of one system with this weight on their log likelihood when added to others.
+        """The statistics of one system with a weight on their log likelihood, for a sum with those of other systems.
 
-        Calibrated error bars depend on the ratios of weights only: scores are weighted as well.
+        Only ratios of weights matter to calibrated error bars: scores are weighted as well.
+
+        Args:
+            weight: positive; 1 without a call of this method.
+
+        Returns:
+            New statistics.
 
         Raises:
             ValueError: if the weight is not positive and finite, or there are several systems.

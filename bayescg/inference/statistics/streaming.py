@@ -27,7 +27,10 @@ def force_statistics(
     pilot: Pilot | None = None,
     system: str | None = None,
 ) -> ForceStatistics:
-    """One pass over mapped frames.
+    """Sums over mapped frames that determine the fit: J'J, J'f and f'f by time block, bead type and system.
+
+    Bead forces are f = baseline + J w + noise, linear in the coefficients w; J'J w = J'f are the normal equations of
+    multiscale coarse-graining (Noid et al., doi:10.1063/1.2938860). The trajectory is read once.
 
     Args:
         potential: what to fit. Ranges that bonds left open are filled in from the first chunk.

@@ -14,29 +14,49 @@ import numpy as np
 from jaxtyping import Float
 from scipy.linalg import cholesky, solve_triangular
 
-from bayescg.potentials import Potential
+from bayescg.potentials import Potential, SplineTerm
 
 _CONTACT = 0.5
 """Interactions in all frames that an interval may hold although none was met."""
+
+_UNSEEN = 0.5
+"""Share of such interactions in the variance of a direction from which on no frame counts as having visited it."""
+
+_LEAST = 1e-6
+"""Smallest eigenvalue relative to the covariance of independent interactions: below it there is rounding only."""
+
+_FAR = 100.0
 
 
 def independent_covariance(
     potential: Potential, counts: Mapping[str, Float[np.ndarray, " interval"]], frames: int
 ) -> Float[np.ndarray, "basis basis"]:
-    """Covariance of A in a frame if interactions were independent.
+    """Covariance of A in a frame if interactions were independent, with those that might have been met.
 
     Args:
         potential: the potential.
         counts: mean number of interactions per frame by knot interval of each term.
         frames: how many frames the means come from.
     """
+    return _independent(potential, {name: number + _CONTACT / frames for name, number in counts.items()})
+
+
+def unseen_covariance(
+    potential: Potential, counts: Mapping[str, Float[np.ndarray, " interval"]], frames: int
+) -> Float[np.ndarray, "basis basis"]:
+    """The part of `independent_covariance` that interactions make which no frame has met."""
+    return independent_covariance(potential, counts, frames) - _independent(potential, counts)
+
+
+def _independent(potential: Potential, counts: Mapping[str, Float[np.ndarray, " interval"]]):
     result = np.zeros((potential.n_basis, potential.n_basis))
     nodes, weights = np.polynomial.legendre.leggauss(4)
     for term in potential.terms:
         if not term.n_basis:
             continue
+        assert isinstance(term, SplineTerm)
         spline = term.spline
-        number = counts[term.name] + _CONTACT / frames
+        number = counts[term.name]
         x = spline.knots[:-1, None] + 0.5 * spline.spacing * (1 + nodes)
         matrix = spline.matrix(x.ravel())[:, : term.n_basis]
         mass = (number[:, None] * 0.5 * weights).ravel()
@@ -44,14 +64,17 @@ def independent_covariance(
         if not term.cutoff:
             # As many bonds in every frame: a multinomial, not Poisson.
             mean = matrix.T @ mass
-            own -= np.outer(mean, mean) / mass.sum()
+            own -= np.outer(mean, mean) / max(mass.sum(), 1e-300)
         part = potential.slices[term.name]
         result[part, part] = own
     return result
 
 
 def shrunk(
-    sample: Float[np.ndarray, "k k"], error: Float[np.ndarray, "k k"], towards: Float[np.ndarray, "k k"]
+    sample: Float[np.ndarray, "k k"],
+    error: Float[np.ndarray, "k k"],
+    towards: Float[np.ndarray, "k k"],
+    unseen: Float[np.ndarray, "k k"],
 ) -> Float[np.ndarray, "k k"]:
     """Sample covariance, its eigenvalues relative to another covariance corrected for their noise.
 
@@ -63,18 +86,21 @@ def shrunk(
     Args:
         sample: covariance of a frame.
         error: covariance of the mean, which says how many independent frames there were.
-        towards: positive definite.
+        towards: that of independent interactions, positive definite; holds `unseen`.
+        unseen: covariance of the contacts that might have been met although none was: the sample lacks it.
     """
     white = whitened(sample, towards)
-    values, vectors = np.linalg.eigh(white)
     independent = np.trace(white) / max(float(np.trace(whitened(error, towards))), 1e-300)
-    # What no frame has visited keeps the little that the other covariance has for it.
-    alive = values > 1e-7 * values[-1]
+    missing = whitened(unseen, towards)
+    values, vectors = np.linalg.eigh(white + missing)
+    # Directions of what no frame has visited keep the little that the other covariance has for them.
+    alive = np.einsum("ki,kl,li->i", vectors, missing, vectors) < _UNSEEN
     size = int(alive.sum())
+    values = np.maximum(values, _LEAST)
     result = np.ones(len(values))
     if independent > 2 * size and size > 4:
         result[alive] = _nonlinear(values[alive], independent)
-    else:
+    elif size:
         level = np.mean(values[alive])
         amount = size / (size + max(independent, 1.0))
         result[alive] = (1 - amount) * values[alive] + amount * level
@@ -87,11 +113,21 @@ def _nonlinear(values: Float[np.ndarray, " k"], frames: float) -> Float[np.ndarr
     scale = width * values[None, :]
     x = (values[:, None] - values[None, :]) / scale
     density = np.mean(0.75 / np.sqrt(5) * np.maximum(1 - x**2 / 5, 0) / scale, axis=1)
-    edge = np.abs(np.abs(x) - np.sqrt(5)) < 1e-12
-    inner = np.where(edge, 0.0, x)
-    logs = (1 - x**2 / 5) * np.log(np.abs((np.sqrt(5) - inner) / (np.sqrt(5) + inner)))
-    transform = np.mean((-0.3 / np.pi * x + 0.75 / np.sqrt(5) / np.pi * np.where(edge, 0.0, logs)) / scale, axis=1)
+    transform = np.mean(_hilbert(x) / scale, axis=1)
     return values / ((np.pi * share * values * density) ** 2 + (1 - share - np.pi * share * values * transform) ** 2)
+
+
+def _hilbert(x: Float[np.ndarray, "*point"]) -> Float[np.ndarray, "*point"]:
+    """Hilbert transform of Epanechnikov's kernel 3/(4 sqrt 5) (1 - x^2/5).
+
+    Far out the closed form is a difference of large numbers, and its moments are used: 1, 1 and 15/7.
+    """
+    far, edge = np.abs(x) > _FAR, np.abs(np.abs(x) - np.sqrt(5)) < 1e-12
+    near = np.where(far | edge, 0.0, x)
+    logs = np.where(edge, 0.0, np.log(np.abs((np.sqrt(5) - near) / (np.sqrt(5) + near))))
+    close = -0.3 * np.where(edge, x, near) + 0.75 / np.sqrt(5) * (1 - near**2 / 5) * logs
+    away = np.where(far, x, 1.0)
+    return np.where(far, -(1 / away + 1 / away**3 + 15 / 7 / away**5), close) / np.pi
 
 
 def whitened(matrix: Float[np.ndarray, "k k"], towards: Float[np.ndarray, "k k"]) -> Float[np.ndarray, "k k"]:

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from scipy.linalg import eigh
 
 from bayescg.inference.linear.marginal import Prior
-from bayescg.inference.structural.covariance import colored, independent_covariance, shrunk, whitened
+from bayescg.inference.structural.covariance import colored, independent_covariance, shrunk, unseen_covariance, whitened
 from bayescg.inference.structural.reweighting import Reference, long_run_covariance
 from bayescg.inference.structural.structure import Frames
 
@@ -41,8 +41,8 @@ class Quadratic(NamedTuple):
         position: v, (free,).
         score: its gradient there, -n beta (<a>_data - <a>_v).
         precision: H = n beta^2 Cov_v(a).
-        spread: V = n^2 beta^2 [Cov(<a>_data) + Cov(<a>_v)], the covariance of the score over repetitions of data and
-            simulation; as large as H where frames are independent and the model is right.
+        sampled: n^2 beta^2 Cov(<a>_data), the covariance of the score over repetitions of the data.
+        simulated: n^2 beta^2 Cov(<a>_v), over repetitions of the simulation.
         independent: (free, free) covariance of a frame at v if interactions were independent.
         overlap: effective share of the reference's frames at v.
     """
@@ -50,9 +50,15 @@ class Quadratic(NamedTuple):
     position: Float[np.ndarray, " free"]
     score: Float[np.ndarray, " free"]
     precision: Float[np.ndarray, "free free"]
-    spread: Float[np.ndarray, "free free"]
+    sampled: Float[np.ndarray, "free free"]
+    simulated: Float[np.ndarray, "free free"]
     independent: Float[np.ndarray, "free free"]
     overlap: float
+
+    @property
+    def spread(self) -> Float[np.ndarray, "free free"]:
+        """V: both together; as large as H where frames are independent and the model is right."""
+        return self.sampled + self.simulated
 
     @property
     def cross(self) -> Float[np.ndarray, " free"]:
@@ -108,22 +114,40 @@ class Model:
         weight, _ = self.reference.weights(coefficients)
         frames = self.reference.frames
         counts = {name: np.einsum("rf,rfk->k", weight, each) for name, each in frames.counts.items()}
-        simple = self.lift.T @ independent_covariance(self.prior.potential, counts, frames.size) @ self.lift
-        covariance = shrunk(moments.covariance, moments.error, simple)
+        simple, unseen = (
+            self.lift.T @ covariance(self.prior.potential, counts, frames.size) @ self.lift
+            for covariance in (independent_covariance, unseen_covariance)
+        )
+        covariance = shrunk(moments.covariance, moments.error, simple, unseen)
         n, beta = self.target.frames, 1 / self.reference.kT
         return Quadratic(
             position,
             -n * beta * (self.target.mean - moments.mean),
             n * beta**2 * covariance,
-            n**2 * beta**2 * (self.target.error + moments.error),
+            n**2 * beta**2 * self.target.error,
+            n**2 * beta**2 * moments.error,
             simple,
             moments.overlap,
         )
 
 
-def leap(
-    model: Model, local: Quadratic, factor: Float[np.ndarray, "free free"], radius: float
-) -> tuple[Float[np.ndarray, " free"], float, float]:
+class Step(NamedTuple):
+    """A step towards the optimum.
+
+    Attributes:
+        landing: free coordinates where it ends.
+        length: of the whole step, the standard deviation of beta dU.
+        noise: length that the finite simulation alone would give it.
+        share: of the whole step that is taken.
+    """
+
+    landing: Float[np.ndarray, " free"]
+    length: float
+    noise: float
+    share: float
+
+
+def leap(model: Model, local: Quadratic, factor: Float[np.ndarray, "free free"], radius: float) -> Step:
     """A Newton step farther than reweighting reaches, with the mean Hessian of the way.
 
     Where a reference has far more (or fewer) close contacts than the data, <a> falls exponentially on the way, its
@@ -136,9 +160,6 @@ def leap(
         local: its quadratic model at the reference.
         factor: L of the prior covariance L L'.
         radius: largest standard deviation of beta dU of a step.
-
-    Returns:
-        The new position, the length of the whole step as the standard deviation of beta dU, and the share of it taken.
     """
     n, beta = model.target.frames, 1 / model.reference.kT
     covariance = local.precision / (n * beta**2)
@@ -151,12 +172,43 @@ def leap(
     between = np.where(near, 0.5 * (1 + ratio), (ratio - 1) / np.log(np.where(near, 2.0, ratio)))
     back = np.linalg.inv(vectors)
     hessian = n * beta**2 * (back.T * between) @ back
-    here_u = np.linalg.lstsq(factor, local.position, rcond=None)[0]
-    there_u = np.linalg.solve(np.eye(len(factor)) + hessian, hessian @ here_u + factor.T @ local.score)
-    step = there_u - here_u
+    response = np.linalg.inv(np.eye(len(factor)) + hessian)
+    step = -response @ _gradient(local, factor)
     length = float(np.sqrt(step @ hessian @ step / n))
+    chance = response @ factor.T @ local.simulated @ factor @ response
+    noise = float(np.sqrt(np.sum(chance * hessian) / n))
     share = min(1.0, radius / max(length, 1e-300))
-    return local.position + share * (factor @ step), length, share
+    return Step(local.position + share * (factor @ step), length, noise, share)
+
+
+class Slope(NamedTuple):
+    """Slope of the minus log posterior, n S plus half the squared prior coordinates, along a displacement.
+
+    Attributes:
+        value: over the whole displacement.
+        sd: from the finite simulation.
+    """
+
+    value: float
+    sd: float
+
+
+def slope(local: Quadratic, factor: Float[np.ndarray, "free free"], displacement: Float[np.ndarray, " free"]) -> Slope:
+    """How the minus log posterior changes at a position along a displacement.
+
+    Args:
+        local: quadratic model at the position.
+        factor: L of the prior covariance L L'.
+        displacement: (free,).
+    """
+    along = np.linalg.lstsq(factor, displacement, rcond=None)[0]
+    sd = float(np.sqrt(displacement @ local.simulated @ displacement))
+    return Slope(float(along @ _gradient(local, factor)), sd)
+
+
+def _gradient(local: Quadratic, factor: Float[np.ndarray, "free free"]) -> Float[np.ndarray, " free"]:
+    """Of the minus log posterior, in coordinates where the prior is standard normal."""
+    return np.linalg.lstsq(factor, local.position, rcond=None)[0] - factor.T @ local.score
 
 
 def distance(model: Model, a: Float[np.ndarray, " free"], b: Float[np.ndarray, " free"]) -> float:

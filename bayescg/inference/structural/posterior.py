@@ -8,9 +8,9 @@ import xarray as xr
 
 from bayescg import posterior as posterior_room
 from bayescg.inference.linear.fit import draw_coefficients, sample_hyperparameters
-from bayescg.inference.structural.iteration import Problem
 from bayescg.inference.structural.newton import Model
 from bayescg.inference.structural.pressure import pressure_at
+from bayescg.inference.structural.problem import Problem
 from bayescg.inference.structural.refinement import State, table
 from bayescg.inference.structural.reweighting import structure_z
 from bayescg.inference.structural.settle import settle

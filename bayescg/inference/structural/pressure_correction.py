@@ -12,8 +12,8 @@ import xarray as xr
 from jaxtyping import Float
 
 from bayescg import posterior as posterior_room
-from bayescg.inference.structural.iteration import Problem
 from bayescg.inference.structural.pressure import pressure_at
+from bayescg.inference.structural.problem import Problem
 from bayescg.inference.structural.refinement import State
 from bayescg.inference.structural.reweighting import Reference, structure_z
 from bayescg.potentials import Pair, Potential
@@ -40,14 +40,9 @@ def corrected(problem: Problem, state: State, posterior: xr.DataTree, wanted: fl
         The shifted posterior, with attributes `ramp` (a) [kJ/mol], `pressure`, its errors, and the cost in structure:
         `structure_z`, and for each pair term `ramp_dg_NAME`, the mean |dg| against the data, with `plain_dg_NAME`
         before the correction.
-
-    Raises:
-        ValueError: if no pair term learns.
     """
     potential, settings = problem.potential, problem.settings
     direction = ramp(potential)
-    if not np.any(direction):
-        raise ValueError("target_pressure needs a pair term that learns: the ramp is one of pairs")
     assert state.reference is not None
     beads, volume = problem.initial.sizes["bead"], problem.volume
     coefficients = posterior["posterior"].dataset["coefficients"].values

@@ -20,29 +20,37 @@ from bayescg.inference.structural.structure import Frames
 from bayescg.samplers.settings import Sampling
 from bayescg.simulation import Langevin
 
-_FORMAT = 1
+_FORMAT = 2
 _DYNAMICS = Langevin()
 _SAMPLING = Sampling()
 
 
 @dataclass(frozen=True)
 class Refinement:
-    """How an iterative fit is done.
+    """How an iterative fit to structure simulates, and when it ends.
+
+    Each iteration simulates a reference ensemble with the current coefficients, and takes Newton steps by reweighting
+    it. The last reference is the longest: its length follows from `noise`.
 
     Attributes:
-        iterations: most simulations, the last and longest one included.
-        time: sampled time of each run of a reference simulation [ps].
+        iterations: largest number of reference simulations, the last one included.
+        time: sampled time of each run of a reference [ps].
         runs: independent runs of each reference, in parallel.
-        noise: how much the last simulation may add to the variance of the fit, as a share of what the data's own
-            length contributes; the last reference is made as long as that asks for.
-        longest: most time of each run of the last reference [ps].
+        noise: variance that the finite length of the last reference may add to the fit, as a share of the variance that
+            the finite length of the data gives it.
+        longest: largest time of each run of the last reference [ps].
         overlap: effective share of frames down to which reweighting is trusted.
-        dynamics: of the reference simulations.
-        engine: of the reference simulations, see `simulate`.
+        dynamics: of the references.
+        engine: of the references, see `simulate`.
         sampling: numbers of chains and draws.
-        target_pressure: [bar]; a linear ramp on the pairs then moves the virial pressure there, and what that costs in
-            g(r) is reported. The posterior no longer is the one of the structure alone. None: it stays as it is.
-        checkpoint: netCDF file, written after every iteration; an interrupted fit goes on from it. None: nowhere.
+        target_pressure: [bar]; after convergence, a linear ramp on the pairs moves the virial pressure there. The
+            posterior is then no longer that of the structure alone, and its attributes say what this costs in g(r).
+            None: no ramp.
+        checkpoint: netCDF file, written after every iteration; an interrupted fit goes on from it. None: no file.
+
+    Raises:
+        ValueError: if a number is out of its range: `iterations` and `runs` at least 1, times and `noise` positive,
+            `overlap` in (0, 1), the pressure finite.
     """
 
     iterations: int = 10
@@ -78,6 +86,7 @@ class Iteration(NamedTuple):
         gradient: (basis,) of the relative entropy per frame, beta (<A>_data - <A>_model) [mol/kJ].
         z: (basis,) difference of <A> over its standard error, both ensembles' in it; nan where neither visits.
         length: standard deviation of beta dU of the Newton step from here.
+        noise: length that chance in the simulation alone would give that step.
         step: the part of that step that was taken, same unit.
         overlap: effective share of the reference's frames at the end of the step.
         structure: mean |z| of the histograms of all terms, of g(r) for pairs; about 0.8 where all errors are chance.
@@ -89,6 +98,7 @@ class Iteration(NamedTuple):
     gradient: Float[np.ndarray, " basis"]
     z: Float[np.ndarray, " basis"]
     length: float
+    noise: float
     step: float
     overlap: float
     structure: float
@@ -102,11 +112,12 @@ class State:
 
     Attributes:
         position: free coordinates to be simulated next.
-        before: those simulated last.
+        before: those of the last reference.
+        slope: of the minus log posterior there along the step to `position`; 0 where there is none.
         time: of each run of the next reference [ps].
         last: whether that is meant to be the last one.
         done: nothing is left to simulate.
-        radius: largest step [standard deviation of beta dU].
+        radius: largest next step [standard deviation of beta dU].
         records: of the iterations so far.
         reference: the last reference.
     """
@@ -117,6 +128,7 @@ class State:
     last: bool
     done: bool
     radius: float
+    slope: float = 0.0
     records: tuple[Iteration, ...] = ()
     reference: Reference | None = field(default=None, repr=False)
 
@@ -155,7 +167,7 @@ def save(state: State, path: str | Path, identity: str) -> None:
     data["reference_energy"] = (axes, state.reference.energy)
     for name, counts in frames.counts.items():
         data[f"counts_{name}"] = ((*axes, f"interval_{name}"), counts)
-    scalars = {"time": state.time, "last": state.last, "done": state.done, "radius": state.radius}
+    scalars = {"time": state.time, "last": state.last, "done": state.done, "radius": state.radius, "slope": state.slope}
     ranges = {name: list(pair) for name, pair in frames.ranges.items()}
     data.attrs = {
         "kind": "relative entropy checkpoint",
@@ -194,8 +206,7 @@ def load(path: str | Path, identity: str) -> State:
         ranges,
     )
     reference = Reference(frames, data["reference_energy"].values, scalars.pop("kT"))
-    rows = [data[name].values for name in Iteration._fields]
-    records = tuple(
-        Iteration(*(row[k] if row.ndim == 2 else float(row[k]) for row in rows)) for k in range(len(rows[0]))
-    )
+    columns = [data[name].values for name in Iteration._fields]
+    rows = zip(*(list(each) if each.ndim == 2 else each.tolist() for each in columns), strict=True)
+    records = tuple(Iteration(*row) for row in rows)
     return State(data["position"].values, data["before"].values, **scalars, records=records, reference=reference)

@@ -23,6 +23,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from bayescg._arrays import AnyArray
+
 
 @dataclass(frozen=True)
 class DensityBasis:
@@ -51,7 +53,7 @@ class DensityBasis:
         return self.radial, (self.degree + 1) ** 2
 
     def project(
-        self, centers: Float[Array, "*point 3"], covariance: Float[Array, "*point 3 3"] | float
+        self, centers: Float[Array, "*point 3"], covariance: Float[AnyArray, "*point 3 3"] | float
     ) -> Float[Array, "*point radial lm"]:
         """Projections of normalized Gaussians; everywhere smooth, at the origin too.
 

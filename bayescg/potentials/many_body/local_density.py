@@ -26,11 +26,11 @@ _INTERVALS = 12
 class LocalDensity(ManyBodyTerm):
     """U = sum_i F(rho_i) - F(0) over beads i of type a, with rho_i = sum_j phi(r_ij) over beads j of type b.
 
-    phi is 1 up to `inner`, 0 from `outer` on, and c0 + c2 r^2 + c4 r^4 + c6 r^6 between, with phi and phi' continuous
-    (Sanyal & Shell, J. Chem. Phys. 145, 034109 (2016), doi:10.1063/1.4958629): rho counts neighbors. F is a cubic
-    spline, continued linearly beyond `stop`. Its constant exerts no force, and its linear part is a pair potential
-    proportional to phi: the prior leaves both out, so that a pair term between a and b, which should reach at least to
-    `outer`, has the linear part to itself.
+    rho counts neighbors: phi is 1 up to `inner`, 0 from `outer` on, and c0 + c2 r^2 + c4 r^4 + c6 r^6 between, with phi
+    and phi' continuous (Sanyal & Shell, J. Chem. Phys. 145, 034109 (2016), doi:10.1063/1.4958629). F is a cubic spline,
+    continued linearly beyond `stop`. The prior leaves out the constant of F, which exerts no force, and its linear
+    part, which is a pair potential proportional to phi: a pair term between a and b has this part to itself. That term
+    should reach at least to `outer`.
 
     Attributes:
         a: bead type of the center.
@@ -39,6 +39,9 @@ class LocalDensity(ManyBodyTerm):
         outer: distance from which on it does not count [nm].
         stop: last knot of F, in neighbors; None: from the data (`fill_ranges`).
         knot_spacing: of F, in neighbors; None: a twelfth of `stop`.
+
+    Raises:
+        ValueError: unless 0 < inner < outer, and `stop` and `knot_spacing` are positive.
     """
 
     a: str
@@ -71,12 +74,12 @@ class LocalDensity(ManyBodyTerm):
 
     @property
     def cutoff(self) -> float:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """Where neighbors end to count [nm]."""
+        """Distance from which on neighbors do not count [nm]."""
         return self.outer
 
     @property
     def spline(self):
-        """Of F."""
+        """The spline space of F."""
         if self.stop is None:
             raise ValueError(f"{self.name} has no range yet: give stop=, or call bayescg.fill_ranges(potential, cg)")
         intervals = _INTERVALS if self.knot_spacing is None else math.ceil(self.stop / self.knot_spacing - 1e-9)
@@ -92,7 +95,17 @@ class LocalDensity(ManyBodyTerm):
         return ("stop",) if self.stop is None else ()
 
     def fill(self, sample):
-        """The same term with knots up to a tenth more than the highest density of any bead in any frame."""
+        """The same term with knots up to a tenth more than the highest density of any bead in any frame.
+
+        Args:
+            sample: frames of the system.
+
+        Returns:
+            The term.
+
+        Raises:
+            ValueError: if no bead has a neighbor.
+        """
         if self.stop is not None:
             return self
         measure, highest = jax.jit(self.densities), 0.0
@@ -123,11 +136,26 @@ class LocalDensity(ManyBodyTerm):
     def curve(
         self, coefficients: Float[AnyArray, " basis"], rho: Float[Array, "*point"]
     ) -> tuple[Float[Array, "*point"], Float[Array, "*point"]]:
-        """F [kJ/mol] and its slope at densities rho."""
+        """F and its slope.
+
+        Args:
+            coefficients: (basis,) [kJ/mol].
+            rho: (...) densities, in neighbors.
+
+        Returns:
+            F and dF/drho, each (...) [kJ/mol].
+        """
         return spline_energy(self.spline, coefficients, jnp.asarray(rho))
 
     def weight(self, r: Float[Array, "*point"]) -> tuple[Float[Array, "*point"], Float[Array, "*point"]]:
-        """phi(r) and its slope [1/nm]."""
+        """Weight of a neighbor, phi, and its slope.
+
+        Args:
+            r: (...) distances [nm].
+
+        Returns:
+            phi (...), and dphi/dr (...) [1/nm].
+        """
         x, end = self.inner**2 / self.outer**2, self.outer**2
         scale = (1 - x) ** 3
         c0, c2, c4, c6 = (1 - 3 * x) / scale, 6 * x / scale, -3 * (1 + x) / scale, 2 / scale
@@ -137,7 +165,14 @@ class LocalDensity(ManyBodyTerm):
         return value, jnp.where((r > self.inner) & (r < self.outer), slope, 0.0)
 
     def densities(self, configuration: Configuration) -> Float[Array, " bead"]:
-        """Density around every bead; zero for beads of other types."""
+        """Density around every bead.
+
+        Args:
+            configuration: one frame.
+
+        Returns:
+            (bead,) in neighbors; zero for beads of types other than a.
+        """
         phi = self._sides(configuration)[0]
         count = jnp.zeros(configuration.positions.shape[0], phi.dtype)
         return count.at[configuration.tuples[self.name][:, 0]].add(phi)

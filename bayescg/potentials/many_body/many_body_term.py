@@ -9,7 +9,7 @@ from bayescg.potentials.term import Term
 
 
 class ManyBodyTerm(Term):
-    """A term of the neighbors of a center, learnt as a whole, without a baseline.
+    """A term of the neighbors of a center, learned as a whole, without a baseline.
 
     Final: ThreeBody, LocalDensity, SmoothOverlap. Neighbors are searched as far as the pair terms beside it reach.
     """

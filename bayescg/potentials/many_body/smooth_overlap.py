@@ -36,23 +36,28 @@ _RESOLVED = 1e-9
 class SmoothOverlap(ManyBodyTerm):
     """U = sum_i sum_m w_m [k(rho_i, rho_m) - k(rho_i0, rho_m)] over beads i of type `center` (SOAP-type kernel).
 
-    rho_i is the density of Gaussians around bead i, one channel for each type of neighbor and one for the bead itself;
-    rho_i0 that of the bead alone, which has no energy. k is a power of the normalized dot product of power spectra
-    (`density_expansion`). Prior: w ~ N(0, a^2 K^-1), K the kernel of the inducing neighborhoods rho_m, which makes U a
-    Gaussian process of kernel a^2 k projected on them (subset of regressors; Rasmussen & Williams 2006, section 8.3).
-    Neighbors fade out as 1 - 10 x^3 + 15 x^4 - 6 x^5, x = r / cutoff: energy, forces and their slopes vanish at the
-    cutoff. Shape parameters are fixed in a fit; a is learnt.
+    rho_i is the density of Gaussians around bead i, with one channel for each type of neighbor and one for the bead
+    itself; rho_i0 is that of the bead alone, which has no energy. k is a power of the normalized dot product of power
+    spectra (Bartok, Kondor & Csanyi, doi:10.1103/PhysRevB.87.184115). The prior is w ~ N(0, a^2 K^-1), with K the
+    kernel of the inducing neighborhoods rho_m. This makes U a Gaussian process of kernel a^2 k, projected on them
+    (subset of regressors; Rasmussen & Williams 2006, section 8.3). Neighbors fade out as 1 - 10 x^3 + 15 x^4 - 6 x^5, x
+    = r / cutoff: energy, forces and their slopes vanish at the cutoff. A fit learns a and w; the fields below are
+    fixed.
 
     Attributes:
         center: type of the beads that have a neighborhood.
         neighbors: types of the beads in it; put in alphabetical order.
         cutoff: of a neighborhood [nm].
         width: standard deviation of a round bead [nm]. An ellipsoidal one has its second moments, plus width^2.
-        degree: highest l of the spherical harmonics.
-        power: of the dot product.
+        degree: highest l of the spherical harmonics, 0 to 10.
+        power: of the dot product, 1 to 64.
         ellipsoids: beads are ellipsoids (`bayescg.data.with_orientation`), not round. Forces on the beads are those at
-            fixed orientations; `torques` has the rest.
+            fixed orientations; `torques` gives the rest.
         inducing: how many inducing points are chosen from the data (`fill_ranges`); or their spectra.
+
+    Raises:
+        ValueError: if there are no neighbors or inducing points, not 0 < 3 width < cutoff, or degree or power is
+            outside its range.
     """
 
     center: str
@@ -98,7 +103,7 @@ class SmoothOverlap(ManyBodyTerm):
 
     @property
     def spline(self):
-        """Of distances, for the histogram of neighbors alone."""
+        """A spline space of distances, only for the histogram of neighbors."""
         return UniformSpline(0.0, self.cutoff, 12)
 
     @property
@@ -114,24 +119,35 @@ class SmoothOverlap(ManyBodyTerm):
 
     @property
     def points(self) -> Float[np.ndarray, "basis feature"]:
-        """Normalized power spectra of the inducing points."""
+        """Normalized power spectra of the inducing points, (basis, feature).
+
+        Raises:
+            ValueError: if they have not been chosen yet.
+        """
         if isinstance(self.inducing, int):
             raise ValueError(f"{self.name} has no inducing points yet: call bayescg.fill_ranges(potential, cg)")
         return np.asarray(self.inducing)
 
     @property
     def gram(self) -> Float[np.ndarray, "basis basis"]:
-        """Kernel of the inducing points."""
+        """Kernel of the inducing points, (basis, basis)."""
         return (self.points @ self.points.T) ** self.power
 
     def with_inducing(self, spectra: Float[np.ndarray, "environment feature"]) -> SmoothOverlap:
-        """The term with inducing points chosen from neighborhoods, none where it has them already.
+        """The term with inducing points chosen from neighborhoods; the term itself where it has them already.
 
-        One after the other the neighborhood that those before explain least (pivoted Cholesky factorization of the
-        kernel: Fine & Scheinberg, J. Mach. Learn. Res. 2, 243 (2001)), until there are enough or nothing is left.
+        The next point is always the neighborhood that the points so far explain least (pivoted Cholesky factorization
+        of the kernel: Fine & Scheinberg, J. Mach. Learn. Res. 2, 243 (2001)), until there are enough or nothing is
+        left.
 
         Args:
-            spectra: from `spectra`.
+            spectra: (neighborhood, feature), from `spectra`.
+
+        Returns:
+            The term.
+
+        Raises:
+            ValueError: if there are no neighborhoods.
         """
         if not isinstance(self.inducing, int):
             return self
@@ -175,14 +191,16 @@ class SmoothOverlap(ManyBodyTerm):
         return {self.name: np.concatenate(rows).astype(np.int32)}
 
     def spectra(self, configuration: Configuration) -> Float[Array, "bead feature"]:
-        """Normalized power spectrum of the neighborhood of every bead; of beads of other types, of the bead alone."""
+        """Normalized power spectra (bead, feature) of the neighborhoods of all beads; of other types, of the bead
+        alone.
+        """
         return _normalized(self._projections(configuration))
 
     def basis_energies(self, configuration):
         return jnp.sum(self._kernels(self._projections(configuration)), axis=0)
 
     def torques(self, configuration: Configuration, coefficients: Float[AnyArray, " basis"]) -> Float[Array, "bead 3"]:
-        """Torques on ellipsoidal beads about their positions [kJ/mol]; zero for round ones."""
+        """Torques on ellipsoidal beads about their positions, (bead, 3) [kJ/mol]; zero for round ones."""
         if not self.ellipsoids:
             return jnp.zeros_like(configuration.positions)
         before = self._shapes(configuration)

@@ -25,19 +25,23 @@ class ThreeBody(ManyBodyTerm):
     """Potential of a center and two of its neighbors, a function of the three sides of their triangle.
 
     Each center counts each unordered pair of its neighbors within the cutoff once. A triplet is left out if the center
-    and one of the neighbors are excluded from each other (`Potential.exclude_bonds`); whether the neighbors are does
-    not matter. The energy and its first two derivatives vanish where a side of the center reaches the cutoff, and where
-    any side falls to `start`.
+    and one of the neighbors are excluded from each other (`Potential.exclude_bonds`), but not if the two neighbors are.
+    The energy and its first two derivatives vanish where a side of the center reaches the cutoff, and where any side
+    falls to `start`. The basis is the product of cubic B-splines of the three sides, as in UF3
+    (doi:10.1038/s41524-023-01092-7).
 
     Attributes:
         center: bead type of the center.
         a: bead type of one neighbor; a and b are put in alphabetical order.
         b: bead type of the other.
         cutoff: of both sides that meet in the center [nm]. The opposite side reaches up to twice as far.
-        start: first knot of all sides [nm], where the energy vanishes too: below what is ever sampled. None: a third of
-            the cutoff.
+        start: first knot of all sides [nm], where the energy vanishes too; it must be below what is ever sampled. None:
+            a third of the cutoff.
         knot_spacing: of the sides that meet in the center [nm].
         opposite_spacing: of the opposite side [nm].
+
+    Raises:
+        ValueError: if a length is not positive, `start` is outside [0, cutoff), or a spacing leaves too few intervals.
     """
 
     center: str
@@ -86,7 +90,7 @@ class ThreeBody(ManyBodyTerm):
 
     @property
     def spline(self):
-        """Of the sides that meet in the center."""
+        """The spline space of the sides that meet in the center."""
         intervals = math.ceil((self.cutoff - self._first) / self.knot_spacing - 1e-9)
         return UniformSpline(self._first, self.cutoff, max(intervals, 4))
 
@@ -120,7 +124,15 @@ class ThreeBody(ManyBodyTerm):
     def surface(
         self, coefficients: Float[AnyArray, " basis"], sides: Float[Array, "*point 3"]
     ) -> tuple[Float[Array, "*point"], Float[Array, "*point 3"]]:
-        """Energy [kJ/mol] of triangles with the sides (r_ij, r_ik, r_jk) [nm], and its slopes [kJ/mol/nm]."""
+        """Energy of triangles, and its slopes.
+
+        Args:
+            coefficients: (basis,) [kJ/mol].
+            sides: (..., 3) r_ij, r_ik and r_jk, with the center i [nm].
+
+        Returns:
+            Energy (...) [kJ/mol], and its derivatives by the sides (..., 3) [kJ/mol/nm].
+        """
         grid = self.grid
         _, n, m = grid.shape
         (a, va, sa), (b, vb, sb) = (side_windows(grid, sides[..., k]) for k in (0, 1))
@@ -158,11 +170,11 @@ class ThreeBody(ManyBodyTerm):
         return grid.fold(table.ravel())
 
     def design_rows(self, configuration):
-        """dF/dw for every bead.
+        """dF/dw for every bead, (bead, basis, 3) [1/nm].
 
-        What a neighbor j feels sums over all other neighbors k of its center first: it depends on r_ij only through
-        four functions, so that 16 numbers a triplet and 4 times as many functions as (b, c) a side are added up
-        instead of 64 x 9 numbers a triplet.
+        What a neighbor j feels is summed over all other neighbors k of its center first. It depends on r_ij only
+        through four functions, so that 16 numbers a triplet, and 4 times as many functions as (b, c) a side, are added
+        up instead of 64 x 9 numbers a triplet.
         """
         grid, tuples = self.grid, configuration.tuples
         n, _, m = grid.shape

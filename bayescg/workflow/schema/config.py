@@ -193,7 +193,14 @@ class Config:
     text: str
 
     def path(self, name: str) -> Path:
-        """A path of the configuration file, relative to its folder."""
+        """A path of the configuration file.
+
+        Args:
+            name: as it stands in the file.
+
+        Returns:
+            The path; a relative one starts at the file's folder.
+        """
         return self.file.parent / Path(name).expanduser()
 
     @property
@@ -227,6 +234,12 @@ class Config:
 
 def load(path: str | os.PathLike[str]) -> Config:
     """Read a configuration.
+
+    Args:
+        path: YAML file.
+
+    Returns:
+        The configuration, checked.
 
     Raises:
         FileNotFoundError: if it, or a file that it names, is missing.

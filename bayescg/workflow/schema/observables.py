@@ -151,7 +151,7 @@ Observables = Annotated[
 
 
 def default_observable(term: Term) -> Observable:
-    """What shows best how well a term was learnt."""
+    """What shows best how well a term was learned."""
     match term:
         case Pair():
             return Rdf(rdf=term.types, cutoff=float(term.cutoff))

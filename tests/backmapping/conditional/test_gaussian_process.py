@@ -57,7 +57,7 @@ def _columns(internal):
     return internal[..., [0, 2, 4, 1, 3, 5]]
 
 
-def test_kept_atoms_stay_and_the_mean_is_learnt(drawn):
+def test_kept_atoms_stay_and_the_mean_is_learned(drawn):
     internal, positions, _ = drawn
     sites = planted.triangle(_DISTANCES)[:, None]
     np.testing.assert_array_equal(positions[:, :, :3], np.broadcast_to(sites, (8, positions.shape[1], 3, 3)))
@@ -103,7 +103,7 @@ def test_density_is_normalized_and_that_of_the_draws(drawn):
         error = weight.std() / np.sqrt(len(weight))
         assert error < 0.03
         assert abs(weight.mean() - 1) < 4 * error
-        # The learnt density is close to the planted one: this is what 500 frames give.
+        # The learned density is close to the planted one: this is what 500 frames give.
         assert 1 / np.mean(weight**2) > 0.5
 
 

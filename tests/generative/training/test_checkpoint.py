@@ -88,7 +88,7 @@ def test_arguments_that_cannot_be_are_refused():
         ({"latent_dim": 3}, r"latent_dim is 3; .* target's 2 degrees of freedom"),
         ({"latent_dim": 0}, "latent_dim is 0"),
         ({"method": "vi"}, "method is 'vi'; it must be 'annealed' or 'reverse_kl'"),
-        ({"budget": 10_000}, "budget is 10000 evaluations; nothing is learnt from fewer than 20000"),
+        ({"budget": 10_000}, "budget is 10000 evaluations; nothing is learned from fewer than 20000"),
     ):
         with pytest.raises(ValueError, match=message):
             discover(TARGET, **{"latent_dim": 1, **wrong}, key=jax.random.key(0))

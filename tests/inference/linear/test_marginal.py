@@ -208,7 +208,7 @@ def test_angle_prior_is_flat_at_both_ends(sampled):
 
 
 @pytest.mark.filterwarnings("ignore:the Gaussian at the mode", "ignore:Pareto k")
-def test_vector_lengthscales_are_learnt(problem):
+def test_vector_lengthscales_are_learned(problem):
     _, statistics, *_ = problem
     kernels = {"A-B": gpjax.kernels.RBF(lengthscale=jnp.array([0.1])), "bond_A-B": "Matern32"}
     plan = bcg.Sampling(1, 1, 50)

@@ -8,8 +8,8 @@ from bayescg._runtime import double_precision
 from bayescg.data.neighbors import pairs
 from bayescg.geometry.images import minimum_image
 from bayescg.inference.structural import prior as structural_prior
-from bayescg.inference.structural.covariance import independent_covariance, shrunk
-from bayescg.inference.structural.newton import Model, leap, target_of
+from bayescg.inference.structural.covariance import independent_covariance, shrunk, unseen_covariance
+from bayescg.inference.structural.newton import Model, leap, slope, target_of
 from bayescg.inference.structural.pressure import pressure_at
 from bayescg.inference.structural.reweighting import Reference, long_run_covariance
 from bayescg.inference.structural.structure import Frames, structure
@@ -94,8 +94,9 @@ def test_a_leap_goes_where_reweighting_would(bonds):
     spline, _, model, position = bonds
     local = model.quadratic(position)
     factor = 100 * np.eye(len(position))
-    landing, length, share = leap(model, local, factor, 1e9)
+    landing, length, noise, share = leap(model, local, factor, 1e9)
     assert share == 1
+    assert noise < length
     w = model.coefficients(landing)
     x = np.linspace(0.3, 0.4, 50)
     found, exact = spline.matrix(x) @ w, dimers.energy(x)
@@ -108,7 +109,7 @@ def test_a_leap_goes_where_reweighting_would(bonds):
 
     assert off(found) < 0.1 * off(before)
     half = leap(model, local, factor, 0.5 * length)
-    np.testing.assert_allclose(half[0] - position, 0.5 * (landing - position), atol=1e-9)
+    np.testing.assert_allclose(half.landing - position, 0.5 * (landing - position), atol=1e-9)
 
 
 def test_counts_far_from_the_data_are_met_in_a_few_leaps():
@@ -132,7 +133,7 @@ def test_counts_far_from_the_data_are_met_in_a_few_leaps():
     for _ in range(4):
         made = frames(rates * np.exp(-u[:6]), 4000)
         model = Model(Flat, target, Reference(made, made.basis @ u, 1.0))
-        u = leap(model, model.quadratic(u), 30 * np.eye(knots.n_basis), 1e9)[0]
+        u = leap(model, model.quadratic(u), 30 * np.eye(knots.n_basis), 1e9).landing
         errors.append(abs(u[0] - np.log(1000)))
     assert errors[1] < 1.0
     assert errors[3] < 0.3
@@ -162,8 +163,8 @@ def test_covariance_of_independent_bonds(bonds):
     assert np.max(np.abs((sample - exact) / scale)[np.ix_(used, used)]) < 0.12
     sample, exact, scale = (matrix[np.ix_(used, used)] for matrix in (sample, exact, scale))
     few = np.cov(frames.basis[0, :40, used])
-    better = shrunk(few, few / 40, exact)
-    full = shrunk(sample, sample / frames.size, exact)
+    better = shrunk(few, few / 40, exact, 0 * exact)
+    full = shrunk(sample, sample / frames.size, exact, 0 * exact)
 
     def off(matrix):
         return np.linalg.norm((matrix - sample) / scale)
@@ -171,6 +172,47 @@ def test_covariance_of_independent_bonds(bonds):
     assert off(better) < 0.5 * off(few)
     assert off(full) < 0.3 * off(few)
     np.linalg.cholesky(better)
+
+
+def test_a_rare_contact_does_not_ruin_the_covariance_of_a_common_one():
+    """Eigenvalues that differ by ten orders of magnitude: closed forms of the shrinkage cancel there."""
+    rng = np.random.default_rng(0)
+    size, count = 20, 60
+    rates = np.r_[np.full(size - 3, 5.0), 1e-4, 1e-7, 1e-10]
+    frames = rng.poisson(rates, size=(count, size)).astype(float)
+    frames[:, :3] += 20 * rng.normal(size=(count, 1))
+    sample, towards = np.cov(frames.T), np.diag(rates + 0.5 / count)
+    found = shrunk(sample, sample / count, towards, np.eye(size) * 0.5 / count)
+    collective = np.r_[np.ones(3), np.zeros(size - 3)] / np.sqrt(3)
+    assert collective @ found @ collective == pytest.approx(collective @ sample @ collective, rel=0.2)
+    np.testing.assert_allclose(np.diag(found)[-3:], 0.5 / count, rtol=1.0)
+
+
+def test_what_was_not_met_is_a_part_of_the_independent_covariance(bonds):
+    _, prior, model, _ = bonds
+    frames = model.reference.frames
+    nothing = {name: np.zeros(each.shape[-1]) for name, each in frames.counts.items()}
+    blank = unseen_covariance(prior.potential, nothing, 10)
+    np.testing.assert_allclose(blank, independent_covariance(prior.potential, nothing, 10))
+    many = {name: each.mean(axis=(0, 1)) + 1.0 for name, each in frames.counts.items()}
+    rest = independent_covariance(prior.potential, many, 10) - unseen_covariance(prior.potential, many, 10)
+    np.testing.assert_allclose(rest, independent_covariance(prior.potential, many, 10**12), atol=1e-9)
+
+
+def test_slope_along_a_step_is_a_finite_difference_of_the_posterior(bonds):
+    _, _, model, position = bonds
+    factor = np.diag(np.linspace(0.5, 2.0, len(position)))
+    direction = 0.01 * np.random.default_rng(5).normal(size=len(position))
+
+    def minus_log(at):
+        u = np.linalg.solve(factor, at)
+        return FRAMES * model.entropy(at) + 0.5 * u @ u
+
+    step = 1e-4
+    exact = (minus_log(position + step * direction) - minus_log(position - step * direction)) / (2 * step)
+    found = slope(model.quadratic(position), factor, direction)
+    assert found.value == pytest.approx(exact, rel=1e-5)
+    assert found.sd > 0
 
 
 def test_pressure_and_its_slope():
