@@ -2,7 +2,7 @@
 
 The hook is switched on in pyproject.toml. Dimensions of one name must be equal among the arguments and the result of a
 function, and among the fields of a dataclass. What has no shape is left to pyright: tests give wrong words and numbers
-on purpose, to see them refused.
+on purpose, to see them refused. So are functions that do not say what they return.
 """
 
 import inspect
@@ -13,15 +13,15 @@ import numpy as np
 from beartype import BeartypeConf, beartype
 from jaxtyping import AbstractArray
 
-_CHECK = beartype(conf=BeartypeConf(is_pep484_tower=True))  # where a number is asked for, an integer is one
+_CHECK = beartype(conf=BeartypeConf(is_pep484_tower=True))  # an integer is a number, too
 
 
 def check(function):
     """A function that checks those of its arguments, and its result, whose annotations have shapes.
 
-    jaxtyping asks for two of each function: one to be called before it, which may return anything, and one for
-    arguments and result after it. The first checks nothing, so that functions can refuse wrong shapes in their own
-    words.
+    jaxtyping asks for two of each function: one for its arguments, which may return anything, to be called before it,
+    and one for arguments and result, to be called after it. The first checks nothing, so that functions can refuse
+    wrong shapes in their own words.
     """
     if function.__annotations__.get("return", Any) is Any:
         return function

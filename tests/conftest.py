@@ -15,6 +15,7 @@ import gc
 import jax
 import pytest
 
+from tests import checked as checked  # for jaxtyping, which looks it up by name
 from tests.compilation import compile_quickly, forget_old_programs, keep_programs
 from tests.costs import CostsPlugin
 
