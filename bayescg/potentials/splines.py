@@ -7,6 +7,7 @@ trajectory is turned into design rows by adding windows of four numbers (de Boor
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import jax
@@ -107,7 +108,9 @@ class UniformSpline:
         lowest = jnp.min(x, where=counted, initial=jnp.inf)
         return numbers, lowest, jnp.max(x, where=counted, initial=-jnp.inf)
 
-    def matrix(self, x: Float[np.ndarray, " point"], derivative: int = 0) -> Float[np.ndarray, "point basis"]:
+    def matrix(
+        self, x: Float[np.ndarray, " point"] | Sequence[float] | float, derivative: int = 0
+    ) -> Float[np.ndarray, "point basis"]:
         """Dense collocation matrix: all basis functions, or their derivatives, at x, in float64.
 
         Args:

@@ -242,7 +242,7 @@ class Term(abc.ABC):
         x = configuration.positions
         return jnp.zeros((x.shape[0], 0, 3), x.dtype)
 
-    def count_strays(self, configuration: Configuration, low, high) -> tuple[Float[Array, " 2"], Array]:
+    def count_strays(self, configuration: Configuration, low, high) -> tuple[Int[Array, " 2"], Array]:
         """How much of a frame lies outside a range of the variable.
 
         Args:

@@ -137,7 +137,7 @@ def test_spline_reproduces_a_cubic_and_extends_linearly():
     np.testing.assert_allclose(spline.matrix(x) @ w, cubic(x), atol=1e-12)
     np.testing.assert_allclose(spline.matrix(x, 1) @ w, cubic.deriv()(x), atol=1e-11)
     np.testing.assert_allclose(spline.matrix(x, 2) @ w, cubic.deriv(2)(x), atol=1e-9)
-    np.testing.assert_allclose(spline.matrix(np.array([0.1])) @ w, cubic(0.2) - 0.1 * cubic.deriv()(0.2), atol=1e-12)
+    np.testing.assert_allclose(spline.matrix([0.1]) @ w, cubic(0.2) - 0.1 * cubic.deriv()(0.2), atol=1e-12)
     first, values, slopes = jax.jit(spline.windows)(x)
     window = w[np.asarray(first)[:, None] + np.arange(4)]
     np.testing.assert_allclose(np.sum(window * values, 1), cubic(x), atol=1e-12)
