@@ -133,7 +133,7 @@ def average(samples: xr.Dataset, observable: Observable) -> tuple[np.ndarray, np
 
 
 def free_energy(
-    samples: xr.Dataset, values: Float[np.ndarray, " sample"] | xr.DataArray, edges: Float[np.ndarray, " edge"]
+    samples: xr.Dataset, values: Float[np.ndarray, " sample"] | xr.DataArray, edges: Float[np.ndarray, " edge"] | Sequence[float]
 ) -> xr.Dataset:
     """Free energy -ln p of one variable in bins, zero at its minimum, with standard errors.
 
