@@ -53,6 +53,7 @@ def pytest_collection_finish():
     """What is imported by now stays: nothing of it is garbage to look for again and again."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 @pytest.fixture(scope="session")

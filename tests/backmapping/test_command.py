@@ -10,7 +10,7 @@ from bayescg.cli import app
 from bayescg.data import from_arrays
 from bayescg.storage import save
 from tests.backmapping import planted
-from tests.studies import methanol
+from tests.studies.backmapping import methanol
 
 
 @pytest.fixture

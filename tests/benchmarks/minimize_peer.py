@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tests.studies.held_dynamics import FRICTION, TEMPERATURE, TIMESTEP, system
+from tests.studies.backmapping.held_dynamics import FRICTION, TEMPERATURE, TIMESTEP, system
 
 
 def placed(beads: np.ndarray, known: np.ndarray, kept: Sequence[int], count: int) -> np.ndarray:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.studies.held_dynamics import TEMPERATURE, system
+from tests.studies.backmapping.held_dynamics import TEMPERATURE, system
 
 _ELEMENTS = "HCHHCONHCHCHHHCONHCHHH"
 _NAMES = tuple(f"{element}{k + 1}" for k, element in enumerate(_ELEMENTS))

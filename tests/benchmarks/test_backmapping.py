@@ -24,9 +24,9 @@ from bayescg._runtime import double_precision
 from bayescg.atomistic import alanine_dipeptide
 from bayescg.backmapping import Tempering, fit_conditional, sample
 from tests.benchmarks import minimize_peer, mstool_peer
-from tests.studies.backmapping_alanine import KEPT, frames, judged, mapping, universe
-from tests.studies.backmapping_frozen import OBSERVABLES, RESULT
-from tests.studies.held_dynamics import KT, angle, averaged, frozen, torsion
+from tests.studies.backmapping.alanine import KEPT, frames, judged, mapping, universe
+from tests.studies.backmapping.frozen import OBSERVABLES, RESULT
+from tests.studies.backmapping.held_dynamics import KT, angle, averaged, frozen, torsion
 
 FRAMES, LEARNED, SIZES = 3, 500, (125, 250, 500, 1000)
 STARTS, HEATED = 8, 1000

@@ -8,7 +8,7 @@ import pytest
 import bayescg as bcg
 from bayescg._runtime import cpu_count
 from bayescg.potentials import ThreeBody
-from tests.studies import uf3_drift
+from tests.studies.many_body import uf3_drift
 
 # Knot spacings of the sides of the center and of the side opposite [nm].
 GRIDS = {"few": (0.03, 0.06), "many": (0.024, 0.048)}

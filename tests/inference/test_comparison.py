@@ -14,7 +14,7 @@ from bayescg.inference.statistics.blocks import Sums
 from bayescg.storage import load, save
 from tests.inference import systems
 from tests.seeds import shifted
-from tests.studies import planted_library
+from tests.studies.many_body import planted_library
 
 BLOCKS, ROWS, SIZE = 8, 6, 3
 

@@ -7,7 +7,7 @@ import pytest
 import bayescg as bcg
 from bayescg.posterior import as_baseline, curves, from_coefficients, mean_coefficients
 from tests.inference import systems
-from tests.studies import planted_library
+from tests.studies.many_body import planted_library
 
 PAIR = bcg.Potential(bcg.Pair("A", "A", systems.CUTOFF, knot_spacing=0.02))
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import bayescg as bcg
-from tests.studies import water_coverage
+from tests.studies.inference import water_coverage
 
 
 @pytest.mark.peer

@@ -15,7 +15,7 @@ from bayescg.data.orientation import shape_tensors, with_shapes
 from bayescg.potentials import Configuration, Interactions, Pair, Potential, SmoothOverlap, fill_ranges
 from bayescg.potentials.interactions import shapes_of
 from bayescg.potentials.many_body.density_expansion import DensityBasis, power_spectrum
-from tests.studies.gay_berne import held_out, pairs
+from tests.studies.many_body.gay_berne import held_out, pairs
 
 BOX = np.array([[1.5, 0, 0], [0.1, 1.45, 0], [-0.1, 0.2, 1.55]])
 TERMS = {

@@ -1,23 +1,37 @@
-"""Run all studies, or those named: `python -m tests.studies never_sampled`."""
+"""Run all studies, or those named: `python -m tests.studies inference.never_sampled`."""
 
 import importlib
 import sys
 
 from tests.studies.wanted import BROKEN
 
-STUDIES = (
-    *("never_sampled", "known_truth", "engines"),
-    *("water_coverage", "second_liquid", "correlated_noise", "propagation", "relative_entropy"),
-    *("bimodal", "alanine_reference", "alanine", "planted_latents", "molecular_dynamics"),
-    *("gaussian_chain", "backmapping_alanine", "surrogates"),
-    *("backmapping_frozen", "backmapping_free_energy", "backmapping_distance"),
-    *("backmapping_round_trip", "backmapping_centers", "backmapping_liquid"),
-    *("stillinger_weber", "planted_library", "water_angles", "gay_berne", "uf3_drift"),
-)
+STUDIES = {
+    "inference": (
+        *("never_sampled", "known_truth", "water_coverage", "second_liquid", "correlated_noise", "propagation"),
+        *("relative_entropy", "convergence"),
+    ),
+    "simulation": ("engines",),
+    "generative": ("bimodal", "alanine_reference", "alanine", "planted_latents", "molecular_dynamics"),
+    "backmapping": (
+        *("gaussian_chain", "alanine", "frozen", "free_energy", "distance", "round_trip", "centers", "liquid"),
+    ),
+    "surrogates": ("coverage",),
+    "many_body": ("stillinger_weber", "planted_library", "water_angles", "gay_berne", "uf3_drift"),
+}
 
-if __name__ == "__main__":
-    for name in sys.argv[1:] or STUDIES:
+
+def main(wanted: list[str]) -> None:
+    """Run them in turn; fails if a name is unknown, or if any bound did not hold."""
+    names = [f"{folder}.{name}" for folder, several in STUDIES.items() for name in several]
+    unknown = sorted(set(wanted) - set(names))
+    if unknown:
+        sys.exit(f"no study {', '.join(unknown)}; studies: {', '.join(names)}")
+    for name in wanted or names:
         print(f"## {name}", flush=True)
         importlib.import_module(f"tests.studies.{name}").main()
     if BROKEN:
         sys.exit("\n".join(["what was wanted and does not hold:", *BROKEN]))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -18,7 +18,7 @@ from bayescg.backmapping.liquid.moves import Around, Setup, proposed, state_of
 from bayescg.backmapping.liquid.neighbors import Extent
 from bayescg.backmapping.liquid.surroundings import environment, surroundings
 from tests.seeds import shifted
-from tests.studies import methanol
+from tests.studies.backmapping import methanol
 
 KT = 8.31446261815324e-3 * 300.0
 BOX, LENGTH, STIFFNESS, WIDTH = 1.2, 0.16, 8e3, 0.08

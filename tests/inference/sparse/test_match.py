@@ -16,7 +16,7 @@ from bayescg.samplers.nuts import nuts
 from bayescg.storage import load, save
 from tests.inference import systems
 from tests.seeds import shifted
-from tests.studies import planted_library
+from tests.studies.many_body import planted_library
 
 
 def problem(gram, cross, group=None, components=1000.0):

@@ -17,14 +17,14 @@ import xarray as xr
 
 from bayescg.atomistic import alanine_dipeptide
 from bayescg.backmapping import Tempering, fit_conditional, sample
-from tests.studies.backmapping_alanine import KEPT, frames, mapping, universe
-from tests.studies.held_dynamics import angle, averaged, distance, frozen, torsion
+from tests.studies.backmapping.alanine import KEPT, frames, mapping, universe
+from tests.studies.backmapping.held_dynamics import angle, averaged, distance, frozen, torsion
 from tests.studies.wanted import wanted
 
 FRAMES, LEARNED = 10, 500
 TIME, BURN, EVERY = 40.0, 3.0, 40
 
-RESULT = Path(__file__).with_name("backmapping_frozen.npz")
+RESULT = Path(__file__).with_name("frozen.npz")
 
 OBSERVABLES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "sin omega 1": lambda x: np.sin(torsion(x, 1, 4, 6, 8)),

@@ -21,9 +21,9 @@ from bayescg.atomistic import alanine_dipeptide
 from bayescg.backmapping import Tempering, fit_conditional, sample
 from bayescg.data.mapping.beads import BeadSpec
 from bayescg.data.mapping.mapping import build
-from tests.studies.backmapping_alanine import frames, universe, walkers
-from tests.studies.backmapping_frozen import averages
-from tests.studies.held_dynamics import angle, between_walkers, distance, torsion, walked
+from tests.studies.backmapping.alanine import frames, universe, walkers
+from tests.studies.backmapping.frozen import averages
+from tests.studies.backmapping.held_dynamics import angle, between_walkers, distance, torsion, walked
 from tests.studies.wanted import wanted
 
 RESIDUES = {"ACE": range(6), "ALA": range(6, 16), "NME": range(16, 22)}

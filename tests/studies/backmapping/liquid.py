@@ -28,8 +28,8 @@ from bayescg.atomistic import ForceField, translate
 from bayescg.backmapping.liquid.energy import split
 from bayescg.data.mapping.beads import BeadSpec
 from bayescg.data.mapping.mapping import build
-from tests.studies import hexane
-from tests.studies.liquid_dynamics import TEMPERATURE, Liquid, reference
+from tests.studies.backmapping import hexane
+from tests.studies.backmapping.liquid_dynamics import TEMPERATURE, Liquid, reference
 
 PICOSECONDS, LEARN, FRAMES, SPACING, BLOCKS = 170.0, 40, 6, 32, 10
 DRAWS = 8

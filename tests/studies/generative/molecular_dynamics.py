@@ -14,7 +14,7 @@ import numpy as np
 from bayescg.atomistic import alanine_dipeptide
 from bayescg.generative import tempered_smc
 from bayescg.generative.particles.smc import rejuvenate
-from tests.studies.alanine_reference import BOXES, PHI, PSI, box_of, dihedral
+from tests.studies.generative.alanine_reference import BOXES, PHI, PSI, box_of, dihedral
 
 WALKERS, CHUNKS, STEPS = 128, 150, 1000
 TIMESTEP, FRICTION = 0.001, 1.0

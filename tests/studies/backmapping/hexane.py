@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from tests.studies.liquid_dynamics import STEP, TEMPERATURE, Liquid, nonbonded
+from tests.studies.backmapping.liquid_dynamics import STEP, TEMPERATURE, Liquid, nonbonded
 
 CARBONS = 6
 ELEMENTS = ("C",) * CARBONS + ("H",) * (2 * CARBONS + 2)

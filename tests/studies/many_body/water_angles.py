@@ -22,14 +22,14 @@ from bayescg.inference.comparison import compare
 from bayescg.potentials import LocalDensity, ThreeBody
 from bayescg.simulation.dynamics import Langevin
 from tests.studies.wanted import wanted
-from tests.studies.water_coverage import SHARED, water
+from tests.studies.inference.water_coverage import SHARED, water
 
 FRAMES, DRAWS, TIME = 200, 6, 80.0
 PAIR = bcg.Pair("W", "W", cutoff=0.9)
 THREE = ThreeBody("W", "W", "W", cutoff=0.4, start=0.2)
 DENSITY = LocalDensity("W", "W", inner=0.3, outer=0.4)
 DYNAMICS = Langevin(timestep=0.004, friction=2.0, equilibration=20.0, interval=0.4)
-FIGURE = Path(__file__).parents[2] / "docs" / "assets" / "water_angles.png"
+FIGURE = Path(__file__).parents[3] / "docs" / "assets" / "water_angles.png"
 
 
 def structure(ensemble: xr.Dataset, blocks: int) -> dict[str, xr.DataArray]:

@@ -20,7 +20,7 @@ from bayescg.atomistic.force_field import ForceField, translate
 from bayescg.backmapping import Tempering, fit_conditional, potential_of_mean_force, sample
 from tests.atomistic.molecules import grow
 from tests.backmapping import planted
-from tests.studies.held_dynamics import KT, TEMPERATURE, distance, walked
+from tests.studies.backmapping.held_dynamics import KT, TEMPERATURE, distance, walked
 from tests.studies.wanted import wanted
 
 ELEMENTS = list("CCCC" + 10 * "H")

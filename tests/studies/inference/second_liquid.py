@@ -45,7 +45,7 @@ def ethane(state: str = "liquid", frames: int = 2000, *, seed: int = 7, folder: 
 
 def main(lengths: tuple[int, ...] = (20, 50, 100)) -> None:
     """Coverage of disjoint segments, as for water."""
-    from tests.studies.water_coverage import show
+    from tests.studies.inference.water_coverage import show
 
     potential = bcg.Potential(bcg.Pair("E", "E", cutoff=1.2))
     for state, frames, seed in RUNS:

@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from bayescg._runtime import double_precision
 from bayescg.potentials import Configuration, SmoothOverlap
-from tests.studies.energy_regression import energy_design, fit_energies
+from tests.studies.many_body.energy_regression import energy_design, fit_energies
 from tests.studies.wanted import wanted
 
 SIGMA, KAPPA, DEPTH_RATIO = 0.35, 3.0, 5.0

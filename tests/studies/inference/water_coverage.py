@@ -14,7 +14,7 @@ import xarray as xr
 
 import bayescg as bcg
 
-SHARED = Path(__file__).resolve().parents[3] / "shared"
+SHARED = Path(__file__).resolve().parents[4] / "shared"
 _EDGES = {"W-W": [0.25, 0.26, 0.27, 0.30, 0.35, 0.45, 0.88]}
 
 

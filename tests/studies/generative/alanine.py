@@ -10,7 +10,7 @@ import numpy as np
 
 from bayescg.atomistic import alanine_dipeptide
 from bayescg.generative import discover, sample, state_information
-from tests.studies.alanine_reference import BOXES, RESULT, box_of
+from tests.studies.generative.alanine_reference import BOXES, RESULT, box_of
 from tests.studies.wanted import wanted
 
 BUDGET, DRAWS, BINS = 4_000_000, 1_000_000, 24

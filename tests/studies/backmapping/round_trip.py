@@ -20,8 +20,8 @@ from scipy.stats import wasserstein_distance
 from bayescg._runtime import double_precision
 from bayescg.atomistic import alanine_dipeptide
 from bayescg.backmapping import fit_conditional, sample
-from tests.studies.backmapping_alanine import KEPT, frames, mapping, universe, walkers
-from tests.studies.held_dynamics import angle, distance, torsion
+from tests.studies.backmapping.alanine import KEPT, frames, mapping, universe, walkers
+from tests.studies.backmapping.held_dynamics import angle, distance, torsion
 
 TIMES = (4, 9, 14, 19, 24, 29, 34, 39)
 LEARNED = 500

@@ -57,7 +57,7 @@ def main(
 ) -> None:
     """Pointwise coverage by distance, with jackknife errors over fits."""
     warnings.filterwarnings("ignore", message="Pareto k|R-hat|only|.*neighboring blocks")
-    folder = Path(shared) if shared else Path(__file__).resolve().parents[2].parent / "shared" / "data"
+    folder = Path(shared) if shared else Path(__file__).resolve().parents[3].parent / "shared" / "data"
     cg = water(folder)
     begin = time.perf_counter()
     best = bcg.force_match(POTENTIAL, cg, method="laplace", key=jax.random.key(0))

@@ -195,7 +195,7 @@ def run(method: str, frames: int, seeds: range, calibration: str = "none") -> No
 
 def water(frames: int = 200) -> None:
     """What is kept of shapes for the pair potential of SPC/E water, and what the whole spline knows beyond them."""
-    stored = np.load(Path(__file__).parents[2].parent / "shared" / "data" / "spce" / "cg_long.npz")
+    stored = np.load(Path(__file__).parents[3].parent / "shared" / "data" / "spce" / "cg_long.npz")
     part = [stored[name][:frames] for name in ("positions", "box", "forces")]
     data = bcg.from_arrays(part[0], part[1], ["W"] * part[0].shape[1], forces=part[2], temperature=300.0)
     potential = bcg.Potential(bcg.Pair("W", "W", 0.9, start=0.2))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tests.studies.liquid_dynamics import STEP, TEMPERATURE, Liquid, nonbonded
+from tests.studies.backmapping.liquid_dynamics import STEP, TEMPERATURE, Liquid, nonbonded
 
 MOLECULES = 125
 BOX = float(np.cbrt(MOLECULES * 32.042 / 0.7866 / 602.214))

@@ -19,8 +19,8 @@ import xarray as xr
 from bayescg._runtime import double_precision
 from bayescg.atomistic import alanine_dipeptide
 from bayescg.backmapping import Tempering, fit_conditional, potential_of_mean_force, sample
-from tests.studies.backmapping_alanine import KEPT, frames, mapping, universe
-from tests.studies.held_dynamics import KT, averaged, torsion, walked
+from tests.studies.backmapping.alanine import KEPT, frames, mapping, universe
+from tests.studies.backmapping.held_dynamics import KT, averaged, torsion, walked
 from tests.studies.wanted import wanted
 
 PHI = np.radians(np.arange(-150.0, -59.0, 15.0))

@@ -26,7 +26,7 @@ from bayescg.inference.structural.settle import settle
 from bayescg.inference.structural.structure import Frames, structure
 from bayescg.posterior import curves
 from bayescg.units import BOLTZMANN
-from tests.studies.water_coverage import SHARED, water
+from tests.studies.inference.water_coverage import SHARED, water
 
 EDGES = np.array([0.25, 0.26, 0.27, 0.30, 0.35, 0.45, 0.88])
 KELVIN, SIDE_Z = 300.0, 1.6448536

@@ -1,0 +1,1 @@
+"""Studies of backmapping, and the dynamics that they are measured against."""

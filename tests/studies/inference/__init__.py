@@ -1,0 +1,1 @@
+"""Studies of pair potentials: coverage, never sampled ranges, relative entropy."""

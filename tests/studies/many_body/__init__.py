@@ -1,0 +1,1 @@
+"""Studies of many-body terms and of choosing among them."""

@@ -1,0 +1,1 @@
+"""Studies of physics-guided curves."""
