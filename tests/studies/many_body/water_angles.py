@@ -21,8 +21,8 @@ from bayescg import observables
 from bayescg.inference.comparison import compare
 from bayescg.potentials import LocalDensity, ThreeBody
 from bayescg.simulation.dynamics import Langevin
-from tests.studies.wanted import wanted
 from tests.studies.inference.water_coverage import SHARED, water
+from tests.studies.wanted import wanted
 
 FRAMES, DRAWS, TIME = 200, 6, 80.0
 PAIR = bcg.Pair("W", "W", cutoff=0.9)
