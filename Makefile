@@ -45,7 +45,7 @@ docs: $(DOCS)  ## build the documentation site into site/
 	$(BIN)/mkdocs build --strict
 
 bench: $(DEV)  ## benchmarks, beside csg_fmatch where it is installed
-	$(BIN)/python -m pytest tests/benchmarks --benchmark-only -n 0 -s -W default
+	$(BIN)/python -m pytest tests/benchmarks --benchmark-only -n 0 -s -W default --jaxtyping-packages=
 
 study: $(DEV)  ## slow statistical studies; results belong in docs/studies.md
 	$(BIN)/python -m tests.studies

@@ -17,6 +17,7 @@ import pytest
 import scipy.linalg  # noqa: F401  # brings a BLAS of its own
 from threadpoolctl import threadpool_limits
 
+from tests import checked as checked  # for jaxtyping, which looks it up by name
 from tests.compilation import compile_quickly, forget_old_programs, keep_programs
 from tests.costs import CostsPlugin
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -28,9 +30,9 @@ def _two_wells(x: Float[Array, "2"]) -> Float[Array, ""]:
 
 
 def gaussian_mixture(
-    means: Float[np.ndarray, "component coordinate"],
-    covariances: Float[np.ndarray, "component coordinate coordinate"],
-    weights: Float[np.ndarray, " component"],
+    means: Float[np.ndarray, "component coordinate"] | Sequence,
+    covariances: Float[np.ndarray, "component coordinate coordinate"] | Sequence,
+    weights: Float[np.ndarray, " component"] | Sequence[float],
 ) -> LogDensity:
     """A mixture of Gaussians, normalized: log Z = 0.
 

@@ -83,17 +83,17 @@ def minimum_image(vectors: Float[Array, "3 ..."], box: Float[np.ndarray, "3 3"])
     return jnp.stack(parts)
 
 
-def dot(a: Float[Array, "3 m"], b: Float[Array, "3 m"]) -> Float[Array, " m"]:
+def dot(a: Float[Array, "3 ..."], b: Float[Array, "3 ..."]) -> Float[Array, "..."]:
     """Scalar products."""
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 
-def cross(a: Float[Array, "3 m"], b: Float[Array, "3 m"]) -> Float[Array, "3 m"]:
+def cross(a: Float[Array, "3 ..."], b: Float[Array, "3 ..."]) -> Float[Array, "3 ..."]:
     """Vector products."""
     return jnp.stack([a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]])
 
 
-def at_least(values: Float[Array, " m"], floor: float) -> Float[Array, " m"]:
+def at_least(values: Float[Array, "..."], floor: float) -> Float[Array, "..."]:
     """The larger one of `values` and `floor`; below the floor the gradient is exactly zero.
 
     A `where` rather than a maximum: the gradient of a maximum multiplies by zero, which makes NaN of infinity.
@@ -101,6 +101,6 @@ def at_least(values: Float[Array, " m"], floor: float) -> Float[Array, " m"]:
     return jnp.where(values > floor, values, jnp.asarray(floor, values.dtype))
 
 
-def squared_distances(vectors: Float[Array, "3 m"]) -> Float[Array, " m"]:
+def squared_distances(vectors: Float[Array, "3 ..."]) -> Float[Array, "..."]:
     """Squared lengths [nm^2], not below (0.003 nm)^2."""
     return at_least(dot(vectors, vectors), _CLASH)

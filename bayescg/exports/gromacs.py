@@ -15,7 +15,7 @@ from bayescg._runtime import atomic_path
 from bayescg.exports.tables import curves
 from bayescg.exports.tables.curves import Comparison, Curve, terms_of
 from bayescg.exports.terms import require_terms
-from bayescg.potentials import Angle, Bond, Dihedral, Pair, Potential, Term
+from bayescg.potentials import Angle, Bond, Dihedral, Pair, Potential, SplineTerm, Term
 
 
 class Section(NamedTuple):
@@ -86,11 +86,12 @@ def warn_of_pairs(potential: Potential) -> None:
         )
 
 
-def _listed(potential: Potential) -> list[tuple[Term, Section, str]]:
+def _listed(potential: Potential) -> list[tuple[SplineTerm, Section, str]]:
     """Terms that have tables, their sections and the names of their files, numbered from 0 in each section."""
     found, count = [], {}
     for term in potential.terms:
         if (section := section_of(term)) is not None:
+            assert isinstance(term, SplineTerm)  # a table is a curve
             number = count[section] = count.get(section, -1) + 1
             found.append((term, section, f"table_{section.letter}{number}.xvg"))
     return found

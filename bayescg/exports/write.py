@@ -140,6 +140,7 @@ def write_format(
     if format == "gromacs":
         gromacs.write_tables(potential, coefficients, folder)
         return gromacs.compare_tables(potential, coefficients, folder)
+    assert initial is not None  # `_require_input`
     system = openmm.build_system(potential, coefficients, initial)
     texts = {
         "system.xml": openmm.require_openmm().XmlSerializer.serialize(system),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -133,7 +133,9 @@ def average(samples: xr.Dataset, observable: Observable) -> tuple[np.ndarray, np
 
 
 def free_energy(
-    samples: xr.Dataset, values: Float[np.ndarray, " sample"], edges: Float[np.ndarray, " edge"]
+    samples: xr.Dataset,
+    values: Float[np.ndarray, " sample"] | xr.DataArray,
+    edges: Float[np.ndarray, " edge"] | Sequence[float],
 ) -> xr.Dataset:
     """Free energy -ln p of one variable in bins, zero at its minimum, with standard errors.
 

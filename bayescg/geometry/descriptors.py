@@ -9,20 +9,23 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from bayescg._arrays import AnyArray
 
-def inverse_box(box: Float[Array, "3 3"]) -> Float[Array, "3 3"]:
+
+def inverse_box(box: Float[AnyArray, "3 3"]) -> Float[Array, "3 3"]:
     """Inverse of a 3 x 3 matrix by cross products (no LAPACK call inside a compiled step)."""
     a, b, c = box
     bc, ca, ab = jnp.cross(b, c), jnp.cross(c, a), jnp.cross(a, b)
     return jnp.stack([bc, ca, ab], axis=-1) / jnp.dot(a, bc)
 
 
-def minimum_image(vector: Float[Array, "*tuple 3"], box: Float[Array, "3 3"]) -> Float[Array, "*tuple 3"]:
+def minimum_image(vector: Float[AnyArray, "*tuple 3"], box: Float[AnyArray, "3 3"]) -> Float[Array, "*tuple 3"]:
     """Shortest periodic image of each vector.
 
     Rounding fractional coordinates is exact for every vector shorter than half the smallest box height, in any
     triclinic box: such a vector has |fraction| < 1/2 along each axis.
     """
+    vector, box = jnp.asarray(vector), jnp.asarray(box)
     return vector - _times(jnp.round(_times(vector, inverse_box(box))), box)
 
 
@@ -31,7 +34,9 @@ def _times(vector: Float[Array, "*tuple 3"], matrix: Float[Array, "3 3"]) -> Flo
     return vector[..., 0:1] * matrix[0] + vector[..., 1:2] * matrix[1] + vector[..., 2:3] * matrix[2]
 
 
-def distance(tuples: Float[Array, "tuple 2 3"], box, padding=None):
+def distance(
+    tuples: Float[AnyArray, "tuple 2 3"], box: Float[AnyArray, "3 3"], padding=None
+) -> tuple[Float[Array, " tuple"], Float[Array, "tuple 2 3"]]:
     """Distance of two beads [nm], gradient (tuple, 2, 3).
 
     `padding` marks tuples to ignore: their distance is set to `padding[1]` (beyond any cutoff) with a unit gradient,
@@ -46,7 +51,9 @@ def distance(tuples: Float[Array, "tuple 2 3"], box, padding=None):
     return length, jnp.stack([-unit, unit], axis=-2)
 
 
-def angle(tuples: Float[Array, "tuple 3 3"], box):
+def angle(
+    tuples: Float[AnyArray, "tuple 3 3"], box: Float[AnyArray, "3 3"]
+) -> tuple[Float[Array, " tuple"], Float[Array, "tuple 3 3"]]:
     """Angle at the middle bead [rad, 0..pi], gradient (tuple, 3, 3).
 
     At 0 and pi the gradient has no limit; terms have zero slope there, so a floor on sin(theta) suffices.
@@ -67,7 +74,9 @@ def angle(tuples: Float[Array, "tuple 3 3"], box):
     return theta, jnp.stack([first, -first - last, last], axis=-2)
 
 
-def dihedral(tuples: Float[Array, "tuple 4 3"], box):
+def dihedral(
+    tuples: Float[AnyArray, "tuple 4 3"], box: Float[AnyArray, "3 3"]
+) -> tuple[Float[Array, " tuple"], Float[Array, "tuple 4 3"]]:
     """Dihedral angle [rad, -pi..pi], IUPAC sign, gradient (tuple, 4, 3).
 
     Blondel & Karplus, J. Comput. Chem. 17, 1132 (1996).

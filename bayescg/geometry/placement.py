@@ -26,8 +26,11 @@ def wrapped(angle: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
 
 
 def dihedral(
-    d: Float[Array, "*batch 3"], c: Float[Array, "*batch 3"], b: Float[Array, "*batch 3"], a: Float[Array, "*batch 3"]
-) -> Float[Array, "*batch"]:
+    d: Float[Array, "*#batch 3"],
+    c: Float[Array, "*#batch 3"],
+    b: Float[Array, "*#batch 3"],
+    a: Float[Array, "*#batch 3"],
+) -> Float[Array, "*#batch"]:
     """Dihedral a-b-c-d [rad], trans = pi, IUPAC sign."""
     first, axis, last = b - a, c - b, d - c
     left, right = jnp.cross(first, axis), jnp.cross(axis, last)

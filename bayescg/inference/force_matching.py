@@ -200,10 +200,11 @@ def _groups(fitted: Fit, statistics, blocks, total: Sums, *, key: Array):
         numbers, words = convergence.leave_one_out(groups["log_likelihood"], scalars, name="forces", unit="time block")
         attrs.update(numbers)
         notes += words
-    sites = {n: d.sample(k, (500,)) for (n, d), k in zip(free.items(), jax.random.split(key, len(free)), strict=True)}
+    keys = jax.random.split(key, len(free))
+    sites = {n: np.asarray(d.sample(k, (500,))) for (n, d), k in zip(free.items(), keys, strict=True)}
     groups["prior"] = xr.Dataset(
         {
-            name: (("chain", "draw", *(f"{name}_dim_{k}" for k in range(v.ndim - 1))), np.asarray(v)[None])
+            name: (("chain", "draw", *(f"{name}_dim_{k}" for k in range(v.ndim - 1))), v[None])
             for name, v in sites.items()
         }
     )

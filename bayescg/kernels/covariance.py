@@ -8,6 +8,7 @@ import gpjax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from bayescg._arrays import AnyArray
 from bayescg.kernels.hyperparameters import by_name, parameters, with_parameters
 
 
@@ -37,11 +38,12 @@ def given_values(kernel: gpjax.kernels.AbstractKernel) -> dict[str, Array]:
 def covariance(
     kernel: gpjax.kernels.AbstractKernel,
     values: Mapping[str, Array],
-    left: Float[Array, "m d"],
-    right: Float[Array, "n d"],
+    left: Float[AnyArray, "m d"],
+    right: Float[AnyArray, "n d"],
 ) -> Float[Array, "m n"]:
     """k(left, right) with the parameters of `values` (label -> value; traced values work)."""
-    return jnp.asarray(with_parameters(kernel, values).cross_covariance(left, right))
+    found = with_parameters(kernel, values).cross_covariance(jnp.asarray(left), jnp.asarray(right))
+    return jnp.asarray(found)
 
 
 def kernel_name(kernel: gpjax.kernels.AbstractKernel) -> str | None:

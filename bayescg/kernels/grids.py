@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
+from bayescg._arrays import AnyArray
 from bayescg.kernels.hyperparameters import JITTER, lognormal_hyperpriors, parameters, with_parameters
 from bayescg.kernels.priors import TermPrior, own_values, prior_of
 from bayescg.potentials import ThreeBody
@@ -50,12 +51,12 @@ class GridPrior(TermPrior):
     name: str
     symmetric: bool
     conditions: tuple[int, int]
-    side: Float[np.ndarray, "site site_and_one"]
-    opposite: Float[np.ndarray, "site site_and_one"]
-    columns: Int[np.ndarray, "3 free"]
-    lift: Float[np.ndarray, "basis free"]
-    mean: Float[np.ndarray, " basis"]
-    lengthscale: Float[np.ndarray, " 2"]
+    side: Float[AnyArray, "site site_and_one"]
+    opposite: Float[AnyArray, "site site_and_one"]
+    columns: Int[AnyArray, "3 free"]
+    lift: Float[AnyArray, "basis free"]
+    mean: Float[AnyArray, " basis"]
+    lengthscale: Float[AnyArray, " 2"]
     amplitude: float
 
     def hyperpriors(self, kernel):
@@ -101,12 +102,14 @@ def _(term: ThreeBody, counts, sampled, *, kT, first=None):
         kept = np.setdiff1d(order, fixed)
         inverse = np.linalg.inv(spline.matrix(spline.sites))
         axes.append(np.column_stack([inverse[np.concatenate([fixed, kept])], spline.sites]))
+    side, opposite = axes
     spans = [spline.stop - spline.start for spline in (grid.side, grid.opposite)]
     return GridPrior(
         term.name,
         grid.symmetric,
         (2 * _EDGE, _EDGE),
-        *axes,
+        side,
+        opposite,
         grid.columns[:, free],
         lift,
         np.zeros(term.n_basis),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import equinox as eqx
 import gpjax
@@ -12,8 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
 from gpjax.parameters import AbstractUnwrappable
-from jaxtyping import Array, Float
-from numpyro.distributions import Distribution
+from jaxtyping import Array, Float, PyTree
+
+from bayescg._arrays import AnyArray
 
 JITTER = 1e-9
 """Relative to the kernel's variance: a smooth kernel on a fine grid is singular in float64."""
@@ -71,8 +72,8 @@ def with_parameters(kernel: gpjax.kernels.AbstractKernel, values: Mapping[str, A
 
 
 def lognormal_hyperpriors(
-    kernel: gpjax.kernels.AbstractKernel, name: str, lengthscale: float | Float[Array, " axis"], amplitude: float
-) -> dict[str, Distribution]:
+    kernel: gpjax.kernels.AbstractKernel, name: str, lengthscale: float | Float[AnyArray, "*axis"], amplitude: float
+) -> dict[str, dist.LogNormal]:
     """Weakly informative priors of a kernel's parameters, by NumPyro site `LABEL_NAME`.
 
     Lengthscales and amplitudes are log-normal about the given medians: what the kernel object holds for them is
@@ -85,7 +86,7 @@ def lognormal_hyperpriors(
         lengthscale: prior median of lengthscales.
         amplitude: prior median of amplitudes.
     """
-    sites: dict[str, Distribution] = {}
+    sites: dict[str, dist.LogNormal] = {}
     for label, value in parameters(kernel).items():
         ones = jnp.ones(jnp.shape(value))
         if label.startswith("lengthscale"):
@@ -97,7 +98,7 @@ def lognormal_hyperpriors(
     return sites
 
 
-def _leaves(kernel) -> list[tuple[str, object, Array]]:
+def _leaves(kernel) -> list[tuple[str, Callable[[PyTree], Array], Array]]:
     """(label, selector, value) of every parameter."""
     if not isinstance(kernel, gpjax.kernels.AbstractKernel):
         raise ValueError(f"a kernel must be a GPJax kernel such as gpjax.kernels.Matern52(); got {kernel!r}")
@@ -119,7 +120,7 @@ def _field(path) -> str:
     return [str(entry.name) for entry in path if isinstance(entry, jax.tree_util.GetAttrKey)][-1]
 
 
-def _selector(path):
+def _selector(path) -> Callable[[PyTree], Array]:
     def select(tree):
         for entry in path:
             tree = getattr(tree, entry.name) if isinstance(entry, jax.tree_util.GetAttrKey) else tree[entry.idx]

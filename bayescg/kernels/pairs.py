@@ -76,7 +76,7 @@ def wall_of(
     """Power law through the force of a first fit, or of a start, at the inner edge of the well-sampled range."""
     edge = well_sampled_edge(term, counts)
     outer = edge + 2 * term.spline.spacing
-    inner_force, outer_force = -term.spline.matrix([edge, outer], 1)[:, : term.n_basis] @ coefficients
+    inner_force, outer_force = -term.spline.matrix(np.array([edge, outer]), 1)[:, : term.n_basis] @ coefficients
     # However soft the data make it look, the wall must hold beads apart: kT within a twentieth of a nanometer.
     force = max(float(inner_force), kT / 0.05)
     power = np.log(force / max(float(outer_force), 1e-3 * force)) / np.log(outer / edge)

@@ -17,8 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 from jaxtyping import Array, Float
-from numpyro.distributions import Distribution
 
+from bayescg._arrays import AnyArray
 from bayescg.kernels.hyperparameters import JITTER, lognormal_hyperpriors, parameters, with_parameters
 from bayescg.potentials import Term
 
@@ -36,11 +36,11 @@ class TermPrior(abc.ABC):
     """
 
     name: str
-    lift: Float[np.ndarray, "basis free"]
-    mean: Float[np.ndarray, " basis"]
+    lift: Float[AnyArray, "basis free"]
+    mean: Float[AnyArray, " basis"]
 
     @abc.abstractmethod
-    def hyperpriors(self, kernel: gpjax.kernels.AbstractKernel) -> dict[str, Distribution]:
+    def hyperpriors(self, kernel: gpjax.kernels.AbstractKernel) -> dict[str, dist.LogNormal]:
         """Priors of the unknowns.
 
         Args:
@@ -76,8 +76,8 @@ class IndependentPrior(TermPrior):
     """
 
     name: str
-    lift: Float[np.ndarray, "basis free"]
-    mean: Float[np.ndarray, " basis"]
+    lift: Float[AnyArray, "basis free"]
+    mean: Float[AnyArray, " basis"]
     amplitude: float
 
     def hyperpriors(self, kernel):
@@ -108,7 +108,7 @@ class CurvePrior(TermPrior):
         inputs: (site, dimension) where the kernel is evaluated; angles on the circle for dihedrals.
         warp: (site, dimension) or None; the kernel sees inputs + strength * warp, with the strength learned. This
             makes its lengthscale shorter at contact than in the tail.
-        transform: (site, site) maps curve values at the sites to (conditioned, free) coefficients.
+        transform: (kept, site) maps curve values at the sites to (conditioned, free) coefficients.
         lift: (basis, free) maps free coefficients to the term's, damping and gauge applied.
         mean: (basis,) prior mean [kJ/mol].
         lengthscale: prior median of lengthscales, in units of the inputs.
@@ -116,11 +116,11 @@ class CurvePrior(TermPrior):
     """
 
     name: str
-    inputs: Float[np.ndarray, "site dimension"]
-    warp: Float[np.ndarray, "site dimension"] | None
-    transform: Float[np.ndarray, "site site"]
-    lift: Float[np.ndarray, "basis free"]
-    mean: Float[np.ndarray, " basis"]
+    inputs: Float[AnyArray, "site dimension"]
+    warp: Float[AnyArray, "site dimension"] | None
+    transform: Float[AnyArray, "kept site"]
+    lift: Float[AnyArray, "basis free"]
+    mean: Float[AnyArray, " basis"]
     lengthscale: float
     amplitude: float
 

@@ -43,7 +43,7 @@ def build(
     coefficients = np.asarray(coefficients, float)
     terms = [term for term in potential.terms if term.n_basis]
     labels = np.concatenate([np.full(t.n_basis, t.name) for t in terms] or [np.zeros(0, str)])
-    variables = {"coefficients": (("chain", "draw", "basis"), coefficients, {"units": "kJ/mol"})}
+    variables: dict[str, tuple] = {"coefficients": (("chain", "draw", "basis"), coefficients, {"units": "kJ/mol"})}
     coords: dict = {
         "chain": np.arange(coefficients.shape[0]),
         "draw": np.arange(coefficients.shape[1]),
@@ -77,7 +77,7 @@ def build(
 
 def from_coefficients(
     potential: Potential,
-    coefficients: Float[np.ndarray, "draw basis"],
+    coefficients: Float[np.ndarray, "*draw basis"],
     *,
     temperature: float,
     ranges: Mapping[str, tuple[float, float]] | None = None,
@@ -105,7 +105,7 @@ def from_coefficients(
     return build(potential, coefficients[None], {}, {}, ranges=ranges, attrs=attrs)
 
 
-def check(tree: xr.DataTree, what: str) -> None:
+def check(tree: object, what: str) -> None:
     """Refuse what is no posterior.
 
     Args:

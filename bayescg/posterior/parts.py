@@ -58,7 +58,7 @@ def only_choice(posterior: xr.DataTree, choice: int = 0) -> xr.DataTree:
     tree = posterior.drop_nodes(gone, errors="ignore")
     draws = draws.isel(draw=rows).assign_coords(draw=np.arange(len(rows)))
     for part in (tree, draws):
-        known = {k: v for k, v in part.attrs.items() if not choice or not k.startswith("held_out_r2")}
+        known = {k: v for k, v in part.attrs.items() if not choice or not str(k).startswith("held_out_r2")}
         part.attrs = known | {"choice": choice}
     tree["posterior"] = draws
     return tree

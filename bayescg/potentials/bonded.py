@@ -52,7 +52,7 @@ class Bond(SplineTerm):
     body: ClassVar[int] = 2
     symbol: ClassVar[str] = "r"
     quantity: ClassVar[str] = "bond length"
-    cutoff: ClassVar[float] = 0.0  # its beads are listed, not searched
+    cutoff = 0.0  # its beads are listed, not searched
 
     def __post_init__(self):
         check_fields(self, stop=self.stop, knot_spacing=self.knot_spacing)
@@ -133,7 +133,7 @@ class Angle(SplineTerm):
     body: ClassVar[int] = 3
     symbol: ClassVar[str] = "θ"
     quantity: ClassVar[str] = "angle"
-    cutoff: ClassVar[float] = 0.0  # its beads are listed, not searched
+    cutoff = 0.0  # its beads are listed, not searched
 
     def __post_init__(self):
         check_fields(self, knot_spacing=self.knot_spacing)
@@ -192,7 +192,7 @@ class Dihedral(SplineTerm):
     body: ClassVar[int] = 4
     symbol: ClassVar[str] = "φ"
     quantity: ClassVar[str] = "dihedral angle"
-    cutoff: ClassVar[float] = 0.0  # its beads are listed, not searched
+    cutoff = 0.0  # its beads are listed, not searched
 
     def __post_init__(self):
         check_fields(self, knot_spacing=self.knot_spacing)

@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from bayescg._arrays import AnyArray
 from bayescg.geometry.images import minimum_image
 
 
@@ -24,15 +26,15 @@ class Configuration(NamedTuple):
         shapes: (bead, 3, 3) second moments of ellipsoidal beads [nm^2]; None where no term asks for them.
     """
 
-    positions: Float[Array, "bead 3"]
-    box: Float[Array, "3 3"]
-    tuples: dict[str, Int[Array, "interaction body"]]
-    shapes: Float[Array, "bead 3 3"] | None = None
+    positions: Float[AnyArray, "bead 3"]
+    box: Float[AnyArray, "3 3"]
+    tuples: Mapping[str, Int[AnyArray, "interaction body"]]
+    shapes: Float[AnyArray, "bead 3 3"] | None = None
 
 
-def real_tuples(tuples: Int[Array, "interaction body"]) -> Bool[Array, " interaction"]:
+def real_tuples(tuples: Int[AnyArray, "interaction body"]) -> Bool[Array, " interaction"]:
     """Which rows are interactions: a row that names the same bead twice is padding."""
-    return tuples[:, 0] != tuples[:, 1]
+    return jnp.asarray(tuples[:, 0] != tuples[:, 1])
 
 
 @dataclass(frozen=True, eq=False)

@@ -48,7 +48,7 @@ class Pair(SplineTerm):
     symbol: ClassVar[str] = "r"
     quantity: ClassVar[str] = "distance"
     vanishes: ClassVar[bool] = True
-    group: ClassVar[None] = None
+    group = None  # a pair term takes all pairs of its bead types
 
     def __post_init__(self):
         check_fields(self, cutoff=self.cutoff, knot_spacing=self.knot_spacing)

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from bayescg._arrays import AnyArray
 from bayescg.potentials import baselines
 from bayescg.potentials.configuration import Configuration
 from bayescg.potentials.many_body.many_body_term import ManyBodyTerm
@@ -115,19 +116,19 @@ class Potential:
         filled = [_fill_from(a, b) for a, b in zip(self.terms, other.terms, strict=True)]
         return Potential(*filled, exclude_bonds=self.exclude_bonds) == other
 
-    def energy(self, configuration: Configuration, coefficients: Float[Array, " basis"]) -> Float[Array, ""]:
+    def energy(self, configuration: Configuration, coefficients: Float[AnyArray, " basis"]) -> Float[Array, ""]:
         """Potential energy of one configuration [kJ/mol]."""
         parts = self._parts(coefficients)
         return jnp.sum(jnp.stack([term.energy(configuration, w) for term, w in parts]))
 
-    def forces(self, configuration: Configuration, coefficients: Float[Array, " basis"]) -> Float[Array, "bead 3"]:
+    def forces(self, configuration: Configuration, coefficients: Float[AnyArray, " basis"]) -> Float[Array, "bead 3"]:
         """Bead forces (bead, 3) [kJ/mol/nm], minus the gradient of `energy`."""
         return sum(
             (term.forces(configuration, w) for term, w in self._parts(coefficients)),
             start=jnp.zeros_like(configuration.positions),
         )
 
-    def virial(self, configuration: Configuration, coefficients: Float[Array, " basis"]) -> Float[Array, "3 3"]:
+    def virial(self, configuration: Configuration, coefficients: Float[AnyArray, " basis"]) -> Float[Array, "3 3"]:
         """Virial tensor -dU/d(strain), (3, 3) [kJ/mol]; the pressure is (N k T + trace / 3) / V."""
         parts = self._parts(coefficients)
         return jnp.sum(jnp.stack([term.virial(configuration, w) for term, w in parts]), axis=0)
@@ -239,7 +240,7 @@ def _fill_from(term: Term, other: Term) -> Term:
     """A term with what it leaves open taken from another of its kind."""
     if not term.open_fields or type(term) is not type(other):
         return term
-    return dataclasses.replace(term, **{field: getattr(other, field) for field in term.open_fields})  # pyright: ignore[reportArgumentType]
+    return dataclasses.replace(term, **{field: getattr(other, field) for field in term.open_fields})
 
 
 def _encode(item):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import overload
 
 import numpy as np
 import xarray as xr
@@ -43,7 +44,7 @@ def _sample(term: Term, potential: Potential, cg: xr.Dataset) -> Sample:
     )
 
 
-class _Frames(Sequence):
+class _Frames(Sequence[Configuration]):
     """Configurations of all frames, each made when it is asked for."""
 
     def __init__(self, potential: Potential, cg: xr.Dataset):
@@ -55,7 +56,15 @@ class _Frames(Sequence):
     def __len__(self) -> int:
         return len(self._positions)
 
-    def __getitem__(self, k: int) -> Configuration:
+    @overload
+    def __getitem__(self, k: int) -> Configuration: ...
+
+    @overload
+    def __getitem__(self, k: slice) -> list[Configuration]: ...
+
+    def __getitem__(self, k: int | slice) -> Configuration | list[Configuration]:
+        if isinstance(k, slice):
+            return [self[number] for number in range(*k.indices(len(self)))]
         positions, box = self._positions[k].astype(float), self._boxes[k].astype(float)
         found = self._interactions.configuration(positions, box, sizes=self._sizes)
         return found if self._shapes is None else found._replace(shapes=self._shapes[k])

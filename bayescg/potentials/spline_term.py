@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from bayescg._arrays import AnyArray
 from bayescg.geometry.descriptors import minimum_image
 from bayescg.potentials.baselines import Baseline, value_and_slope
 from bayescg.potentials.configuration import Configuration, real_tuples
@@ -102,7 +103,7 @@ class SplineTerm(Term):
         groups = self.group, getattr(other, "group", None)
         return None in groups or groups[0] == groups[1]
 
-    def expand(self, coefficients: Float[Array, " basis"]) -> Float[Array, " raw"]:
+    def expand(self, coefficients: Float[AnyArray, " basis"]) -> Float[Array, " raw"]:
         """Coefficients of the raw spline: zeros are appended for those that the edge conditions fix.
 
         Args:
@@ -116,7 +117,7 @@ class SplineTerm(Term):
         return jnp.concatenate([coefficients, jnp.zeros(self.spline.size - self.n_basis, coefficients.dtype)])
 
     def curve(
-        self, coefficients: Float[Array, " basis"], x: Float[Array, "*point"]
+        self, coefficients: Float[AnyArray, " basis"], x: Float[Array, "*point"]
     ) -> tuple[Float[Array, "*point"], Float[Array, "*point"]]:
         """Energy and slope du/dx of the whole term, baseline included.
 

@@ -7,12 +7,15 @@ trajectory is turned into design rows by adding windows of four numbers (de Boor
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
+
+from bayescg._arrays import AnyArray
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,9 @@ class UniformSpline:
         lowest = jnp.min(x, where=counted, initial=jnp.inf)
         return numbers, lowest, jnp.max(x, where=counted, initial=-jnp.inf)
 
-    def matrix(self, x: Float[np.ndarray, " point"], derivative: int = 0) -> Float[np.ndarray, "point basis"]:
+    def matrix(
+        self, x: Float[np.ndarray, " point"] | Sequence[float] | float, derivative: int = 0
+    ) -> Float[np.ndarray, "point basis"]:
         """Dense collocation matrix: all basis functions, or their derivatives, at x, in float64.
 
         Args:
@@ -158,7 +163,7 @@ class UniformSpline:
 
 
 def spline_energy(
-    spline: UniformSpline, coefficients: Float[Array, " basis"], x: Float[Array, "*point"]
+    spline: UniformSpline, coefficients: Float[AnyArray, " basis"], x: Float[Array, "*point"]
 ) -> tuple[Float[Array, "*point"], Float[Array, "*point"]]:
     """Value and slope of one spline at x, in JAX."""
     first, values, slopes = spline.windows(x)

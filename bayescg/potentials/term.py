@@ -7,14 +7,16 @@ from `basis_energies` by automatic differentiation and can be replaced by what i
 from __future__ import annotations
 
 import abc
+import dataclasses
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from bayescg._arrays import AnyArray
 from bayescg.potentials.configuration import Configuration, Neighbors, real_tuples
 
 if TYPE_CHECKING:
@@ -71,6 +73,7 @@ class Term(abc.ABC):
         learn: False for a term that is known and has no coefficients.
     """
 
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]  # what @dataclass gives every kind of term
     kind: ClassVar[str]
     unit: ClassVar[str]
     body: ClassVar[int]
@@ -198,15 +201,15 @@ class Term(abc.ABC):
         del neighbors
         return {}
 
-    def energy(self, configuration: Configuration, coefficients: Float[Array, " basis"]) -> Float[Array, ""]:
+    def energy(self, configuration: Configuration, coefficients: Float[AnyArray, " basis"]) -> Float[Array, ""]:
         """Energy of all interactions of this term [kJ/mol]."""
         return self.basis_energies(configuration) @ coefficients
 
-    def forces(self, configuration: Configuration, coefficients: Float[Array, " basis"]) -> Float[Array, "bead 3"]:
+    def forces(self, configuration: Configuration, coefficients: Float[AnyArray, " basis"]) -> Float[Array, "bead 3"]:
         """Bead forces of this term (bead, 3) [kJ/mol/nm], minus the gradient of `energy`."""
         return -jax.grad(self._energy_at(configuration, coefficients))(configuration.positions)
 
-    def virial(self, configuration: Configuration, coefficients: Float[Array, " basis"]) -> Float[Array, "3 3"]:
+    def virial(self, configuration: Configuration, coefficients: Float[AnyArray, " basis"]) -> Float[Array, "3 3"]:
         """Virial tensor -dU/d(strain), (3, 3) [kJ/mol], under a homogeneous strain of positions and box.
 
         It is exact for terms of any number of bodies under periodic boundaries.
@@ -219,7 +222,7 @@ class Term(abc.ABC):
 
         return -jax.grad(strained)(jnp.zeros((3, 3), configuration.positions.dtype))
 
-    def laplacian(self, configuration: Configuration, coefficients: Float[Array, " basis"]) -> Float[Array, ""]:
+    def laplacian(self, configuration: Configuration, coefficients: Float[AnyArray, " basis"]) -> Float[Array, ""]:
         """Sum over beads of the Laplacian of the energy [kJ/mol/nm^2], for the configurational temperature."""
         x = configuration.positions
         _, product = jax.linearize(jax.grad(self._energy_at(configuration, coefficients)), x)
@@ -239,7 +242,7 @@ class Term(abc.ABC):
         x = configuration.positions
         return jnp.zeros((x.shape[0], 0, 3), x.dtype)
 
-    def count_strays(self, configuration: Configuration, low, high) -> tuple[Float[Array, " 2"], Array]:
+    def count_strays(self, configuration: Configuration, low, high) -> tuple[Int[Array, " 2"], Array]:
         """How much of a frame lies outside a range of the variable.
 
         Args:
@@ -255,5 +258,5 @@ class Term(abc.ABC):
         outside = jnp.stack([lowest < low, highest > high]).astype(int)
         return outside, jnp.sum(real_tuples(configuration.tuples[self.name]))
 
-    def _energy_at(self, configuration: Configuration, coefficients: Float[Array, " basis"]):
+    def _energy_at(self, configuration: Configuration, coefficients: Float[AnyArray, " basis"]):
         return lambda x: self.energy(configuration._replace(positions=x), coefficients)

@@ -45,7 +45,7 @@ class Compared:
         if self.atomistic is None:
             return float("nan")
         first, second = xr.align(self.predicted["mean"], self.atomistic["mean"], join="inner")
-        apart = np.abs(first - second)
+        apart = abs(first - second)
         return float(apart) if not apart.dims else float(apart.fillna(0).integrate(str(apart.dims[0])))
 
 

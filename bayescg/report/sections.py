@@ -7,6 +7,7 @@ import math
 import warnings
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from arviz_stats.summary import summary
 
@@ -27,7 +28,7 @@ def data(results: Results) -> str:
         "frames with forces": int(tree["posterior"].attrs["n_frames"]),
     }
     if "statistics" in tree.children:
-        sources = tree["statistics"]["block_source"].values.astype(str)
+        sources = tree["statistics"].dataset["block_source"].values.astype(str)
         rows["sources"] = ", ".join(sorted(set(sources.tolist())))
         rows["time blocks"] = len(sources)
     if results.beads:
@@ -38,7 +39,7 @@ def data(results: Results) -> str:
 def _force_table(tree: xr.DataTree) -> str:
     if "constant_data" not in tree.children or "force_variance" not in tree["constant_data"]:
         return ""
-    variance = tree["constant_data"]["force_variance"]
+    variance = tree["constant_data"].dataset["force_variance"]
     left = json.loads(tree["posterior"].attrs.get("residual_variance", "{}"))
     rows = [
         [str(bead), float(np.sqrt(value)), math.sqrt(left[bead]) if bead in left else float("nan")]
@@ -145,7 +146,15 @@ def hyperparameters(tree: xr.DataTree, pictures: dict[str, bytes]) -> str:
         return ""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a single chain has no R-hat: shown as a dash
-        frame = summary(tree, var_names=chosen, kind="stats", ci_prob=0.9, ci_kind="eti", round_to="none")
+        frame = summary(
+            tree,
+            var_names=chosen,
+            kind="stats",
+            ci_prob=0.9,
+            ci_kind="eti",
+            round_to="none",  # pyright: ignore[reportArgumentType]  as documented; guessed from the default is a number
+        )
+    assert isinstance(frame, pd.DataFrame)
     rows = [[str(name), *(float(value) for value in row)] for name, row in zip(frame.index, frame.values, strict=True)]
     named = {"eti90_lb": "5 %", "eti90_ub": "95 %"}
     head = ("", *(named.get(str(name), str(name)) for name in frame.columns))

@@ -1,5 +1,8 @@
 """Are the draws good enough? Verdicts as numbers, which results keep as attributes, and words, which warn."""
 
+# pyright: reportPrivateImportUsage=false
+# arviz_stats does not mark which of its names are public.
+
 from __future__ import annotations
 
 import warnings
@@ -11,6 +14,7 @@ import blackjax.diagnostics
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
+from arviz_stats.utils import ELPDData
 from jaxtyping import Float
 
 from bayescg.samplers.density import Sampled
@@ -100,13 +104,14 @@ def leave_one_out(log_likelihood: xr.Dataset, values: Mapping[str, np.ndarray], 
     """
     draws = log_likelihood.sizes["chain"] * log_likelihood.sizes["draw"]
     if draws < FEWEST_DRAWS:
-        nothing = dict.fromkeys(("elpd", "elpd_se", "pareto_k_max"), float("nan"))
+        nothing: dict[str, float] = dict.fromkeys(("elpd", "elpd_se", "pareto_k_max"), float("nan"))
         word = f"{draws} draws are too few for a leave-one-out score, which takes {FEWEST_DRAWS}: elpd is nan"
         return Verdict(nothing, [word])
     tree = xr.DataTree.from_dict({"posterior": _dataset(values), "log_likelihood": log_likelihood})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # said below, in terms of units
         loo = arviz_stats.loo(tree, pointwise=True, var_name=name)
+    assert isinstance(loo, ELPDData)
     error, worst = float(loo.se), float(np.max(loo.pareto_k))
     if "components" in log_likelihood.coords:
         share = log_likelihood["components"].values / log_likelihood["components"].values.sum()

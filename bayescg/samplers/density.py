@@ -14,13 +14,15 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 from numpyro.infer.util import constrain_fn, potential_energy, unconstrain_fn
 
+from bayescg._arrays import AnyArray
+
 
 class Sampled(NamedTuple):
     """Draws of a model's sites, (chain, draw, ...), sampler statistics (chain, draw), and numbers of the method."""
 
     values: dict[str, np.ndarray]
     stats: dict[str, np.ndarray]
-    attrs: dict[str, object]
+    attrs: dict[str, float]
 
 
 class Problem(NamedTuple):
@@ -74,13 +76,13 @@ class Density:
         """Minus log density at each position, one after the other."""
         return _minus_log_all(self.model, self.problem, positions)
 
-    def constrain(self, positions: Float[Array, "*draw site"]) -> dict[str, np.ndarray]:
+    def constrain(self, positions: Float[AnyArray, "*draw site"]) -> dict[str, np.ndarray]:
         """Values of the sites at each position."""
         flat = jnp.asarray(positions).reshape(-1, positions.shape[-1])
         values = _constrain(self.model, self.problem, flat)
         return {name: np.asarray(v).reshape(positions.shape[:-1] + v.shape[1:]) for name, v in values.items()}
 
-    def unconstrain(self, values: Mapping[str, Float[Array, "draw ..."]]) -> Float[Array, "draw site"]:
+    def unconstrain(self, values: Mapping[str, Float[AnyArray, "draw ..."]]) -> Float[Array, "draw site"]:
         """The inverse of `constrain`, for values (draw, ...) of all sites."""
         return _unconstrain(self.model, self.problem, {name: jnp.asarray(v) for name, v in values.items()})
 
@@ -91,7 +93,7 @@ def density(model: Callable, args: tuple, start: dict[str, Array]) -> Density:
     return Density(model, Problem(args, start, jnp.zeros_like(size), jnp.ones_like(size)))
 
 
-def standardized(target: Density, draws: Mapping[str, Float[Array, "draw ..."]]) -> Density:
+def standardized(target: Density, draws: Mapping[str, Float[AnyArray, "draw ..."]]) -> Density:
     """The same density of positions in units of the prior's spread, from the prior's median: zero, and the start.
 
     A site known to a per mille and one known to a factor have positions of the same size then.

@@ -6,7 +6,7 @@ import warnings
 
 import jax.numpy as jnp
 import numpy as np
-from arviz_stats.base import array_stats
+from arviz_stats.base import array_stats  # pyright: ignore[reportPrivateImportUsage]  its public place
 from blackjax.smc import resampling
 from jaxtyping import Array, Float, Int
 from scipy.special import logsumexp
@@ -67,7 +67,7 @@ def smoothed(
     with warnings.catch_warnings():
         # That the tail is heavy is what k says.
         warnings.simplefilter("ignore")
-        smooth, k = array_stats.psislw(-floored, r_eff=relative_efficiency)
+        smooth, k = array_stats.psislw(-floored, r_eff=relative_efficiency)  # pyright: ignore[reportArgumentType]  a float
     return np.where(zero, -np.inf, smooth), float(k)
 
 

@@ -42,7 +42,7 @@ def metric_of(
     return (metric + metric.T) / 2
 
 
-def shrunk(covariance: Float[np.ndarray, "y y"], samples: float) -> Float[np.ndarray, "y y"]:
+def shrunk(covariance: Float[np.ndarray, "y y"], samples: float | Float[np.ndarray, ""]) -> Float[np.ndarray, "y y"]:
     """A covariance that so many samples gave, pulled towards its diagonal so that its inverse exists.
 
     Hardly at all once there are a few samples for each coordinate: what is stiff lies seldom along the axes, and a

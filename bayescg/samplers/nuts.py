@@ -42,7 +42,7 @@ def _programs(model: Callable, warmup: int, acceptance: float, depth: int) -> tu
             inverse_mass_matrix=metric,
             dense_mass=True,
             target_accept_prob=acceptance,
-            trajectory_length=None,
+            trajectory_length=None,  # pyright: ignore[reportArgumentType]  NumPyro takes None, which its types omit
             max_tree_depth=depth,
             model_args=(problem,),
             rng_key=jax.random.split(key)[0],

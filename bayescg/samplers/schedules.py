@@ -184,16 +184,17 @@ def adapt(
             temperature = 1.0 if temperature + increment > 1 - 1e-9 else temperature + increment
             weights = reweighted(value, increment)
             metric = metric_of(y, weights, below + temperature * ratio)
+            stage = Stage(leg, temperature, step, leapfrogs(step), metric)
             for _ in range(4 if temperature < 1 else 6):
                 key, subkey = jax.random.split(key)
-                stage = Stage(leg, temperature, step, leapfrogs(step), metric)
                 y, _, _, rate = moved(path, stage, y, weights, moves, key=subkey)
                 weights = np.full(len(y), 1 / len(y))
                 evaluations[leg] += _cost(stage, moves, len(y))
                 step = adapted_step(step, rate, **STEPS)
+                stage = stage._replace(step=step, leapfrogs=leapfrogs(step))
                 if abs(rate - STEPS["aim"]) < 0.1 or (rate > STEPS["aim"] and step == STEPS["most"]):
                     break
-            stages.append(stage._replace(step=step, leapfrogs=leapfrogs(step)))
+            stages.append(stage)
             value, below, ratio = map(np.asarray, slopes(path, leg, jnp.asarray(y)))
             evaluations[leg] += len(y)
     return Pilot(stages, evaluations)

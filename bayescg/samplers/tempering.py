@@ -115,7 +115,7 @@ def _increment(log_ratios, most, share):
 
 def reweighted(log_ratios: Float[np.ndarray, " particle"], increment: float) -> Float[np.ndarray, " particle"]:
     """Normalized weights of equally weighted particles after a step of the temperature."""
-    return np.exp(increment * log_ratios - logsumexp(increment * log_ratios))
+    return np.exp(increment * log_ratios - np.asarray(logsumexp(increment * log_ratios)))
 
 
 def log_gain(log_ratios: Float[np.ndarray, " particle"], increment: float) -> float:

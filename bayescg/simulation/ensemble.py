@@ -170,8 +170,12 @@ class Plan:
         if earlier is not None and there:
             joined = xr.concat(
                 [earlier.isel(draw=list(there.values())), ensemble],
-                **{"dim": "draw", "data_vars": "minimal", "coords": "minimal", "compat": "override"},
-                **{"join": "override", "combine_attrs": "override"},
+                dim="draw",
+                data_vars="minimal",
+                coords="minimal",
+                compat="override",
+                join="override",
+                combine_attrs="override",
             )
             order = np.argsort([*there, *sorted(finished)])
             ensemble = joined.isel(draw=order).assign_coords(draw=np.arange(len(order))).assign_attrs(ensemble.attrs)

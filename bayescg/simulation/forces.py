@@ -133,7 +133,7 @@ def forces(
     orthorhombic: bool,
     arrays: Layout,
     draw: Curves,
-    lists: tuple[Int[Array, "row width"], ...],
+    lists: tuple[Int[Array, "_ _"], ...],
     positions: Float[Array, "bead 3"],
 ) -> Float[Array, "bead 3"]:
     """Bead forces [kJ/mol/nm]; `Potential.forces` for the same pairs, to rounding.

@@ -94,7 +94,7 @@ def advance(
     arrays: engine.Layout,
     constants: Settings,
     draws: engine.Curves,
-    lists: tuple[Int[Array, "draw row width"], ...],
+    lists: tuple[Int[Array, "draw _ _"], ...],
     walkers: Walkers,
     steps: tuple[Int[Array, ""], Int[Array, ""]],
 ) -> tuple[Walkers, Int[Array, ""], Float[Array, " draw"]]:
@@ -123,7 +123,7 @@ def advance(
         # One draw alone is not batched: that would turn its gathers into slower batched ones.
         if positions.shape[0] == 1:
             one = jax.tree.map(lambda leaf: leaf[0], (draws, lists, positions, velocities, walkers.key))
-            new = jax.tree.map(lambda leaf: leaf[None], move(*one, step))
+            new = jax.tree.map(lambda leaf: leaf[None], move(*one, step=step))
         else:
             batched = jax.vmap(move, in_axes=(0, 0, 0, 0, 0, None))
             new = batched(draws, lists, positions, velocities, walkers.key, step)
@@ -166,7 +166,9 @@ class Batch:
     Use inside a float64 scope.
     """
 
-    def __init__(self, system: System, coefficients: Float[np.ndarray, "draw basis"], keys: Array, skin: float = SKIN):
+    def __init__(
+        self, system: System, coefficients: Float[np.ndarray, "draw basis"], keys: Array, skin: float = SKIN
+    ) -> None:
         potential = system.interactions.potential
         if any(term.cutoff and term.body > 2 for term in potential.terms):
             skin = min(skin, _MANY_BODY_SKIN)

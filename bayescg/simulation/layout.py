@@ -50,7 +50,7 @@ def assemble(
     thermal = len(system.mass) * BOLTZMANN * system.temperature
     pressure = (thermal + np.trace(virial, axis1=-2, axis2=-1) / 3) / abs(np.linalg.det(system.box)) * BAR
     outside = np.stack([m.outside.sum(axis=0) for m in measured])
-    count = np.stack([m.count.sum(axis=0) for m in measured])[..., None]
+    count = np.stack([m.interactions.sum(axis=0) for m in measured])[..., None]
     variables = {
         "positions": (
             ("draw", "frame", "bead", "xyz"),

@@ -17,6 +17,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int
 
+from bayescg._arrays import AnyArray
 from bayescg.geometry.descriptors import inverse_box
 from bayescg.geometry.images import shortest_height
 from bayescg.potentials import Interactions, Pair, Potential, SplineTerm, Term
@@ -99,7 +100,9 @@ class Lists:
         overflows: times that a width had to grow.
     """
 
-    def __init__(self, interactions: Interactions, box: Float[np.ndarray, "3 3"], skin: float, on_device: bool = False):
+    def __init__(
+        self, interactions: Interactions, box: Float[np.ndarray, "3 3"], skin: float, on_device: bool = False
+    ) -> None:
         self.interactions, self.box, self.skin, self.on_device = interactions, np.asarray(box, float), skin, on_device
         self.blocks = blocks_of(interactions)
         self.found = found_tuples(interactions.potential, interactions.bonded)
@@ -108,7 +111,7 @@ class Lists:
         self.rebuilds = self.overflows = 0
         self._hidden = _excluded_rows(interactions) if on_device else None
 
-    def build(self, positions: Float[Array, "draw bead 3"]) -> tuple[Int[Array, "draw row width"], ...]:
+    def build(self, positions: Float[AnyArray, "draw bead 3"]) -> tuple[Int[Array, "draw _ _"], ...]:
         """Lists for these positions, one array for each block, then those of `found_tuples`."""
         self.rebuilds += 1
         if not self.blocks and not self.found:
@@ -123,7 +126,7 @@ class Lists:
                     return lists
         return self._arrays([self._rows(np.asarray(x)) for x in positions])
 
-    def _with_tuples(self, positions) -> tuple[Int[Array, "draw row width"], ...]:
+    def _with_tuples(self, positions) -> tuple[Int[Array, "draw _ _"], ...]:
         found = [self.interactions.pairs(np.asarray(x), self.box, self.skin) for x in positions]
         tuples = []
         for name in self.found:
@@ -137,12 +140,12 @@ class Lists:
             tuples.append(jnp.asarray(padded))
         return (*self._arrays([self._directed(each) for each in found]), *tuples)
 
-    def _arrays(self, found) -> tuple[Int[Array, "draw row width"], ...]:
+    def _arrays(self, found) -> tuple[Int[Array, "draw _ _"], ...]:
         if not self.blocks:
             return ()
         self._fit(np.max([[int(counts.max(initial=0)) for _, _, counts in rows] for rows in found], axis=0))
         return tuple(
-            jnp.asarray(np.stack([_padded(self.blocks[k].centers, *rows[k], self.widths[k]) for rows in found]))
+            jnp.asarray(np.stack([_padded(self.blocks[k].centers, *rows[k], width=self.widths[k]) for rows in found]))
             for k in range(len(self.blocks))
         )
 
@@ -201,7 +204,7 @@ def _device_lists(
     sides: tuple[tuple[Array, Array, float], ...],
     hidden: Int[Array, "bead excluded"],
     widths: tuple[int, ...],
-) -> tuple[tuple[Int[Array, "draw row width"], ...], Int[Array, "draw block"]]:
+) -> tuple[tuple[Int[Array, "draw _ _"], ...], Int[Array, "draw block"]]:
     """Lists by looking at all pairs, and the longest row of each block (valid only where it fits its width)."""
     n_beads = positions.shape[1]
     unseen = jnp.zeros((n_beads, n_beads), bool).at[jnp.arange(n_beads)[:, None], hidden].set(True)

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from bayescg._arrays import AnyArray
 from bayescg.potentials import Configuration, Interactions, Potential
 from bayescg.units import BOLTZMANN
 
@@ -27,16 +28,16 @@ class Measurement(NamedTuple):
         squared_force: |grad U|^2 [(kJ/mol/nm)^2].
         laplacian: sum over beads of the Laplacian of U [kJ/mol/nm^2].
         outside: (term, 2) number of interactions below and above the sampled range.
-        count: (term,) number of interactions.
+        interactions: (term,) their number.
     """
 
-    basis: Float[np.ndarray, " basis"]
-    energy: Float[np.ndarray, ""]
-    virial: Float[np.ndarray, "3 3"]
-    squared_force: Float[np.ndarray, ""]
-    laplacian: Float[np.ndarray, ""]
-    outside: Float[np.ndarray, "term 2"]
-    count: Float[np.ndarray, " term"]
+    basis: Float[AnyArray, " basis"]
+    energy: Float[AnyArray, ""]
+    virial: Float[AnyArray, "3 3"]
+    squared_force: Float[AnyArray, ""]
+    laplacian: Float[AnyArray, ""]
+    outside: Float[AnyArray, "term 2"]
+    interactions: Float[AnyArray, " term"]
 
 
 class Meter:
@@ -52,7 +53,7 @@ class Meter:
 
     def __init__(
         self, interactions: Interactions, box: Float[np.ndarray, "3 3"], ranges: tuple[tuple[float, float], ...]
-    ):
+    ) -> None:
         self.interactions, self.box, self.ranges = interactions, np.asarray(box, float), ranges
         self._sizes: dict[str, int] = {}
 

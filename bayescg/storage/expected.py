@@ -21,6 +21,7 @@ def load_posterior(path: str | os.PathLike[str]) -> xr.DataTree:
     """
     found = load(path)
     posteriors.check(found, str(path))
+    assert isinstance(found, xr.DataTree)
     return found
 
 

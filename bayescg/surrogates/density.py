@@ -15,9 +15,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
+from gpjax.kernels import AbstractKernel
 from jaxtyping import Array, Float
 from numpyro.distributions import Distribution
 
+from bayescg._arrays import AnyArray
 from bayescg.kernels.covariance import covariance
 from bayescg.samplers.density import Density, density, standardized
 from bayescg.samplers.mode import Mode, climb, spread_at
@@ -49,12 +51,12 @@ class Problem:
         physics: names of its parameters.
     """
 
-    x: Float[Array, "point d"]
-    y: Float[Array, " point"]
-    error: Float[Array, " point"]
+    x: Float[AnyArray, "point d"]
+    y: Float[AnyArray, " point"]
+    error: Float[AnyArray, " point"]
     priors: Mapping[str, Distribution]
-    constants: Mapping[str, float]
-    kernel: object
+    constants: Mapping[str, float | Array]
+    kernel: AbstractKernel
     law: Callable
     physics: tuple[str, ...]
 
@@ -73,7 +75,7 @@ class Factored(NamedTuple):
     weights: Float[Array, " point"]
 
 
-def physics(problem: Problem, values: Mapping[str, Array], x: Float[Array, "point d"]) -> Float[Array, " point"]:
+def physics(problem: Problem, values: Mapping[str, Array], x: Float[AnyArray, "point d"]) -> Float[Array, "..."]:
     """The law at `x`."""
     return problem.law(x, {name: values[name] for name in problem.physics}, **problem.constants)
 
@@ -85,7 +87,7 @@ def factored(problem: Problem, values: Mapping[str, Array]) -> Factored:
     size = gram.shape[0]
     jitter = _JITTER * jnp.trace(gram) / size
     cholesky = jnp.linalg.cholesky(gram + jnp.diag(noise + jitter))
-    residual = problem.y - physics(problem, values, problem.x)
+    residual = jnp.asarray(problem.y) - physics(problem, values, problem.x)
     return Factored(cholesky, residual, jax.scipy.linalg.cho_solve((cholesky, True), residual))
 
 
@@ -110,7 +112,7 @@ def leave_one_out(problem: Problem, values: Mapping[str, Array]) -> Float[Array,
 
 def model(problem: Problem) -> None:
     """The NumPyro model of all unknowns, the discrepancy integrated out."""
-    values = {name: numpyro.sample(name, problem.priors[name]) for name in sorted(problem.priors)}
+    values = {name: jnp.asarray(numpyro.sample(name, problem.priors[name])) for name in sorted(problem.priors)}
     numpyro.factor("log likelihood", log_likelihood(problem, values))
 
 

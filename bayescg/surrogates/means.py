@@ -18,7 +18,9 @@ from numpyro.distributions import Distribution
 
 from bayescg.units import BOLTZMANN
 
-Law = Callable[[Float[Array, "point d"], Mapping[str, Array]], Float[Array, " point"]]
+Law = Callable[..., Float[Array, " point"]]
+"""A law of inputs (point, d) and a mapping of named scalars, with constants as keywords."""
+
 RESERVED = ("amplitude", "lengthscale", "noise")
 
 

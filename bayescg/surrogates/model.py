@@ -9,6 +9,7 @@ from types import MappingProxyType
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
+from gpjax.kernels import AbstractKernel
 from numpyro.distributions import Distribution
 
 from bayescg.kernels import default_kernel
@@ -54,7 +55,7 @@ class PhysicsGuidedGP:
     """
 
     mean: Mean
-    kernel: object = field(default_factory=default_kernel)
+    kernel: AbstractKernel = field(default_factory=default_kernel)
     priors: Mapping[str, Distribution] = field(default_factory=dict)
 
     def __post_init__(self):

@@ -27,10 +27,10 @@ CI_PROBS = (0.90, 0.95)
 
 def predict(
     posterior: xr.DataTree,
-    inputs: Float[np.ndarray, "point d"] | Sequence,
+    inputs: Float[np.ndarray, "point d"] | Float[np.ndarray, " point"] | Sequence,
     *,
     model: PhysicsGuidedGP | None = None,
-    error: float | Float[np.ndarray, " point"] | None = None,
+    error: float | Float[np.ndarray, " point"] | Sequence[float] | None = None,
     draws: int = 400,
     key: Array,
 ) -> xr.Dataset:
@@ -62,7 +62,7 @@ def predict(
     x = check_inputs(np.asarray(inputs, float), problem.x.shape[1])
     if not len(x) or not np.all(np.isfinite(x)):
         raise ValueError("inputs must be finite numbers, and at least one point")
-    constants = posterior["constant_data"]
+    constants = posterior["constant_data"].dataset
     known = np.sqrt(np.mean(constants["error"].values ** 2)) if error is None else np.asarray(error, float)
     if np.any(known < 0) or not np.all(np.isfinite(known)):
         raise ValueError(f"error must be a standard deviation, finite and not negative; got {error}")
@@ -110,7 +110,7 @@ def check(posterior: xr.DataTree, what: str) -> None:
 
 def _problem(posterior: xr.DataTree, model: PhysicsGuidedGP | None) -> Problem:
     check(posterior, "this object")
-    attrs, data = posterior["posterior"].attrs, posterior["constant_data"]
+    attrs, data = posterior["posterior"].attrs, posterior["constant_data"].dataset
     names = tuple(json.loads(attrs["physics"]))
     if model is None:
         law = law_by_name(attrs["law"])
@@ -151,7 +151,9 @@ def _conditionals(problem, values, x, keys):
     return jax.lax.map(one, (values, keys))
 
 
-def mixture_quantile(p: float, means: Float[np.ndarray, "draw point"], sds: Float[np.ndarray, "draw point"]):
+def mixture_quantile(
+    p: float, means: Float[np.ndarray, "draw point"], sds: Float[np.ndarray, "draw point"]
+) -> Float[np.ndarray, " point"]:
     """Quantile of an equal mixture of normal distributions at each point, (point,), by bisection.
 
     Args:
@@ -170,7 +172,7 @@ def mixture_quantile(p: float, means: Float[np.ndarray, "draw point"], sds: Floa
 
 
 def _dataset(posterior: xr.DataTree, x, mixtures, law, curve) -> xr.Dataset:
-    data = posterior["constant_data"]
+    data = posterior["constant_data"].dataset
     unit = {"units": data["y"].attrs["units"]} if "units" in data["y"].attrs else {}
     tails = [(0.5 * (1 - ci_prob), 0.5 * (1 + ci_prob)) for ci_prob in CI_PROBS]
     band = [[[mixture_quantile(p, *mixture) for p in pair] for pair in tails] for mixture in mixtures]

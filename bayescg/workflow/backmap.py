@@ -115,9 +115,10 @@ def backmap(files: Files, plan: Plan, say: Callable[[str], None]) -> xr.Dataset:
     target = read_force_field(files.system)
     universe = open_universe(files.topology, files.trajectory, units=plan.units)
     mapping = _mapping(files, plan, universe)
-    if files.atoms is not None and len(universe.atoms) != target.n_atoms:
+    n_atoms = len(universe.atoms)  # pyright: ignore[reportArgumentType]  MDAnalysis has no types; guessed is None
+    if files.atoms is not None and n_atoms != target.n_atoms:
         raise ValueError(
-            f"--atoms: the topology has {len(universe.atoms)} atoms and the System {target.n_atoms}; names of atoms "
+            f"--atoms: the topology has {n_atoms} atoms and the System {target.n_atoms}; names of atoms "
             "come from a topology of the same atoms"
         )
     first, second = jax.random.split(jax.random.key(plan.seed))

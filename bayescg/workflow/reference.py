@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
+from operator import add
 
 import numpy as np
 import xarray as xr
@@ -64,16 +66,20 @@ class Reference:
 def _merge(parts: list[tuple[int, xr.DataArray]]) -> tuple[int, xr.DataArray]:
     frames = sum(count for count, _ in parts)
     # Distributions of bond lengths cover the bins where something was seen: elsewhere they are zero.
-    arrays = xr.align(*(array for _, array in parts), join="outer", fill_value=0.0)
-    total = sum((count / frames) * array for (count, _), array in zip(parts, arrays, strict=True))
+    arrays = _aligned(parts)
+    total = reduce(add, [(count / frames) * array for (count, _), array in zip(parts, arrays, strict=True)])
     return frames, total.assign_attrs(parts[0][1].attrs)
+
+
+def _aligned(parts: list[tuple[int, xr.DataArray]]) -> tuple[xr.DataArray, ...]:
+    arrays = (array for _, array in parts)
+    return xr.align(*arrays, join="outer", fill_value=0.0)  # pyright: ignore[reportCallIssue, reportArgumentType]  xarray takes numbers
 
 
 def _stack(parts: dict[int, list[tuple[int, xr.DataArray]]]) -> xr.DataArray:
     merged = [_merge(parts[block]) for block in sorted(parts)]
     frames = np.array([count for count, _ in merged], float)
-    arrays = xr.align(*(array for _, array in merged), join="outer", fill_value=0.0)
-    stacked = xr.concat(arrays, "block", combine_attrs="override").assign_coords(block=np.arange(len(merged)))
+    stacked = xr.concat(_aligned(merged), "block", combine_attrs="override").assign_coords(block=np.arange(len(merged)))
     first = merged[0][1]
     for name in first.dims:
         stacked[name].attrs.update(first[name].attrs)

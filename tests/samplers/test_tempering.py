@@ -58,12 +58,12 @@ def test_zero_densities_cost_one_small_step_and_what_is_no_number_none():
 
 def test_ratios_are_numbers_where_densities_are_zero():
     def first(y):
-        return jnp.where(y > 0, -y, -jnp.inf)
+        return jnp.where(y[0] > 0, -y[0], -jnp.inf)
 
     def second(y):
-        return jnp.where(y > 1, -2 * y, jnp.nan)
+        return jnp.where(y[0] > 1, -2 * y[0], jnp.nan)
 
-    ratio = lambda y: float(log_ratio(bounded(first), bounded(second), jnp.asarray(y)))  # noqa: E731
+    ratio = lambda y: float(log_ratio(bounded(first), bounded(second), jnp.asarray([y])))  # noqa: E731
     assert ratio(3.0) == pytest.approx(-3.0)
     assert ratio(0.5) == pytest.approx(FLOOR)
     assert ratio(-1.0) == pytest.approx(FLOOR)

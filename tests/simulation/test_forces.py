@@ -136,7 +136,7 @@ def test_measurements_equal_the_potentials(box):
     bond = list(potential.slices).index("bond_A-B")
     lengths = np.linalg.norm(positions[frame["bonds"].values[:, 0]] - positions[frame["bonds"].values[:, 1]], axis=1)
     assert got.outside[0, bond].tolist() == [0, int((lengths > 0.31).sum())]
-    assert got.count[0, bond] == len(frame["bonds"])
+    assert got.interactions[0, bond] == len(frame["bonds"])
 
 
 def test_frames_that_are_not_finite_measure_as_nan():

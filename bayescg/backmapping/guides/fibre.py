@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
+from bayescg._arrays import AnyArray
 from bayescg.data.mapping.force_map import bonds_of
 from bayescg.data.mapping.mapping import Mapping
 from bayescg.data.mapping.topology import connected_components
@@ -161,7 +162,7 @@ class Fibre(eqx.Module):
         """Number of free coordinates, three for each atom less three for each bead."""
         return 3 * (self.n_atoms - self.n_beads)
 
-    def beads(self, positions: Float[Array, "atom 3"]) -> Float[Array, "bead 3"]:
+    def beads(self, positions: Float[AnyArray, "atom 3"]) -> Float[Array, "bead 3"]:
         """Beads of positions, M x.
 
         Args:
@@ -172,7 +173,7 @@ class Fibre(eqx.Module):
         """
         return jnp.asarray(self.matrix) @ positions
 
-    def positions(self, free: Float[Array, " free"], beads: Float[Array, "bead 3"]) -> Float[Array, "atom 3"]:
+    def positions(self, free: Float[AnyArray, " free"], beads: Float[AnyArray, "bead 3"]) -> Float[Array, "atom 3"]:
         """Positions of free coordinates, M^+ X + N v.
 
         Args:
@@ -184,7 +185,7 @@ class Fibre(eqx.Module):
         """
         return jnp.asarray(self.inverse) @ beads + jnp.asarray(self.basis) @ free.reshape(-1, 3)
 
-    def free(self, positions: Float[Array, "atom 3"], beads: Float[Array, "bead 3"]) -> Float[Array, " free"]:
+    def free(self, positions: Float[AnyArray, "atom 3"], beads: Float[AnyArray, "bead 3"]) -> Float[Array, " free"]:
         """The free coordinates v of positions, after `project` has moved them to where M x = X.
 
         Args:
@@ -196,7 +197,7 @@ class Fibre(eqx.Module):
         """
         return (jnp.asarray(self.basis).T @ self.project(positions, beads)).reshape(-1)
 
-    def project(self, positions: Float[Array, "atom 3"], beads: Float[Array, "bead 3"]) -> Float[Array, "atom 3"]:
+    def project(self, positions: Float[AnyArray, "atom 3"], beads: Float[AnyArray, "bead 3"]) -> Float[Array, "atom 3"]:
         """Move the atoms of each bead together to where M x = X.
 
         Args:
@@ -206,7 +207,7 @@ class Fibre(eqx.Module):
         Returns:
             (atom, 3) [nm].
         """
-        return positions + jnp.asarray(self.shift) @ (beads - self.beads(positions))
+        return jnp.asarray(positions) + jnp.asarray(self.shift) @ (beads - self.beads(positions))
 
 
 def _checked_bonds(bonds: ArrayLike, n_atoms: int) -> NDArray[np.int64]:

@@ -11,6 +11,7 @@ import numpy as np
 from equinox import AbstractVar
 from jaxtyping import Array, Bool, Float
 
+from bayescg._arrays import AnyArray
 from bayescg.backmapping.guides.fibre import Fibre
 
 Space = Literal["fibre", "atoms"]
@@ -77,7 +78,7 @@ class Conditional(eqx.Module):
     fibre: AbstractVar[Fibre]
 
     @abstractmethod
-    def guide(self, beads: Float[Array, "bead 3"]) -> Guide:
+    def guide(self, beads: Float[AnyArray, "bead 3"]) -> Guide:
         """The guide of one CG configuration; JAX traces it, so that one compilation serves all frames.
 
         Args:
@@ -121,7 +122,7 @@ class GaussianGuide(Guide):
     """
 
     fibre: Fibre
-    beads: Float[Array, "bead 3"]
+    beads: Float[AnyArray, "bead 3"]
     mean: Float[Array, " free"]
     factor: Float[Array, "free free"]
 

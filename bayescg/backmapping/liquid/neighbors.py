@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from bayescg._arrays import AnyArray
 from bayescg.geometry.images import minimum_image, shortest_height
 
 _ROOM = 1.25
@@ -44,7 +45,7 @@ class Extent(eqx.Module):
         typical = apart.mean(axis=0)[np.arange(len(owner)), owner]
         return cls(tuple(owner.tolist()), tuple((_ROOM * radius).tolist()), int(typical.argmax()))
 
-    def holds(self, positions: Float[Array, "atom 3"], beads: Float[Array, "bead 3"]) -> Bool[Array, ""]:
+    def holds(self, positions: Float[Array, "atom 3"], beads: Float[AnyArray, "bead 3"]) -> Bool[Array, ""]:
         """Whether all atoms are within the bound."""
         away, farthest = positions - beads[np.array(self.owner)], np.array(self.radius)[list(self.owner)]
         return jnp.all(jnp.sum(away**2, axis=-1) <= jnp.asarray(farthest**2, positions.dtype))
@@ -54,11 +55,11 @@ class Neighbors(NamedTuple):
     """Lists of fixed size.
 
     Attributes:
-        index: (molecule, neighbor), filled up with the molecule itself.
+        others: (molecule, neighbor), filled up with the molecule itself.
         mask: (molecule, neighbor), which are neighbors.
     """
 
-    index: np.ndarray
+    others: np.ndarray
     mask: np.ndarray
 
 

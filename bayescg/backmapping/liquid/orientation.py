@@ -6,14 +6,17 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from bayescg._arrays import AnyArray
+
 _LINE = 1e-4
 """Nearer to the line of two others [nm] an atom does not tell how a molecule is turned."""
 
 Positions = Float[Array, "atom 3"]
 
 
-def aligned(new: Positions, old: Positions, beads: Float[Array, "bead 3"], marks: tuple[int, ...]) -> Positions:
+def aligned(new: Positions, old: Positions, beads: Float[AnyArray, "bead 3"], marks: tuple[int, ...]) -> Positions:
     """Positions turned about their one bead, or the axis of their two, so that the marks lie as those of `old` do."""
+    beads = jnp.asarray(beads)
     center = beads[0]
     if len(beads) == 1:
         i, j, k = marks

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from bayescg._arrays import AnyArray
 from bayescg.atomistic.displacements import minimum_image, squared_distances
 from bayescg.atomistic.nonbonded import AtomPairs
 from bayescg.backmapping.liquid.neighbors import Extent
@@ -51,9 +52,9 @@ def owned(extent: Extent) -> list[tuple[int, Int[np.ndarray, " own"]]]:
 def surroundings(
     pairs: tuple[AtomPairs, ...],
     extent: Extent,
-    beads: Float[Array, "bead 3"],
+    beads: Float[AnyArray, "bead 3"],
     others: Float[Array, "other atom 3"],
-    mask: Bool[Array, " other"],
+    mask: Bool[AnyArray, " other"],
     room: int,
 ) -> Surroundings:
     """Gather the atoms that atoms of a molecule can interact with, wherever these are within their extent.

@@ -95,7 +95,7 @@ def compare_densities(
     potential: Potential, coefficients: Float[np.ndarray, " basis"], bead_types: Sequence[str], path: Path
 ) -> list[Comparison]:
     """Compare a file of `local/density` with the fit, every term."""
-    found = []
+    found, points = [], 0
     try:
         words = [line.split() for line in path.read_text().splitlines()[1:]]
         rows = [row for row in words if row]

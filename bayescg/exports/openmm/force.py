@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import abc
 from functools import singledispatch
+from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
 from bayescg.potentials import Interactions, Potential, Term
+
+if TYPE_CHECKING:
+    import openmm
 
 
 class Force(abc.ABC):
@@ -31,7 +35,7 @@ class Force(abc.ABC):
     @abc.abstractmethod
     def make(
         self, mm, potential: Potential, coefficients: Float[np.ndarray, " basis"], cg: xr.Dataset, found: Interactions
-    ):
+    ) -> openmm.Force:
         """The force, for the beads of one configuration; `mm` is the module `openmm`."""
 
     @abc.abstractmethod

@@ -36,6 +36,7 @@ class PairForce(Force):
         return _pair_force(mm, potential, coefficients, cg)
 
     def error(self, force, term, potential, coefficients):
+        assert isinstance(term, Pair)
         x, values = _read_table(force)
         begin = _begin(force) * terms_of(potential, "pair").index(term)
         return _table_error(
@@ -66,7 +67,9 @@ class BondedForce(Force):
         return force
 
     def error(self, force, term, potential, coefficients):
-        return _table_error(Curve.of(potential, term, coefficients), *_read_table(force), _interpolation(term))
+        del term  # its own
+        curve, (x, values) = Curve.of(potential, self.term, coefficients), _read_table(force)
+        return _table_error(curve, x, values, _interpolation(self.term))
 
 
 @force_of.register

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from bayescg._arrays import AnyArray
 from bayescg.atomistic.target import Target
 from bayescg.generative.model.latent_model import LatentModel
 
@@ -16,9 +17,9 @@ RELEVANCE_RATE = 1e-4
 
 def forward_bound(
     model: LatentModel,
-    samples: Float[Array, "sample coordinate"],
+    samples: Float[AnyArray, "sample coordinate"],
     *,
-    information: Float[Array, " sample"] | float = 1.0,
+    information: Float[Array, " sample"] | Float[Array, ""] | float = 1.0,
     key,
 ) -> Float[Array, ""]:
     """Upper bound on the forward divergence KL(p || q), up to a constant: E_p E_r [log r(z|y) - log q(z) - log q(y|z)].

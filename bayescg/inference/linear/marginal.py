@@ -28,6 +28,7 @@ import scipy.linalg
 from jax.scipy.linalg import cho_solve, solve_triangular
 from jaxtyping import Array, Float
 
+from bayescg._arrays import AnyArray
 from bayescg.inference.statistics.blocks import Sums
 from bayescg.kernels import TermPrior
 from bayescg.potentials import Potential
@@ -90,9 +91,9 @@ class Prior:
             row, column = row + rows, column + columns
         return lift
 
-    def distributions(self) -> dict[str, dist.Distribution]:
+    def distributions(self) -> dict[str, dist.LogNormal]:
         """Hyperprior of every site."""
-        sites: dict[str, dist.Distribution] = {}
+        sites: dict[str, dist.LogNormal] = {}
         for term in self.terms:
             sites.update(term.hyperpriors(self.kernels[term.name]))
         for name, scale in zip(self.noise_names, self.noise, strict=True):
@@ -143,7 +144,7 @@ class Solution(NamedTuple):
     whitened: Float[Array, " free"]
 
 
-def _system(data: Reduced, factors: list[Array], noise: Float[Array, " bead_type"]):
+def _system(data: Reduced, factors: list[Array], noise: Float[AnyArray, " bead_type"]):
     """B and h. Products with L go block by block: with several terms that is most of the arithmetic saved."""
     precision = noise**-2
     gram = jnp.einsum("t,tfg->fg", precision, data.gram)
@@ -183,13 +184,13 @@ def _integral_backward(saved, cotangent):
 _gaussian_integral.defvjp(_integral_forward, _integral_backward)
 
 
-def log_evidence(data: Reduced, factors: list[Array], noise: Float[Array, " bead_type"]) -> Float[Array, ""]:
+def log_evidence(data: Reduced, factors: list[Array], noise: Float[AnyArray, " bead_type"]) -> Float[Array, ""]:
     """Log Z of the forces at given hyperparameters: the equation at the head of this file."""
     fit = -0.5 * jnp.sum(data.components * jnp.log(2 * math.pi * noise**2) + data.square * noise**-2)
     return fit + _gaussian_integral(*_system(data, factors, noise))
 
 
-def solve(data: Reduced, factors: list[Array], noise: Float[Array, " bead_type"]) -> Solution:
+def solve(data: Reduced, factors: list[Array], noise: Float[AnyArray, " bead_type"]) -> Solution:
     """Condition the coefficients on the data."""
     b, h = _system(data, factors, noise)
     cholesky = jnp.linalg.cholesky(b)
@@ -234,7 +235,8 @@ def draw(
 
 def model(prior: Prior, data: Reduced) -> None:
     """The NumPyro model of the hyperparameters."""
-    values = {name: numpyro.sample(name, distribution) for name, distribution in prior.distributions().items()}
+    sites = prior.distributions()
+    values = {name: jnp.asarray(numpyro.sample(name, distribution)) for name, distribution in sites.items()}
     numpyro.factor("log_evidence", log_evidence(data, prior.factors(values), prior.noises(values)))
 
 
@@ -243,9 +245,10 @@ def hyperparameter_density(prior: Prior, data: Reduced) -> Density:
     return density(model, (prior, data), prior.medians())
 
 
-def factor_at(prior: Prior, values: Mapping[str, Array]) -> Float[np.ndarray, "free free"]:
+def factor_at(prior: Prior, values: Mapping[str, AnyArray]) -> Float[np.ndarray, "free free"]:
     """Factor of the prior covariance of all free coordinates at given hyperparameters."""
-    return scipy.linalg.block_diag(*factors_at(prior, dict(values)))
+    factors = factors_at(prior, {name: jnp.asarray(value) for name, value in values.items()})
+    return np.asarray(scipy.linalg.block_diag(*factors))
 
 
 @jax.jit

@@ -36,10 +36,10 @@ def block_log_likelihood(
     # subtraction and one Cholesky factor.
     typical = {name: np.exp(np.mean(np.log(v), axis=0)) for name, v in values.items()}
     unit = factors_at(prior, typical)
-    scale = scipy.linalg.block_diag(*unit)
+    scale = np.asarray(scipy.linalg.block_diag(*unit))
 
     def whiten(data: Reduced) -> Reduced:
-        gram = np.einsum("fa,tfg,gb->tab", scale, data.gram, scale, optimize=True)
+        gram = np.einsum("fa,tfg,gb->tab", scale, np.asarray(data.gram), scale, optimize=True)
         return data._replace(gram=gram, cross=np.asarray(data.cross) @ scale)
 
     whole = whiten(reduce(prior, total))

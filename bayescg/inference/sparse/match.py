@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import groupby
 
 import jax
 import jax.numpy as jnp
@@ -160,18 +161,18 @@ def _draw(found: Library, problem: Problem, scales: Float[np.ndarray, "chain dra
     whitened = np.empty((len(flat), len(problem.cross)))
     # Equal scales, one factor: by far the most draws are of a few choices.
     order = np.lexsort(flat.T)
-    for before, k in zip([None, *order[:-1]], order, strict=True):
-        s, e = flat[k], noise[k]
-        if before is None or not np.array_equal(s, flat[before]):
-            d = s[problem.group]
-            lower = cholesky(np.eye(len(d)) + d[:, None] * problem.gram * d, lower=True)
-            mean = cho_solve((lower, True), d * problem.cross)
-        own, score = e[: len(d)], e[len(d) :]
-        if problem.root is None:
-            deviation = solve_triangular(lower, own, lower=True, trans=1)
-        else:
-            deviation = cho_solve((lower, True), own + d * (problem.root @ score))
-        whitened[k] = d * (mean + deviation)
+    for _, alike in groupby(order.tolist(), key=lambda k: flat[k].tobytes()):
+        rows = list(alike)
+        d = flat[rows[0]][problem.group]
+        lower = cholesky(np.eye(len(d)) + d[:, None] * problem.gram * d, lower=True)
+        mean = cho_solve((lower, True), d * problem.cross)
+        for k in rows:
+            own, score = noise[k, : len(d)], noise[k, len(d) :]
+            if problem.root is None:
+                deviation = solve_triangular(lower, own, lower=True, trans=1)
+            else:
+                deviation = cho_solve((lower, True), own + d * (problem.root @ score))
+            whitened[k] = d * (mean + deviation)
     single = ~np.isnan(found.units)
     amounts = np.full((len(flat), len(found.names)), np.nan)
     first = np.searchsorted(found.group, np.arange(len(found.names)))

@@ -137,7 +137,7 @@ def products(potential: Potential, batch: Batch, shared: Shared) -> Added:
     else:
         sums, scores, found = jax.vmap(one)(*batch._replace(slots=None))
     # What fills up the last batch is a frame once more: it must not count, but cannot change what is smallest.
-    real = (batch.slots < NOWHERE).astype(batch.forces.dtype)
+    real = jnp.asarray(batch.slots < NOWHERE).astype(batch.forces.dtype)
     return Added(
         sums,
         None if scores is None else jnp.tensordot(real, scores, 1),

@@ -30,7 +30,7 @@ _STEP = 512
 """That list grows in such steps, so that few different shapes are compiled."""
 
 Sizes = dict[str, int]
-Padded = dict[str, Int[AnyArray, "frame pair 2"]]
+Padded = dict[str, Int[AnyArray, "frame _ _"]]
 
 
 class HostLists:
@@ -63,7 +63,7 @@ class HostLists:
                 row[: len(each[name])] = each[name]
         return padded
 
-    def _one(self, positions, box) -> dict[str, Int[np.ndarray, "pair 2"]]:
+    def _one(self, positions, box) -> dict[str, Int[np.ndarray, "_ _"]]:
         found = self._interactions.pairs(positions, box)
         if self._radius is not None:
             found[SCORES] = neighbors.pairs(positions, box, _reach(self._radius, box))

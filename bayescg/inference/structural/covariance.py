@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.linalg import cholesky, solve_triangular
 
-from bayescg.potentials import Potential
+from bayescg.potentials import Potential, SplineTerm
 
 _CONTACT = 0.5
 """Interactions in all frames that an interval may hold although none was met."""
@@ -54,6 +54,7 @@ def _independent(potential: Potential, counts: Mapping[str, Float[np.ndarray, " 
     for term in potential.terms:
         if not term.n_basis:
             continue
+        assert isinstance(term, SplineTerm)
         spline = term.spline
         number = counts[term.name]
         x = spline.knots[:-1, None] + 0.5 * spline.spacing * (1 + nodes)

@@ -59,8 +59,9 @@ def advance(problem: Problem, state: State, given: tuple[Reference, Float[np.nda
         except ValueError as error:
             if not number or "simulation failed" not in str(error):
                 raise
-            blank = np.full(problem.potential.n_basis, np.nan)
-            return _back(state, 0.25, Iteration(problem.coefficients(position), blank, blank, *[np.nan] * 6, 0.0))
+            blank, nan = np.full(problem.potential.n_basis, np.nan), np.nan
+            nothing = Iteration(problem.coefficients(position), blank, blank, nan, nan, nan, nan, nan, nan, 0.0)
+            return _back(state, 0.25, nothing)
     model = Model(problem.prior, problem.target, reference)
     local = model.quadratic(position)
     factor = factor_at(problem.prior, typical(problem.prior))

@@ -45,7 +45,7 @@ def corrected(problem: Problem, state: State, posterior: xr.DataTree, wanted: fl
     direction = ramp(potential)
     assert state.reference is not None
     beads, volume = problem.initial.sizes["bead"], problem.volume
-    coefficients = posterior["posterior"]["coefficients"].values
+    coefficients = posterior["posterior"].dataset["coefficients"].values
     center = coefficients.mean(axis=(0, 1))
     before = _mean_dg(problem, state.reference, center)
     reference, strength, settled = state.reference, 0.0, False

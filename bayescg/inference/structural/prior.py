@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jaxtyping import Float
@@ -13,7 +14,7 @@ from bayescg import posterior as posterior_room
 from bayescg.inference.linear.marginal import Prior
 from bayescg.inference.statistics.boltzmann_inversion import invert
 from bayescg.inference.structural.structure import Frames
-from bayescg.potentials import Potential
+from bayescg.potentials import Potential, SplineTerm
 from bayescg.potentials.baselines import value_and_slope
 
 
@@ -23,10 +24,11 @@ def inverted(potential: Potential, data: Frames, kT: float) -> Float[np.ndarray,
     for term in potential.terms:
         if not term.n_basis:
             continue
+        assert isinstance(term, SplineTerm)
         curve = np.asarray(invert(term, data.histogram(term.name), kT).coefficients)
         if term.baseline is not None:
             spline = term.spline
-            curve = curve - spline.interpolate(np.asarray(value_and_slope(term.baseline, spline.sites)[0]))
+            curve = curve - spline.interpolate(np.asarray(value_and_slope(term.baseline, jnp.asarray(spline.sites))[0]))
         parts.append(curve[: term.n_basis])
     return np.concatenate(parts)
 
@@ -62,6 +64,7 @@ def into_free(prior: Prior, data: Frames, coefficients: Float[np.ndarray, " basi
     for term in potential.terms:
         if not term.n_basis:
             continue
+        assert isinstance(term, SplineTerm)
         spline = term.spline
         counts = data.histogram(term.name)
         edges = spline.knots

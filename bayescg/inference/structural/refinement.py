@@ -206,8 +206,7 @@ def load(path: str | Path, identity: str) -> State:
         ranges,
     )
     reference = Reference(frames, data["reference_energy"].values, scalars.pop("kT"))
-    rows = [data[name].values for name in Iteration._fields]
-    records = tuple(
-        Iteration(*(row[k] if row.ndim == 2 else float(row[k]) for row in rows)) for k in range(len(rows[0]))
-    )
+    columns = [data[name].values for name in Iteration._fields]
+    rows = zip(*(list(each) if each.ndim == 2 else each.tolist() for each in columns), strict=True)
+    records = tuple(Iteration(*row) for row in rows)
     return State(data["position"].values, data["before"].values, **scalars, records=records, reference=reference)

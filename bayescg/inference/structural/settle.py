@@ -57,8 +57,8 @@ def settle(
         calibration: what the width of the posterior follows, as in `relative_entropy`.
     """
     factor = marginal.factor_at(prior, typical(prior))
-    reached = False
-    for turn in range(_TURNS):
+    turn, reached = 0, False
+    while True:
         local = model.quadratic(position)
         likelihood = quadratic_likelihood(local, factor, calibration)
         data = likelihood.data
@@ -74,6 +74,9 @@ def settle(
         position = position + share * (goal - position)
         if share == 1 and turn > 1 and squared < _SETTLED * len(position):
             reached = True
+            break
+        turn += 1
+        if turn == _TURNS:
             break
     return Settled(position, values, likelihood, reached)
 

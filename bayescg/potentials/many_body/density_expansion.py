@@ -23,6 +23,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from bayescg._arrays import AnyArray
+
 
 @dataclass(frozen=True)
 class DensityBasis:
@@ -51,7 +53,7 @@ class DensityBasis:
         return self.radial, (self.degree + 1) ** 2
 
     def project(
-        self, centers: Float[Array, "*point 3"], covariance: Float[Array, "*point 3 3"] | float
+        self, centers: Float[Array, "*point 3"], covariance: Float[AnyArray, "*point 3 3"] | float
     ) -> Float[Array, "*point radial lm"]:
         """Projections of normalized Gaussians; everywhere smooth, at the origin too.
 
@@ -60,7 +62,7 @@ class DensityBasis:
             covariance: positive definite [nm^2]; one number for round Gaussians.
         """
         exponents = jnp.asarray(self.exponents)
-        if isinstance(covariance, float):
+        if isinstance(covariance, float | int):
             shrink = 1 / (1 + 2 * exponents * covariance)
             mean = centers[..., None, :] * shrink[:, None]
             scale = shrink**1.5 * jnp.exp(-exponents * shrink * jnp.sum(centers**2, -1)[..., None])

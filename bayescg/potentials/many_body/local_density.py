@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from bayescg._arrays import AnyArray
 from bayescg.geometry.descriptors import distance
 from bayescg.potentials.configuration import Configuration, real_tuples
 from bayescg.potentials.many_body.many_body_term import ManyBodyTerm
@@ -133,7 +134,7 @@ class LocalDensity(ManyBodyTerm):
         return {self.name: neighbors.within(self.cutoff).around(self.a, self.b).astype(np.int32)}
 
     def curve(
-        self, coefficients: Float[Array, " basis"], rho: Float[Array, "*point"]
+        self, coefficients: Float[AnyArray, " basis"], rho: Float[Array, "*point"]
     ) -> tuple[Float[Array, "*point"], Float[Array, "*point"]]:
         """F and its slope.
 

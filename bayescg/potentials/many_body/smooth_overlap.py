@@ -10,8 +10,9 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
+from bayescg._arrays import AnyArray
 from bayescg.geometry.descriptors import minimum_image
 from bayescg.potentials.configuration import Configuration, real_tuples
 from bayescg.potentials.many_body.density_expansion import DensityBasis, power_spectrum
@@ -198,7 +199,7 @@ class SmoothOverlap(ManyBodyTerm):
     def basis_energies(self, configuration):
         return jnp.sum(self._kernels(self._projections(configuration)), axis=0)
 
-    def torques(self, configuration: Configuration, coefficients: Float[Array, " basis"]) -> Float[Array, "bead 3"]:
+    def torques(self, configuration: Configuration, coefficients: Float[AnyArray, " basis"]) -> Float[Array, "bead 3"]:
         """Torques on ellipsoidal beads about their positions, (bead, 3) [kJ/mol]; zero for round ones."""
         if not self.ellipsoids:
             return jnp.zeros_like(configuration.positions)
@@ -241,7 +242,9 @@ class SmoothOverlap(ManyBodyTerm):
         _, r = self._vectors(configuration)
         return self.spline.histogram(r, real_tuples(configuration.tuples[self.name]) & (r < self.cutoff))
 
-    def _covariance(self, configuration: Configuration, beads=slice(None)):
+    def _covariance(
+        self, configuration: Configuration, beads: Int[AnyArray, "*bead"] | slice = slice(None)
+    ) -> Float[AnyArray, "*bead 3 3"] | float:
         if not self.ellipsoids:
             return float(self.width) ** 2
         return self.width**2 * jnp.eye(3) + self._shapes(configuration)[beads]

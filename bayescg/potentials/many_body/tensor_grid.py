@@ -14,7 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from bayescg._arrays import AnyArray
 from bayescg.potentials.splines import UniformSpline
+
+Windows = tuple[Int[Array, "*point"], Float[Array, "*point 4"], Float[Array, "*point 4"]]
 
 _EDGE = 3
 """Functions at an edge that carry value, slope and curvature there."""
@@ -70,14 +73,14 @@ class TensorGrid:
 
     def count_triplets(self, counts: Float[np.ndarray, " cell"]) -> Float[np.ndarray, " basis"]:
         """Triplets that reach each basis function, from their numbers in the cells between knots."""
-        table = np.reshape(counts, self.cells)
+        table, window = np.reshape(counts, self.cells), np.ones(4)
         for axis in range(3):
-            table = np.apply_along_axis(np.convolve, axis, table, np.ones(4))
+            table = np.apply_along_axis(lambda row: np.convolve(row, window), axis, table)
         table = table[_EDGE:-_EDGE, _EDGE:-_EDGE, _EDGE:].ravel()
         one, other = self.flat
         return table[one] + (table[other] * (one != other) if self.symmetric else 0.0)
 
-    def table(self, coefficients: Float[Array, " basis"]) -> Float[Array, " abc"]:
+    def table(self, coefficients: Float[AnyArray, " basis"]) -> Float[Array, " abc"]:
         """All w_abc, flat; zero where there is no coefficient."""
         one, other = self.flat
         table = jnp.zeros(int(np.prod(self.shape)), coefficients.dtype).at[one].set(coefficients)
@@ -90,17 +93,17 @@ class TensorGrid:
         return jnp.where(one == other, found, found + table[..., other]) if self.symmetric else found
 
 
-def side_windows(grid: TensorGrid, r: Float[Array, "*point"]):
+def side_windows(grid: TensorGrid, r: Float[Array, "*point"]) -> Windows:
     """First of four functions of a side, their values and slopes at r."""
     return _windows(grid.side, grid.shape[0], r)
 
 
-def opposite_windows(grid: TensorGrid, r: Float[Array, "*point"]):
+def opposite_windows(grid: TensorGrid, r: Float[Array, "*point"]) -> Windows:
     """First of four functions of the opposite side, their values and slopes at r."""
     return _windows(grid.opposite, grid.shape[2], r)
 
 
-def _windows(spline: UniformSpline, kept: int, r):
+def _windows(spline: UniformSpline, kept: int, r: Float[Array, "*point"]) -> Windows:
     """`UniformSpline.windows` on what is kept of its functions: beyond the edges all values and slopes are zero."""
     first, values, slopes = spline.windows(r)
     begin = jnp.clip(first - _EDGE, 0, kept - 4)
@@ -108,7 +111,7 @@ def _windows(spline: UniformSpline, kept: int, r):
     return begin, _shifted(values, shift), _shifted(slopes, shift)
 
 
-def _shifted(window: Float[Array, "*point 4"], shift: Int[Array, "*point"]):
+def _shifted(window: Float[Array, "*point 4"], shift: Int[Array, "*point"]) -> Float[Array, "*point 4"]:
     """Entry e of the result is entry e + shift of the window, zero outside it."""
     padded = jnp.pad(window, [(0, 0)] * (window.ndim - 1) + [(_EDGE, _EDGE)])
     result = padded[..., _EDGE : _EDGE + 4]

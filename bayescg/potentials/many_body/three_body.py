@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from bayescg._arrays import AnyArray
 from bayescg.geometry.descriptors import minimum_image
 from bayescg.potentials.configuration import Configuration, real_tuples
 from bayescg.potentials.many_body.many_body_term import ManyBodyTerm
@@ -121,7 +122,7 @@ class ThreeBody(ManyBodyTerm):
         return self.name, f"{self.name} sides", f"{self.name} sides of"
 
     def surface(
-        self, coefficients: Float[Array, " basis"], sides: Float[Array, "*point 3"]
+        self, coefficients: Float[AnyArray, " basis"], sides: Float[Array, "*point 3"]
     ) -> tuple[Float[Array, "*point"], Float[Array, "*point 3"]]:
         """Energy of triangles, and its slopes.
 

@@ -29,6 +29,7 @@ def simulate(job: dict) -> dict:
     positions = np.full((job["frames"], len(mass), 3), np.nan, np.float32)
     temperature = np.full(job["frames"], np.nan)
     failure, step = "", 0
+    x, heat = np.full((len(mass), 3), np.nan), np.nan
     for frame in range(job["frames"]):
         target = job["equilibration"] + (frame + 1) * job["stride"]
         while step < target and not failure:

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator
 
 from bayescg import observables as room
 from bayescg._settings import Count, Positive, Text
-from bayescg.potentials import Term
+from bayescg.potentials import LocalDensity, Pair, SplineTerm, Term, ThreeBody
 from bayescg.workflow.schema.items import Four, Item, Three, Two, choose, listed
 
 
@@ -152,12 +152,13 @@ Observables = Annotated[
 
 def default_observable(term: Term) -> Observable:
     """What shows best how well a term was learned."""
-    match term.kind:
-        case "pair":
+    match term:
+        case Pair():
             return Rdf(rdf=term.types, cutoff=float(term.cutoff))
-        case "three-body":
+        case ThreeBody():
             return AngleDistribution(angle_distribution=(term.a, term.center, term.b), cutoff=float(term.cutoff))
-        case "local density":
+        case LocalDensity():
             return CoordinationNumber(coordination_number=term.types, cutoff=float(term.outer))
     model = {"bond": BondDistribution, "angle": BondedAngleDistribution, "dihedral": DihedralDistribution}[term.kind]
+    assert isinstance(term, SplineTerm)
     return model(**{model.kind: term.types}, group=term.group)

@@ -129,18 +129,17 @@ def _baseline(cls: type) -> type[BaselineArguments]:
 
 
 def _term(kind: str, cls: type[Term], width: int) -> type[TermItem]:
-    own = {kind: ({2: Two, 3: Three, 4: Four}[width], Field(description=f"{width} bead types"))}
+    own: dict[str, Any] = {kind: ({2: Two, 3: Three, 4: Four}[width], Field(description=f"{width} bead types"))}
     model = create_model(cls.__name__, __base__=TermItem, __doc__=cls.__doc__, **own, **_fields(cls, width))
     model.kind, model.width, model.made = kind, width, cls
     return model
 
 
 _BASELINES = {"wca": potentials.WCA, "lennard_jones": potentials.LennardJones, "harmonic": potentials.Harmonic}
-Baselines = create_model(
-    "Baselines",
-    __base__=BaselineChoice,
-    **{name: (_baseline(cls) | None, Field(None, description=cls.__doc__)) for name, cls in _BASELINES.items()},
-)
+_CHOICES: dict[str, Any] = {
+    name: (_baseline(cls) | None, Field(None, description=cls.__doc__)) for name, cls in _BASELINES.items()
+}
+Baselines = create_model("Baselines", __base__=BaselineChoice, **_CHOICES)
 TERMS = {
     kind: _term(kind, cls, width)
     for kind, cls, width in (

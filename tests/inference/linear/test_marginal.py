@@ -175,7 +175,7 @@ def test_prior_curves_have_the_kernel_s_covariance_at_the_sites(kernel):
 
 def test_edges_and_walls_of_pair_draws():
     term = bcg.Pair("A", "A", cutoff=0.9)
-    counts = np.where(term.spline.knots[:-1] < 0.3, 0, 100)
+    counts = np.where(term.spline.knots[:-1] < 0.3, 0.0, 100.0)
     wall = pairs.Wall(edge=0.31, force=500.0, power=13.0)
     with double_precision():
         prior = pairs.pair_prior(term, counts, (0.3, 0.9), kT=2.5, wall=wall)
@@ -195,7 +195,7 @@ def test_edges_and_walls_of_pair_draws():
 def test_angle_prior_is_flat_at_both_ends(sampled):
     term = bcg.Angle("A", "A", "A")
     middle = 0.5 * (term.spline.knots[1:] + term.spline.knots[:-1])
-    counts = np.where((middle > sampled[0]) & (middle < sampled[1]), 50, 0)
+    counts = np.where((middle > sampled[0]) & (middle < sampled[1]), 50.0, 0.0)
     with double_precision():
         prior = kernel_room.prior_of(term, counts, sampled, kT=2.5)
         kernel = kernel_room.default_kernel()
