@@ -125,6 +125,17 @@ def test_a_reference_that_is_too_short_is_made_longer():
     assert float(records["noise"][-1]) < 0.5 * float(records["noise"][0])
 
 
+def test_a_step_that_chance_explains_is_not_taken():
+    settings = dataclasses.replace(QUICK, time=1.0, longest=50.0, overlap=0.95)
+    problem, state = _begin(dimers.potential(), data(200, 0), {}, None, settings, "laplace", "none", jax.random.key(0))
+    with double_precision():
+        after = advance(problem, state)
+    assert after.records[-1].length < 2 * after.records[-1].noise
+    np.testing.assert_array_equal(after.position, state.position)
+    assert 2.0 <= after.time <= 50.0
+    assert after.last
+
+
 @pytest.mark.filterwarnings("ignore:.*outside the trust region")
 def test_what_would_help_is_told():
     few = dataclasses.replace(QUICK, iterations=1)
