@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Mapping
 
@@ -12,6 +13,9 @@ from arviz_stats.loo import compare as compare_elpd
 from arviz_stats.utils import ELPDData
 
 from bayescg.inference.linear.predictive import coarsened, standard_error
+
+_UNROUNDED = {"round_to": "none"} if "round_to" in inspect.signature(compare_elpd).parameters else {}
+"""Since arviz_stats 1.2 tables are rounded, unless one says so."""
 
 _FEW_BLOCKS = 8
 """Below this many blocks a standard error of differences is a guess."""
@@ -51,9 +55,16 @@ def compare(posteriors: Mapping[str, xr.DataTree]) -> pd.DataFrame:
     count = first.sizes["block"]
     best = np.max(list(elpd.values()), axis=0)
     # Densities of whole blocks underflow; stacking weights do not change if a block's are all divided by the largest.
+    kind = {"kind": "blocks"} if "kind" in inspect.signature(ELPDData).parameters else {}  # until arviz_stats 1.2
     entries = {
         name: ELPDData(
-            *("blocks", float(np.sum(values)), standard_error(values, first), p[name], count, count, "log"),
+            **kind,
+            elpd=float(np.sum(values)),
+            se=standard_error(values, first),
+            p=p[name],
+            n_samples=count,
+            n_data_points=count,
+            scale="log",
             warning=count < _FEW_BLOCKS,
             good_k=0.7,
             elpd_i=xr.DataArray(values - best, dims="block"),
@@ -62,11 +73,23 @@ def compare(posteriors: Mapping[str, xr.DataTree]) -> pd.DataFrame:
     }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of pandas and of underflow within arviz_stats, harmless
-        table = compare_elpd(entries)
-    top = str(table.index[0])
+        told = compare_elpd(entries, **_UNROUNDED)
+    order = [str(name) for name in told.index]
+    top = order[0]
+    columns = {
+        "rank": np.arange(len(order)),
+        "elpd": [entries[name].elpd for name in order],
+        "p": [p[name] for name in order],
+        "elpd_diff": [entries[top].elpd - entries[name].elpd for name in order],
+        "weight": told["weight"].astype(float).to_numpy(),
+        "se": [entries[name].se for name in order],
+        "dse": 0.0,
+        "warning": count < _FEW_BLOCKS,
+    }
+    table = pd.DataFrame(columns, index=told.index)
     squares = float(first["square"].sum())
     errors = {name: found["squared_error"].values for name, found in scores.items()}
-    for name in (str(index) for index in table.index):
+    for name in order:
         attrs = posteriors[name]["posterior"].attrs
         worse = (errors[name] - errors[top]) / squares
         ceiling = attrs.get("noise_ceiling_r2", "unknown")

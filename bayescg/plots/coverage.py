@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
@@ -91,7 +93,7 @@ def ranks(found: xr.Dataset, names: list[str] | None = None) -> Figure:
         collection = arviz_plots.plot_ecdf_pit(
             xr.DataTree.from_dict({"prior_sbc": data}),
             sample_dims=["sample"],
-            ci_prob=0.95,
+            **{_envelope(arviz_plots.plot_ecdf_pit): 0.95},
             backend="matplotlib",
             col_wrap=columns,
             visuals={"ecdf_lines": {"color": look.MODEL}, "xlabel": {"text": "rank"}},
@@ -100,3 +102,8 @@ def ranks(found: xr.Dataset, names: list[str] | None = None) -> Figure:
         figure = collection.viz["figure"].item()
         pyplot.close(figure)
     return figure
+
+
+def _envelope(plot) -> str:
+    """How ArviZ calls the probability of the band that ranks are to be in: another word since version 1.3."""
+    return "envelope_prob" if "envelope_prob" in inspect.signature(plot).parameters else "ci_prob"

@@ -225,8 +225,8 @@ def _surface(panel: Axes, share: np.ndarray, edges: list[np.ndarray]):
     """One map of free energies; cells that nobody visited are hatched, not colored."""
     with np.errstate(divide="ignore"):
         energy = -np.log(share / share.max())
-    colors = mpl.colormaps[_MAP].copy()
-    colors.set_over(colors(1.0))
+    colors = mpl.colormaps[_MAP]
+    colors = colors.with_extremes(over=colors(1.0))
     panel.set_facecolor("none")
     panel.patch.set(hatch="....", edgecolor="0.88", facecolor="white", lw=0)
     image = panel.pcolormesh(
