@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -10,11 +11,18 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro.distributions
+import numpyro.distributions.distribution
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 from numpyro.infer.util import constrain_fn, potential_energy, unconstrain_fn
 
 from bayescg._arrays import AnyArray
+
+# ArviZ loads NumPyro lazily. Where it comes first, Python 3.12 and newer run the package's first lines twice, and the
+# second time leaves out this name, which `numpyro.factor` needs.
+if not hasattr(numpyro.distributions, "distribution"):
+    numpyro.distributions.distribution = sys.modules["numpyro.distributions.distribution"]
 
 
 class Sampled(NamedTuple):
