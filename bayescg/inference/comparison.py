@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ from arviz_stats.utils import ELPDData
 
 from bayescg.inference.linear.predictive import coarsened, standard_error
 
-_UNROUNDED = {"round_to": "none"} if "round_to" in inspect.signature(compare_elpd).parameters else {}
+_UNROUNDED: dict[str, Any] = {"round_to": "none"} if "round_to" in inspect.signature(compare_elpd).parameters else {}
 """Since arviz_stats 1.2 tables are rounded, unless one says so."""
 
 _FEW_BLOCKS = 8
@@ -55,7 +56,9 @@ def compare(posteriors: Mapping[str, xr.DataTree]) -> pd.DataFrame:
     count = first.sizes["block"]
     best = np.max(list(elpd.values()), axis=0)
     # Densities of whole blocks underflow; stacking weights do not change if a block's are all divided by the largest.
-    kind = {"kind": "blocks"} if "kind" in inspect.signature(ELPDData).parameters else {}  # until arviz_stats 1.2
+    kind: dict[str, Any] = (
+        {"kind": "blocks"} if "kind" in inspect.signature(ELPDData).parameters else {}
+    )  # until arviz_stats 1.2
     entries = {
         name: ELPDData(
             **kind,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -93,7 +95,7 @@ def ranks(found: xr.Dataset, names: list[str] | None = None) -> Figure:
         collection = arviz_plots.plot_ecdf_pit(
             xr.DataTree.from_dict({"prior_sbc": data}),
             sample_dims=["sample"],
-            **{_envelope(arviz_plots.plot_ecdf_pit): 0.95},
+            **_envelope(arviz_plots.plot_ecdf_pit, 0.95),
             backend="matplotlib",
             col_wrap=columns,
             visuals={"ecdf_lines": {"color": look.MODEL}, "xlabel": {"text": "rank"}},
@@ -104,6 +106,6 @@ def ranks(found: xr.Dataset, names: list[str] | None = None) -> Figure:
     return figure
 
 
-def _envelope(plot) -> str:
-    """How ArviZ calls the probability of the band that ranks are to be in: another word since version 1.3."""
-    return "envelope_prob" if "envelope_prob" in inspect.signature(plot).parameters else "ci_prob"
+def _envelope(plot: Callable, probability: float) -> dict[str, Any]:
+    """The probability of the band that ranks are to be in, by ArviZ's word for it: another one since version 1.3."""
+    return {"envelope_prob" if "envelope_prob" in inspect.signature(plot).parameters else "ci_prob": probability}
