@@ -13,7 +13,6 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import gc
 
 import jax
-import numpyro.distributions  # noqa: F401  # before ArviZ, which loads it lazily: in part twice since Python 3.12
 import pytest
 import scipy.linalg  # noqa: F401  # brings a BLAS of its own
 from threadpoolctl import threadpool_limits

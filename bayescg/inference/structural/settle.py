@@ -57,8 +57,9 @@ def settle(
         calibration: what the width of the posterior follows, as in `relative_entropy`.
     """
     factor = marginal.factor_at(prior, typical(prior))
-    turn, reached = 0, False
+    turn = 0
     while True:
+        turn += 1
         local = model.quadratic(position)
         likelihood = quadratic_likelihood(local, factor, calibration)
         data = likelihood.data
@@ -69,16 +70,12 @@ def settle(
         while share > 0.02 and model.overlap(position + share * (goal - position)) < settings.overlap:
             share *= 0.5
         if share <= 0.02:
-            break
+            return Settled(position, values, likelihood, reached=False)
         squared = share**2 * distance(model, goal, position) ** 2 * model.target.frames
         position = position + share * (goal - position)
-        if share == 1 and turn > 1 and squared < _SETTLED * len(position):
-            reached = True
-            break
-        turn += 1
-        if turn == _TURNS:
-            break
-    return Settled(position, values, likelihood, reached)
+        reached = share == 1 and turn > 2 and bool(squared < _SETTLED * len(position))
+        if reached or turn == _TURNS:
+            return Settled(position, values, likelihood, reached=reached)
 
 
 def quadratic_likelihood(local: Quadratic, factor: Float[np.ndarray, "free free"], calibration: str) -> Calibrated:

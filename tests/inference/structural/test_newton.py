@@ -185,7 +185,7 @@ def test_a_rare_contact_does_not_ruin_the_covariance_of_a_common_one():
     found = shrunk(sample, sample / count, towards, np.eye(size) * 0.5 / count)
     collective = np.r_[np.ones(3), np.zeros(size - 3)] / np.sqrt(3)
     assert collective @ found @ collective == pytest.approx(collective @ sample @ collective, rel=0.2)
-    np.testing.assert_allclose(np.diag(found)[-3:], 0.5 / count, rtol=1.0)
+    np.testing.assert_allclose(np.diag(found)[-3:], 0.5 / count, rtol=0.05)
 
 
 def test_what_was_not_met_is_a_part_of_the_independent_covariance(bonds):
