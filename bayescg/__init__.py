@@ -83,7 +83,10 @@ _HOME = {
     "exports": ("export",),
     "storage": ("load", "save"),
 }
-_ROOMS = ("atomistic", "backmapping", "data", "generative", "observables", "plots", "posterior", "surrogates")
+_ROOMS = (
+    *("atomistic", "backmapping", "data", "exports", "generative", "inference", "kernels", "observables", "plots"),
+    *("posterior", "potentials", "report", "samplers", "simulation", "storage", "surrogates", "workflow"),
+)
 
 __all__ = [
     "WCA",

@@ -108,13 +108,15 @@ print(f"left-handed: {float(estimates['left_handed']):.4f} +- {float(estimates['
 # The reference is a long replica exchange, stored with the library's studies; without it the model stands alone.
 
 # %%
-stored = Path(__file__).resolve().parents[1] / "tests" / "studies" / "alanine_reference.npz"
+stored = Path(__file__).resolve().parents[1] / "tests/studies/generative/alanine_reference.npz"
 reference = None
 if stored.is_file():
     with np.load(stored) as data:
         counts = data["counts"].sum(axis=0)  # over independent ladders, 5 degrees
     bins = counts.reshape(24, counts.shape[0] // 24, 24, -1).sum(axis=(1, 3))
     reference = xr.DataArray(bins, dims=("phi", "psi"))
+else:
+    print("no reference here: the model stands alone")
 bcg.plots.ramachandran(samples, reference).savefig(OUTPUT / "alanine_ramachandran.png", dpi=110)
 
 # %% [markdown]

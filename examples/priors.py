@@ -35,7 +35,7 @@ mapping = bcg.Mapping.center_of_mass(universe, by="residues", names={"SOL": "W"}
 cg = bcg.coarse_grain(universe, mapping, temperature=300.0, stop=6 if FAST else None)
 spacing = 0.03 if FAST else 0.01  # nm
 potential = bcg.Potential(bcg.Pair("W", "W", cutoff=0.9, knot_spacing=spacing))
-statistics = bcg.force_statistics(potential, cg)
+statistics = bcg.force_statistics(potential, cg, pilot=None)
 print(statistics)
 
 
@@ -115,7 +115,7 @@ for name in others:
 
 # %%
 wca = bcg.Potential(bcg.Pair("W", "W", cutoff=0.9, knot_spacing=spacing, baseline=bcg.WCA(sigma=0.27, epsilon=2.0)))
-with_wca = fit(bcg.force_statistics(wca, cg), method="laplace")
+with_wca = fit(bcg.force_statistics(wca, cg, pilot=None), method="laplace")
 print(f"no baseline: held-out R^2 {matern['posterior'].attrs['held_out_r2']:.4f}")
 print(f"WCA:         held-out R^2 {with_wca['posterior'].attrs['held_out_r2']:.4f}")
 evidence = with_wca["posterior"].attrs["log_evidence"] - matern["posterior"].attrs["log_evidence"]

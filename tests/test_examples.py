@@ -65,6 +65,7 @@ def test_alanine(tmp_path):
     found = re.search(r"z[12] follows the restraint, correlation (\S+)", printed)
     assert found is not None
     assert float(found[1]) > 0.9
+    assert "the model stands alone" not in printed
     names = {f"alanine_{name}.png" for name in ("ramachandran", "latent", "free_energy", "biased")}
     assert pictures(tmp_path / "alanine") == names
     assert (tmp_path / "alanine" / "alanine.npz").is_file()

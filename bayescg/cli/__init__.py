@@ -11,7 +11,7 @@ from bayescg.cli.backmap import backmap
 from bayescg.cli.console import errors, run_config, state, table
 from bayescg.cli.single import Scheduler, export, fit, observe, simulate
 from bayescg.workflow import example
-from bayescg.workflow.schema.choices import StepName
+from bayescg.workflow.schema.choices import StepName, Units
 
 app = typer.Typer(
     name="bayescg",
@@ -88,9 +88,51 @@ def run(
 
 
 @app.command()
-def init() -> None:
-    """Print a configuration with every setting explained: `bayescg init > config.yaml`."""
-    typer.echo(example(), nl=False)
+def check(
+    config: Annotated[Path, typer.Argument(help="YAML file, as for `bayescg run`.")],
+) -> None:
+    """Look at the input of a configuration before the work: beads, frames, forces, time and memory.
+
+    Takes seconds. What a run would refuse is refused here.
+    """
+    with errors():
+        from bayescg import workflow
+
+        rows: dict[str, str] = {}
+        try:
+            for row in workflow.check(workflow.load(config)):
+                rows.update([row])
+        finally:
+            if rows:
+                table(rows, [])
+
+
+@app.command()
+def init(
+    topology: Annotated[
+        Path | None, typer.Option("--topology", "-s", help="Write a configuration for this file ...")
+    ] = None,
+    trajectory: Annotated[
+        list[Path] | None, typer.Option("--trajectory", "-f", help="... and this one, or several.")
+    ] = None,
+    temperature: Annotated[float | None, typer.Option("--temperature", "-T", help="Of the simulation [K].")] = None,
+    units: Annotated[Units | None, typer.Option("--units", help="Of a LAMMPS dump.")] = None,
+    timestep: Annotated[float | None, typer.Option("--timestep", help="Of a LAMMPS dump [ps].")] = None,
+) -> None:
+    """Print a configuration: for your files, or with every setting explained.
+
+    `bayescg init --topology topol.tpr --trajectory traj.trr --temperature 300 > config.yaml`
+    """
+    with errors():
+        if topology is None and trajectory is None:
+            typer.echo(example(), nl=False)
+            return
+        if topology is None or not trajectory or temperature is None:
+            raise ValueError("give --topology, --trajectory and --temperature, or none of them for an example")
+        from bayescg.workflow import initial
+
+        text = initial(topology, trajectory, temperature=temperature, units=units, timestep=timestep)
+        typer.echo(text, nl=False)
 
 
 def report(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
@@ -26,7 +28,7 @@ _SMALLEST, _LARGEST = 0.3, 1e4
 _FRAMES, _SIGNIFICANCE, _TOLERANCE = 16, 6.0, 0.1
 
 
-def check_force_magnitude(dataset: xr.Dataset) -> None:
+def check_force_magnitude(dataset: xr.Dataset, mistakes: Mapping[str, float] | None = None) -> None:
     """Refuse forces that cannot be in kJ/mol/nm; nothing is ever converted.
 
     Two tests. The scale: thermal forces in condensed matter are tens to thousands of kT/nm per component; below 0.3
@@ -37,9 +39,11 @@ def check_force_magnitude(dataset: xr.Dataset) -> None:
 
     Args:
         dataset: with positions, forces [kJ/mol/nm], box and temperature.
+        mistakes: what else may have gone wrong where units were said -> ratio of the configurational temperature to
+            the true one then.
 
     Raises:
-        ValueError: naming the likely unit.
+        ValueError: naming the likely unit; or if all forces are zero, or one constant.
     """
     thermal = BOLTZMANN * float(dataset.attrs["temperature"])
     size = float(np.sqrt(np.mean(np.square(dataset["forces"].values, dtype=np.float64))))
@@ -49,7 +53,10 @@ def check_force_magnitude(dataset: xr.Dataset) -> None:
     )
     if size == 0.0:
         raise ValueError("all forces are zero: the trajectory has no forces; leave them out or write them (nstfout)")
-    unit = _recognized_unit(dataset)
+    flat = dataset["forces"].values.reshape(-1, 3)
+    if len(flat) > 1 and np.all(flat == flat[0]):
+        raise ValueError(f"all beads have the force {flat[0].tolist()} kJ/mol/nm in all frames: these are no forces")
+    unit = _recognized_unit(dataset, {**_UNITS, **(mistakes or {})})
     if unit is not None:
         raise ValueError(
             f"forces of {size:.3g} kJ/mol/nm (rms) do not fit {dataset.attrs['temperature']:g} K: they look like "
@@ -103,13 +110,13 @@ def configurational_temperature(dataset: xr.Dataset) -> tuple[float, float]:
     return thermal / BOLTZMANN, error / BOLTZMANN
 
 
-def _recognized_unit(dataset: xr.Dataset) -> str | None:
+def _recognized_unit(dataset: xr.Dataset, units: Mapping[str, float]) -> str | None:
     """Another unit, or None where the forces fit theirs or nothing can be said."""
     measured, error = configurational_temperature(dataset)
     if not np.isfinite(error) or abs(measured) < _SIGNIFICANCE * error:
         return None
     ratio = measured / float(dataset.attrs["temperature"])
-    for unit, factor in _UNITS.items():
+    for unit, factor in units.items():
         if abs(ratio / factor - 1) < _TOLERANCE + error / abs(measured):
             return unit
     return None

@@ -23,6 +23,9 @@ from bayescg.generative.training.replay import DEFENSIVE
 from bayescg.samplers.importance import PARETO_LIMIT, kish, log_mean, pareto_k
 
 _BATCH = 512
+_FEWEST = 10.0
+"""Effective samples that a bin needs for an error bar."""
+
 Observable = Callable[[xr.Dataset], Float[np.ndarray, "sample ..."]]
 
 
@@ -146,7 +149,8 @@ def free_energy(
 
     Returns:
         `free_energy` and `free_energy_se` (bin,) [kT], with the centers of the bins as coordinate `bin`. Both are NaN
-        where no sample fell; the error is NaN where the weights do not allow one.
+        where no sample fell. The error is NaN where the weights do not allow one, and in bins with fewer than ten
+        effective samples: there the free energy itself is a guess.
 
     Raises:
         ValueError: if edges do not grow, there is not one value for each sample, or none falls into a bin.
@@ -162,7 +166,9 @@ def free_energy(
         raise ValueError(f"no sample falls between {edges[0]:g} and {edges[-1]:g}: give edges around the values")
     with np.errstate(divide="ignore", invalid="ignore"):
         energy = np.where(share > 0, -np.log(share / np.diff(edges)), np.nan)
-        relative = np.where(share > 0, error / share, np.nan)
+        # A few heavy samples can rule a bin though the weights as a whole are good.
+        effective = kish(np.exp(samples["log_weight"].values) * inside.T)
+        relative = np.where(effective >= _FEWEST, error / share, np.nan)
     centers = 0.5 * (edges[1:] + edges[:-1])
     return xr.Dataset(
         {

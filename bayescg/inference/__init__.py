@@ -4,13 +4,12 @@ from bayescg.inference.comparison import compare
 from bayescg.inference.coverage import coverage
 from bayescg.inference.force_matching import force_match
 from bayescg.inference.noise_ceiling import noise_ceiling
-from bayescg.inference.pilot import fit_pilot
+from bayescg.inference.pilot import fit_pilot, force_statistics
 from bayescg.inference.rank_statistics import rank_statistics
 from bayescg.inference.relative_entropy import relative_entropy
 from bayescg.inference.statistics.boltzmann_inversion import boltzmann_inversion
 from bayescg.inference.statistics.distributed import distributed_statistics, trajectory_chunks
 from bayescg.inference.statistics.force_statistics import ForceStatistics, Pilot
-from bayescg.inference.statistics.streaming import force_statistics
 from bayescg.inference.structural.refinement import Refinement
 from bayescg.samplers.settings import Sampling
 

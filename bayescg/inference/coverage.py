@@ -21,7 +21,7 @@ from bayescg.inference.linear.fit import METHODS, fit, kernels_by_name
 from bayescg.inference.linear.priors import build_prior
 from bayescg.inference.pilot import pilot_of
 from bayescg.inference.statistics.force_statistics import ForceStatistics
-from bayescg.inference.statistics.streaming import force_statistics
+from bayescg.inference.statistics.streaming import statistics_of
 from bayescg.potentials import Potential, Term, fill_ranges
 from bayescg.samplers.importance import PARETO_LIMIT
 from bayescg.samplers.mode import find_mode
@@ -102,9 +102,9 @@ def coverage(
         )
     potential = fill_ranges(potential, cg)
     parts = [cg.isel(frame=slice(k * length, (k + 1) * length)) for k in range(segments)]
-    statistics = [force_statistics(potential, part) for part in parts]
+    statistics = [statistics_of(potential, part) for part in parts]
     remainder = cg.isel(frame=slice(segments * length, None))
-    left = [force_statistics(potential, remainder)] if remainder.sizes["frame"] else []
+    left = [statistics_of(potential, remainder)] if remainder.sizes["frame"] else []
     whole = reduce(add, statistics + left)
     grids = {t.name: _grid(t, statistics, (ranges or {}).get(t.name)) for t in potential.terms if t.n_basis}
     chosen = kernels_by_name(kernels)
@@ -121,7 +121,7 @@ def coverage(
     def refit(k: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         found = statistics[k]
         if calibration != "none":
-            found = force_statistics(potential, parts[k], pilot=pilot_of(found))
+            found = statistics_of(potential, parts[k], pilot=pilot_of(found))
         fitted = fit(found, chosen, method=method, calibration=calibration, sampling=plan, key=keys[k])
         poor.append(fitted.found.attrs.get("laplace_pareto_k", 0.0) > PARETO_LIMIT)
         draws = fitted.coefficients[0]

@@ -6,7 +6,6 @@ import json
 import math
 import warnings
 from collections.abc import Iterable, Mapping
-from itertools import chain
 
 import jax
 import jax.numpy as jnp
@@ -20,12 +19,11 @@ from bayescg.inference.linear import predictive, scores
 from bayescg.inference.linear.calibration import CALIBRATIONS
 from bayescg.inference.linear.fit import METHODS, Fit, fit, kernels_by_name
 from bayescg.inference.linear.marginal import factor_at
-from bayescg.inference.pilot import fit_pilot
+from bayescg.inference.pilot import force_statistics
 from bayescg.inference.sparse import match as sparse
 from bayescg.inference.statistics import files as statistics_files
 from bayescg.inference.statistics.blocks import Sums
 from bayescg.inference.statistics.force_statistics import ForceStatistics
-from bayescg.inference.statistics.streaming import force_statistics
 from bayescg.potentials import Potential
 from bayescg.samplers import convergence
 from bayescg.samplers.density import Density
@@ -102,7 +100,8 @@ def force_match(
         raise ValueError(f"calibration must be one of {', '.join(CALIBRATIONS)}; got {calibration!r}")
     if noise_ceiling is not None and not 0 < noise_ceiling <= 1:
         raise ValueError(f"noise_ceiling is a share of variance, in (0, 1]; got {noise_ceiling}")
-    statistics = data if isinstance(data, ForceStatistics) else _pass(potential, data, calibration)
+    pilot = None if calibration == "none" else "first"
+    statistics = data if isinstance(data, ForceStatistics) else force_statistics(potential, data, pilot=pilot)
     potential = _same(potential, statistics.potential)
     unknown = set(kernels or {}) - {term.name for term in potential.terms if term.n_basis}
     if unknown:
@@ -137,6 +136,7 @@ def force_match(
         if calibration == "none":
             attrs["log_evidence"] = _log_evidence(fitted.target, fitted.mode)
         attrs.update(_quality(fitted, blocks, total, at_mode, noise_ceiling), **fitted.report)
+        notes += predictive.doubts(float(attrs["held_out_r2"]), float(attrs["held_out_r2_se"]))
         foretold = predictive.block_scores(_linear(fitted, at_mode), statistics)
         if foretold is not None:
             groups["predictive"] = foretold
@@ -153,18 +153,6 @@ def force_match(
     return posterior_room.build(
         potential, fitted.coefficients, found.values, groups, ranges=statistics.ranges, attrs=attrs
     )
-
-
-def _pass(potential: Potential, data: xr.Dataset | Iterable[xr.Dataset], calibration: str) -> ForceStatistics:
-    """Statistics of data that were not passed over before, about a pilot from their first chunk."""
-    if calibration == "none":
-        return force_statistics(potential, data)
-    chunks = iter([data] if isinstance(data, xr.Dataset) else data)
-    first = next(chunks, None)
-    if first is None:
-        raise ValueError("there are no frames: the trajectory is empty")
-    pilot = fit_pilot(potential, first)
-    return force_statistics(potential, data if first is data else chain([first], chunks), pilot=pilot)
 
 
 def _groups(fitted: Fit, statistics, blocks, total: Sums, *, key: Array):

@@ -1,6 +1,10 @@
-"""`fit_pilot`: the first fit, frozen, about which the scores of a pass are taken."""
+"""`force_statistics`, and the pilot: the first fit, frozen, about which the scores of a pass are taken."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import Literal
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,14 +14,15 @@ from bayescg._runtime import double_precision
 from bayescg.inference.linear import marginal
 from bayescg.inference.linear.priors import build_prior
 from bayescg.inference.statistics.force_statistics import ForceStatistics, Pilot
-from bayescg.inference.statistics.streaming import force_statistics
+from bayescg.inference.statistics.streaming import statistics_of
 from bayescg.potentials import Bond, Pair, Potential, fill_ranges
 
-_FRAMES = 50
-"""Enough: a pilot that is off by its own standard error changes the covariance of scores in second order only."""
+_FRAMES, _BEADS = 50, 25_000
+"""Frames, and beads in all of them: a pilot that is off by its own standard error changes the covariance of scores in
+second order only. In a small or dilute system 50 frames hold few contacts, and the closest ones come later."""
 
 
-def fit_pilot(potential: Potential, cg: xr.Dataset, *, frames: int = _FRAMES) -> Pilot:
+def fit_pilot(potential: Potential, cg: xr.Dataset | Iterable[xr.Dataset], *, frames: int | None = None) -> Pilot:
     """A first fit to the first frames, to be frozen and given to every `force_statistics` of the same study.
 
     Products of bead scores s_i = J_i'(f_i - J_i w~) add up over chunks, files and machines only if all of them are
@@ -26,8 +31,8 @@ def fit_pilot(potential: Potential, cg: xr.Dataset, *, frames: int = _FRAMES) ->
 
     Args:
         potential: what is to be fitted. Ranges that bonds leave open are filled in from all of `cg`.
-        cg: a CG dataset with forces.
-        frames: how many of its first frames to use at most.
+        cg: a CG dataset with forces, or chunks of one, of which the first are taken.
+        frames: how many of its first frames to use at most; None: 50, or as many as hold 25,000 beads.
 
     Returns:
         The pilot.
@@ -35,12 +40,81 @@ def fit_pilot(potential: Potential, cg: xr.Dataset, *, frames: int = _FRAMES) ->
     Raises:
         ValueError: if the data do not fit the potential, hold no forces, or `frames` is not positive.
     """
-    if frames < 1:
+    if frames is not None and frames < 1:
         raise ValueError(f"frames={frames}: a pilot needs at least one frame")
+    if not isinstance(cg, xr.Dataset):
+        cg = _joined(_beginning(iter(cg), frames))
     if "frame" in cg.dims:
         potential = fill_ranges(potential, cg) if cg.sizes["frame"] else potential
-        cg = cg.isel(frame=slice(0, frames))
-    return pilot_of(force_statistics(potential, cg))
+        cg = cg.isel(frame=slice(0, _enough(cg, frames)))
+    return pilot_of(statistics_of(potential, cg))
+
+
+def _enough(cg: xr.Dataset, frames: int | None) -> int:
+    return max(_FRAMES, -(-_BEADS // max(cg.sizes["bead"], 1))) if frames is None else frames
+
+
+def _beginning(chunks: Iterator[xr.Dataset], frames: int | None) -> list[xr.Dataset]:
+    """The first chunks, as many as a pilot needs.
+
+    Raises:
+        ValueError: if there are none.
+    """
+    found, count = [], 0
+    for chunk in chunks:
+        found.append(chunk if "frame" in chunk.dims else chunk.expand_dims("frame"))
+        count += found[-1].sizes["frame"]
+        if count >= _enough(chunk, frames):
+            break
+    if not found:
+        raise ValueError("there are no frames: the trajectory is empty")
+    return found
+
+
+def _joined(parts: list[xr.Dataset]) -> xr.Dataset:
+    if len(parts) == 1:
+        return parts[0]
+    options = {"data_vars": "minimal", "coords": "minimal", "compat": "override", "combine_attrs": "override"}
+    return xr.concat(parts, "frame", **options)  # pyright: ignore[reportCallIssue, reportArgumentType]  words as xarray has them
+
+
+def force_statistics(
+    potential: Potential,
+    data: xr.Dataset | Iterable[xr.Dataset],
+    *,
+    pilot: Pilot | Literal["first"] | None = "first",
+    system: str | None = None,
+) -> ForceStatistics:
+    """Sums over mapped frames that determine the fit: J'J, J'f and f'f by time block, bead type and system.
+
+    Bead forces are f = baseline + J w + noise, linear in the coefficients w; J'J w = J'f are the normal equations of
+    multiscale coarse-graining (Noid et al., doi:10.1063/1.2938860). The trajectory is read once.
+
+    Args:
+        potential: what to fit. Ranges that bonds left open are filled in from the first chunk.
+        data: a CG dataset with forces, or an iterable of chunks of one (`bayescg.stream`), of which only one is held.
+        pilot: "first": fitted here, to the first frames of the first chunk; or from `fit_pilot`, the same for all
+            data whose statistics are to be added; None: no scores, for fits with calibration="none".
+        system: name of the thermodynamic system, whose beads have a force noise of their own; None: named by its
+            composition, such as "W510". With a name given, terms whose bead types the system lacks are left out, so
+            that pure components and mixtures can be added up. "first" then means None: no pilot of one system serves
+            the others.
+
+    Returns:
+        The sums that `force_match` needs.
+
+    Raises:
+        ValueError: if the data hold no forces or no frames, or do not fit the potential or the pilot.
+    """
+    if isinstance(pilot, Pilot) or pilot is None or system is not None:
+        return statistics_of(potential, data, pilot=pilot if isinstance(pilot, Pilot) else None, system=system)
+    if pilot != "first":
+        raise ValueError(f'pilot={pilot!r}: choose "first", None or what fit_pilot returned')
+    if isinstance(data, xr.Dataset):
+        return statistics_of(potential, data, pilot=fit_pilot(potential, data))
+    chunks = iter(data)
+    first = _beginning(chunks, None)
+    return statistics_of(potential, chain(first, chunks), pilot=fit_pilot(potential, _joined(first)))
 
 
 def pilot_of(statistics: ForceStatistics) -> Pilot:

@@ -73,20 +73,33 @@ def pair_prior(
 def wall_of(
     term: Pair, counts: Float[np.ndarray, " interval"], coefficients: Float[np.ndarray, " basis"], kT: float
 ) -> Wall:
-    """Power law through the force of a first fit, or of a start, at the inner edge of the well-sampled range."""
-    edge = well_sampled_edge(term, counts)
-    outer = edge + 2 * term.spline.spacing
-    inner_force, outer_force = -term.spline.matrix(np.array([edge, outer]), 1)[:, : term.n_basis] @ coefficients
+    """Power law through the force of a first fit, or of a start, at the inner edge of the well-sampled range.
+
+    In a dilute system the well-sampled range begins at the minimum or beyond, where nothing is repulsive: the wall then
+    begins further in, where the force of the fit holds beads apart, or where sampling ends.
+    """
     # However soft the data make it look, the wall must hold beads apart: kT within a twentieth of a nanometer.
-    force = max(float(inner_force), kT / 0.05)
-    power = np.log(force / max(float(outer_force), 1e-3 * force)) / np.log(outer / edge)
+    least = kT / 0.05
+    knots, spacing = term.spline.knots, term.spline.spacing
+    last = int(np.searchsorted(knots, well_sampled_edge(term, counts) - 0.5 * spacing))
+    inside = knots[int(np.argmax(counts > 0)) : last + 1][::-1]
+    forces = -term.spline.matrix(inside, 1)[:, : term.n_basis] @ coefficients
+    first = int(np.argmax(forces >= least)) if np.any(forces >= least) else len(inside) - 1
+    edge, outer = float(inside[first]), float(inside[first]) + 2 * spacing
+    outer_force = float((-term.spline.matrix(np.array([outer]), 1)[:, : term.n_basis] @ coefficients)[0])
+    force = max(float(forces[first]), least)
+    power = np.log(force / max(outer_force, 1e-3 * force)) / np.log(outer / edge)
     return Wall(edge, force, float(np.clip(power, 10, 24)))
 
 
 def well_sampled_edge(term: Pair, counts: Float[np.ndarray, " interval"], enough: int = 20) -> float:
-    """Where the sampling of a pair term becomes dense: upper end of the first knot interval with `enough` contacts."""
-    filled = np.flatnonzero(counts >= min(enough, counts.max()))
-    return float(term.spline.knots[filled[0] + 1])
+    """Where the sampling of a pair term becomes dense: below the end of that knot interval are `enough` contacts.
+
+    Counted from contact on, so that narrow knot intervals with few contacts each do not move the wall into the data; of
+    very few contacts, a quarter.
+    """
+    reached = np.cumsum(counts) >= min(enough, max(0.25 * counts.sum(), 1.0))
+    return float(term.spline.knots[int(np.argmax(reached)) + 1])
 
 
 def _warp(term: Pair, wall: Wall | None) -> Float[np.ndarray, "site dimension"] | None:

@@ -128,7 +128,8 @@ def free_energy(
         if reference is not None:
             _reference(panel, reference, x, f)
         panel.set_xlim(x[0] - width / 2, x[-1] + width / 2)
-        top = np.nanmax(np.where(known, f + np.nan_to_num(band), np.nan))
+        # Guesses from few samples can be a hundred kT high: they must not flatten what is known.
+        top = np.nanmax(np.where(trusted if np.any(trusted) else known, f + np.nan_to_num(band), np.nan))
         panel.set_ylim(min(0.0, float(np.nanmin(f - np.nan_to_num(band)))), 1.05 * max(float(top), 1.0))
         panel.set_xlabel(look.label(f"${symbol}$", unit))
         panel.set_ylabel("$F$ (kT)")

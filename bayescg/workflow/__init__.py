@@ -1,8 +1,8 @@
 """The main job from a YAML file: map, fit, simulate, observe, export, report; resumable.
 
-`bayescg.workflow.load` reads and checks a configuration, `bayescg.workflow.run` carries out what is not up to date, and
-`bayescg.workflow.load_results` reads what a run has left. Names are imported when first used: the command line takes
-its words from here, and its help must be quick.
+`bayescg.workflow.load` reads a configuration, `bayescg.workflow.check` looks at its input, `bayescg.workflow.run`
+carries out what is not up to date, and `bayescg.workflow.load_results` reads what a run has left. Names are imported
+when first used: the command line takes its words from here, and its help must be quick.
 """
 
 import importlib
@@ -10,14 +10,23 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from bayescg.workflow.check import check as check
     from bayescg.workflow.folder import load_results as load_results
+    from bayescg.workflow.initial import initial as initial
     from bayescg.workflow.runner import run as run
     from bayescg.workflow.schema.config import Config as Config
     from bayescg.workflow.schema.config import load as load
 
-_HOME = {"Config": "schema.config", "load": "schema.config", "load_results": "folder", "run": "runner"}
+_HOME = {
+    "Config": "schema.config",
+    "check": "check",
+    "initial": "initial",
+    "load": "schema.config",
+    "load_results": "folder",
+    "run": "runner",
+}
 
-__all__ = ["Config", "example", "load", "load_results", "run"]
+__all__ = ["Config", "check", "example", "initial", "load", "load_results", "run"]
 
 
 def __getattr__(name: str):

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import xarray as xr
 
 from bayescg.data import Mapping, stream
+from bayescg.data.dumps import LennardJonesUnits
+from bayescg.data.mapping.checks import masses_are_guessed
+from bayescg.data.trajectories.order import first_at_each_time
 from bayescg.data.trajectories.universe import open_universe
 from bayescg.storage.expected import load_trajectory
-from bayescg.workflow.schema.config import Input, MappingChoice
+from bayescg.workflow.schema.config import Input, LennardJones, MappingChoice
 
 
 class Frames:
@@ -42,9 +45,18 @@ class Frames:
         self._dataset = None
         files = [folder / Path(name).expanduser() for name in given.trajectory]
         topology = folder / Path(str(given.topology)).expanduser()
-        self._universe = open_universe(topology, files, units=given.units, timestep=given.timestep)
+        units = given.units
+        self._universe = open_universe(
+            *(topology, files),
+            units=LennardJonesUnits(**dict(units)) if isinstance(units, LennardJones) else units,
+            timestep=given.timestep,
+            format=given.format,
+            masses=given.masses,
+        )
         self._mapping = mapping_of(self._universe, mapping, folder, constraints=given.constraints)
-        self._numbers = range(*self._window.indices(self._universe.trajectory.n_frames))
+        self._numbers: Sequence[int] = range(*self._window.indices(self._universe.trajectory.n_frames))
+        if given.continuous:
+            self._numbers = first_at_each_time(self._universe.trajectory, self._numbers)
         self.count = len(self._numbers)
 
     def __iter__(self) -> Iterator[xr.Dataset]:
@@ -60,12 +72,31 @@ class Frames:
             start=given.start,
             stop=given.stop,
             step=given.step,
+            continuous=given.continuous,
         )
 
     def chunks(self, size: int = 200) -> list[Callable[[], Frames]]:
-        """Functions that open so many successive frames each, wherever they are called."""
-        numbers = self._numbers if self._numbers.step > 0 else self._numbers[::-1]
+        """Functions that open so many successive frames each, wherever they are called.
+
+        Raises:
+            ValueError: if frames of overlapping parts were to be left out.
+        """
+        numbers = self._numbers
+        if not isinstance(numbers, range):
+            raise ValueError(
+                "`continuous: true` is for one process: for a cluster, join the parts without overlap first"
+            )
+        numbers = numbers if numbers.step > 0 else numbers[::-1]
         return [self._opening(numbers[begin : begin + size]) for begin in range(0, len(numbers), size)]
+
+    def first(self, count: int) -> Frames:
+        """The first frames alone."""
+        return self._opening(range(*self._window.indices(self._numbers[min(count, self.count) - 1] + 1)))()
+
+    @property
+    def guessed(self) -> bool:
+        """Whether masses were guessed from names."""
+        return self._dataset is None and masses_are_guessed(self._universe)
 
     def last(self) -> Frames:
         """The last frame alone."""

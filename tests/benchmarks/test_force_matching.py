@@ -44,12 +44,12 @@ def csg_seconds(folder, frames):
 def test_statistics_pass(benchmark, water, capsys):
     """CPU seconds a frame, reading included; compilation and start-up of either program left out."""
     potential = bcg.Potential(bcg.Pair("CG", "CG", cutoff=0.9))
-    bcg.force_statistics(potential, chunks(water, stop=20))
+    bcg.force_statistics(potential, chunks(water, stop=20), pilot=None)
     seconds = []
 
     def one_pass():
         begin = time.process_time()
-        bcg.force_statistics(potential, chunks(water))
+        bcg.force_statistics(potential, chunks(water), pilot=None)
         seconds.append(time.process_time() - begin)
 
     benchmark.pedantic(one_pass, rounds=3, iterations=1)

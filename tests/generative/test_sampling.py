@@ -77,11 +77,21 @@ def test_free_energies(drawn):
     gap = (found["free_energy"].values - exact)[used]
     # Zero is at the estimated minimum, which has an error of its own.
     assert np.all(
-        np.abs(gap) < 4.5 * np.hypot(found["free_energy_se"].values[used], found["free_energy_se"].values.min())
+        np.abs(gap) < 4.5 * np.hypot(found["free_energy_se"].values[used], float(found["free_energy_se"].min()))
     )
     np.testing.assert_allclose(found["bin"], 0.5 * (edges[1:] + edges[:-1]))
     far = free_energy(samples, samples["coordinates"][:, 0], [-4.0, 0.0, 50.0, 60.0])
     assert np.isnan(far["free_energy"][2])
+    # One sample outweighs the others of its bin: the weights as a whole are good, those of the bin are not.
+    heavy = samples["log_weight"].copy()
+    inside = np.flatnonzero((samples["coordinates"][:, 0] > edges[13]) & (samples["coordinates"][:, 0] < edges[14]))
+    heavy[inside] = np.append(heavy[inside[:1]], heavy[inside[1:]] - 12.0)
+    ruled = free_energy(samples.assign(log_weight=heavy), samples["coordinates"][:, 0], edges)["free_energy_se"]
+    assert np.isfinite(found["free_energy_se"][13])
+    assert np.isnan(ruled[13])
+    np.testing.assert_array_equal(
+        np.isfinite(ruled.drop_isel(bin=13)), np.isfinite(found["free_energy_se"].drop_isel(bin=13))
+    )
     with pytest.raises(ValueError, match="no sample falls between 50 and 60"):
         free_energy(samples, samples["coordinates"][:, 0], [50.0, 60.0])
     with pytest.raises(ValueError, match="two numbers that grow"):

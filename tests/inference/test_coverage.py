@@ -80,7 +80,7 @@ def test_bad_choices_are_refused(liquid, choices, message):
 
 @pytest.fixture(scope="module")
 def ranked(liquid):
-    statistics = bcg.force_statistics(POTENTIAL, liquid.isel(frame=slice(0, 20)))
+    statistics = bcg.force_statistics(POTENTIAL, liquid.isel(frame=slice(0, 20)), pilot=None)
     return rank_statistics(statistics, simulations=100, draws=150, key=jax.random.key(shifted(0)))
 
 
@@ -97,7 +97,7 @@ def test_ranks_of_the_truth_are_uniform(ranked):
 
 
 def test_rank_statistics_refuse_bad_choices(liquid):
-    statistics = bcg.force_statistics(POTENTIAL, liquid.isel(frame=slice(0, 4)))
+    statistics = bcg.force_statistics(POTENTIAL, liquid.isel(frame=slice(0, 4)), pilot=None)
     with pytest.raises(ValueError, match="method must be one of"):
         rank_statistics(statistics, method="hmc", key=jax.random.key(0))
     with pytest.raises(ValueError, match="at least 2"):

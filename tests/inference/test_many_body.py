@@ -38,7 +38,7 @@ def forces_of(potential, cg, w):
 
 
 def fitted(potential, cg):
-    statistics = bcg.force_statistics(potential, cg)
+    statistics = bcg.force_statistics(potential, cg, pilot=None)
     return bcg.force_match(
         potential,
         statistics,
@@ -83,7 +83,7 @@ def test_a_planted_three_body_potential_is_recovered(tmp_path):
 def test_the_linear_part_of_a_local_density_is_left_to_pairs():
     cg = frames(4)
     cg = cg.assign(forces=(("frame", "bead", "xyz"), np.random.default_rng(0).normal(size=cg.positions.shape)))
-    statistics = bcg.force_statistics(Potential(PAIR, DENSITY), cg)
+    statistics = bcg.force_statistics(Potential(PAIR, DENSITY), cg, pilot=None)
     with double_precision():
         (prior,) = (term for term in build_prior(statistics, {}).terms if term.name == DENSITY.name)
     counts = statistics.counts[DENSITY.name]
@@ -103,7 +103,7 @@ def test_a_planted_local_density_potential_is_recovered():
     assert density.stop > 5
     zero = cg.assign(forces=(("frame", "bead", "xyz"), np.ones(cg.positions.shape)))
     with double_precision():
-        lift = build_prior(bcg.force_statistics(potential, zero), {}).terms[1].lift
+        lift = build_prior(bcg.force_statistics(potential, zero, pilot=None), {}).terms[1].lift
     # What is planted has no linear part: pairs could take that over as far only as their knots resolve phi.
     spline = density.spline
     w = np.concatenate([np.zeros(PAIR.n_basis), lift @ np.linalg.pinv(lift) @ spline.interpolate(spline.sites**2)])
@@ -156,7 +156,7 @@ def test_refused_data(monkeypatch):
     cg = cg.assign(forces=(("frame", "bead", "xyz"), np.zeros(cg.positions.shape)))
     monkeypatch.setattr(memory, "available_memory", lambda: 2**16)
     with pytest.raises(ValueError, match=r"coefficients \(\d+ of them of three_A-A-A\) need .* GiB that are free"):
-        bcg.force_statistics(Potential(PAIR, THREE), cg)
+        bcg.force_statistics(Potential(PAIR, THREE), cg, pilot=None)
     monkeypatch.undo()
     far = np.where(np.arange(64) < 1, "B", "A")
     lonely = cg.assign_coords(bead_type=("bead", far))
@@ -167,4 +167,4 @@ def test_refused_data(monkeypatch):
     near[:, 0] = 0.9
     lonely = lonely.assign(positions=(("frame", "bead", "xyz"), near))
     with pytest.raises(ValueError, match="three_A-A-B: no interaction within its range"):
-        bcg.force_statistics(Potential(ThreeBody("A", "A", "B", 0.3, 0.05, 0.03, 0.1)), lonely)
+        bcg.force_statistics(Potential(ThreeBody("A", "A", "B", 0.3, 0.05, 0.03, 0.1)), lonely, pilot=None)

@@ -195,7 +195,7 @@ def test_coefficients_are_recovered(cg, posterior):
     assert np.all(np.abs(draws.mean(axis=0) - TRUE) < 4 * sd), (draws.mean(axis=0), sd)
     assert np.all(sd < 0.05 * np.abs(TRUE))
     # Least squares on the exact forces themselves: the prior moves nothing of what so many forces say.
-    statistics = bcg.force_statistics(POTENTIAL, cg)
+    statistics = bcg.force_statistics(POTENTIAL, cg, pilot=None)
     total = statistics.total()
     gram, cross = total.gram[0], total.cross[0]
     np.testing.assert_allclose(

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bayescg.data.mapping.force_map import bonds_of
+from bayescg.data.mapping.force_map import bonds_of, names_of
 from bayescg.data.mapping.topology import connected_components
 
 
@@ -28,23 +28,62 @@ class Molecule(NamedTuple):
     atoms: NDArray[np.int64]
 
 
+def described(universe, molecules: Sequence[Molecule]) -> str:
+    """Names of kinds of molecules, for messages; with their atoms where the names are ours."""
+    first: dict[str, Molecule] = {}
+    for molecule in molecules:
+        first.setdefault(molecule.name, molecule)
+    if hasattr(universe.atoms, "resnames"):
+        return ", ".join(sorted(first)[:20])
+    labels = names_of(universe)
+    return ", ".join(
+        f"{name} (atom types {' '.join(labels[part.atoms[:12]])}{' ...' if len(part.atoms) > 12 else ''})"
+        for name, part in list(first.items())[:20]
+    )
+
+
 def molecules_of(universe) -> list[Molecule]:
     """The molecules of a universe: molecule numbers (TPR), else bonded fragments, else residues."""
     atoms = universe.atoms
     if hasattr(atoms, "molnums"):
         return [Molecule(str(names), index) for names, index in _groups(atoms.molnums, atoms.moltypes)]
-    if len(bonds_of(universe)):
-        # LAMMPS data files have no names of residues.
-        names = atoms.resnames if hasattr(atoms, "resnames") else np.full(len(atoms), "X")
-        return [Molecule(str(name), index) for name, index in _groups(fragments_of(universe), names)]
-    return residues_of(universe)
+    return fragments(universe) if len(bonds_of(universe)) else residues_of(universe)
 
 
 def residues_of(universe) -> list[Molecule]:
     """The residues of a universe, as molecules."""
     atoms = universe.atoms
-    names = atoms.resnames if hasattr(atoms, "resnames") else np.full(len(atoms), "X")
-    return [Molecule(str(name), index) for name, index in _groups(atoms.resindices, names)]
+    if hasattr(atoms, "resnames"):
+        return [Molecule(str(name), index) for name, index in _groups(atoms.resindices, atoms.resnames)]
+    # In LAMMPS data the molecule number zero is that of atoms which belong to no molecule.
+    alone = atoms.resids == 0
+    part = connected_components(bonds_of(universe), len(atoms))
+    return _kinds(universe, np.where(alone, part, atoms.resindices + len(atoms)))
+
+
+def fragments(universe) -> list[Molecule]:
+    """The bonded fragments of a universe, as molecules.
+
+    Raises:
+        ValueError: if the topology has no bonds.
+    """
+    atoms, fragment = universe.atoms, fragments_of(universe)
+    if hasattr(atoms, "resnames"):
+        return [Molecule(str(name), index) for name, index in _groups(fragment, atoms.resnames)]
+    return _kinds(universe, fragment)
+
+
+def _kinds(universe, labels: NDArray) -> list[Molecule]:
+    """Molecules of a topology without names: kinds are told apart by their atoms' types, and called X1, X2, ...
+
+    One kind alone is called X.
+    """
+    types = names_of(universe)
+    parts = [index for _, index in _groups(labels, types)]
+    compositions = [tuple(sorted(types[index].tolist())) for index in parts]
+    kinds = list(dict.fromkeys(compositions))
+    names = {kind: f"X{number + 1}" if len(kinds) > 1 else "X" for number, kind in enumerate(kinds)}
+    return [Molecule(names[kind], index) for kind, index in zip(compositions, parts, strict=True)]
 
 
 def fragments_of(universe) -> NDArray[np.int64]:

@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
+from bayescg.data.dumps import unit_mass
+
 CONSTRAINTS = ("h-bonds", "all-bonds", "none")
 
 
@@ -152,7 +154,7 @@ def masses_of(universe) -> NDArray[np.float64]:
     """
     if not hasattr(universe.atoms, "masses"):
         raise ValueError('the universe has no masses: add them by universe.add_TopologyAttr("masses", values) in Da')
-    return np.asarray(universe.atoms.masses, dtype=np.float64)
+    return np.asarray(universe.atoms.masses, dtype=np.float64) * unit_mass(universe)
 
 
 def names_of(universe) -> NDArray[np.str_]:
@@ -164,6 +166,8 @@ def names_of(universe) -> NDArray[np.str_]:
 def _hydrogens(universe) -> NDArray[np.bool_]:
     """Which atoms are hydrogens: by element, else by name (repartitioned masses reach 4 Da), else by mass."""
     atoms = universe.atoms
+    if unit_mass(universe) != 1.0:
+        return np.zeros(len(atoms), dtype=bool)  # units lj: there are no elements
     elements = np.char.upper(atoms.elements.astype(str)) if hasattr(atoms, "elements") else np.full(len(atoms), "")
     masses = masses_of(universe)
     names = np.char.lstrip(names_of(universe), "0123456789")

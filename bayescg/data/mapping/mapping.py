@@ -13,12 +13,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bayescg.data.mapping import force_map
+from bayescg.data.mapping import checks, force_map
 from bayescg.data.mapping.beads import (
     BeadSpec,
     Molecule,
     crossing_bonds,
-    fragments_of,
+    described,
+    fragments,
     molecules_of,
     owners,
     renumber,
@@ -248,6 +249,7 @@ def build(
     if not beads:
         raise ValueError("the mapping has no beads: nothing in the universe matches it")
     masses = force_map.masses_of(universe)
+    checks.refuse_guessed_zeros(universe)
     owner = owners(beads, len(masses))
     weight = np.zeros(len(masses))
     for bead, values in zip(beads, weights_of(beads, masses), strict=True):
@@ -261,6 +263,8 @@ def build(
     charges = universe.atoms.charges if hasattr(universe.atoms, "charges") else np.zeros(len(masses))
     mapped = owner >= 0
     mass, charge = (_sums(owner[mapped], values[mapped], len(beads)) for values in (masses, charges))
+    checks.check_beads(universe, beads, owner, mass)
+    checks.warn_united_atoms(universe)
     # Charges of whole molecules are integers; what single precision leaves of them is not a charge.
     return Mapping(
         name=names,
@@ -302,9 +306,7 @@ def _centers(
     known = {part.name for part in parts}
     unknown = sorted(set(names or {}) - known)
     if unknown:
-        raise ValueError(
-            f"names: no {by} called {', '.join(unknown)}; the universe has {', '.join(sorted(known)[:20])}"
-        )
+        raise ValueError(f"names: no {by} called {', '.join(unknown)}; the universe has {described(universe, parts)}")
     types = {name: (names or {}).get(name, name) for name in known}
     beads = [
         BeadSpec(types[part.name], types[part.name], part.atoms, np.ones(len(part.atoms)) if geometry else None)
@@ -320,11 +322,7 @@ def _parts(universe, by: By) -> list[Molecule]:
     if by == "molecules":
         return molecules_of(universe)
     if by == "fragments":
-        names = universe.atoms.resnames if hasattr(universe.atoms, "resnames") else force_map.names_of(universe)
-        fragment = fragments_of(universe)
-        order = np.argsort(fragment, kind="stable")
-        parts = np.split(order, np.flatnonzero(np.diff(fragment[order])) + 1)
-        return [Molecule(str(names[part[0]]), part) for part in parts]
+        return fragments(universe)
     if by == "atoms":
         return [Molecule(str(name), np.array([i])) for i, name in enumerate(force_map.names_of(universe))]
     raise ValueError(f"by={by!r}: choose residues, molecules, fragments or atoms")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
@@ -29,6 +31,9 @@ class Projection:
             np.add.at(behind, parent[level], behind[level])
         child = np.concatenate([np.zeros(0, dtype=np.int64), *levels])
         self._child, self._parent = child, parent[child]
+        ends = np.cumsum([0, *map(len, levels)])
+        self._levels = [slice(*pair) for pair in pairwise(ends.tolist())]
+        self._links, self._owner, self._names, self._seen = mapping.links, mapping.owner, mapping.name, False
         shape = (mapping.n_beads, len(child))
         self._behind = sparse.csr_array((behind[child], (mapping.owner[child], np.arange(len(child)))), shape=shape)
         moved = np.flatnonzero(mapping.force_owner >= 0)
@@ -44,16 +49,48 @@ class Projection:
         """
         edges = atoms[self._child].astype(np.float64)
         edges -= atoms[self._parent]
-        if box[1, 0] == 0 and box[2, 0] == 0 and box[2, 1] == 0:
-            lengths = np.diagonal(box)
-            edges -= np.rint(edges / lengths) * lengths
-        else:
-            edges -= np.rint(edges @ np.linalg.inv(box)) @ box
+        _to_nearest_image(edges, box)
+        if not self._seen:
+            self._refuse_endless(atoms, edges, box)
+            self._seen = True
         return atoms[self._root] + self._behind @ edges
+
+    def _refuse_endless(self, atoms: NDArray, edges: NDArray[np.float64], box: NDArray[np.float64]) -> None:
+        """Refuse a bead that is bonded to its own image: along its bonds it has no end, and no center.
+
+        Raises:
+            ValueError: naming the bead.
+        """
+        if not len(self._links):
+            return
+        whole = atoms.astype(np.float64)
+        for level in self._levels:
+            whole[self._child[level]] = whole[self._parent[level]] + edges[level]
+        a, b = self._links.T
+        near = atoms[b].astype(np.float64) - atoms[a]
+        _to_nearest_image(near, box)
+        apart = np.abs(whole[b] - whole[a] - near).max(axis=1)
+        worst = int(np.argmax(apart))
+        # Bonds that close a ring come back to where they began, unless they went around the box.
+        if apart[worst] > 0.5 * float(np.diagonal(box).min()):
+            bead = int(self._owner[a[worst]])
+            raise ValueError(
+                f"bead {self._names[bead]} (number {bead}) is bonded to its own periodic image: it has no center. An "
+                "endless molecule needs several beads, none of which reaches around the box"
+            )
 
     def forces(self, atoms: NDArray) -> NDArray[np.float64]:
         """(n_beads, 3) sums of the forces that enter each bead."""
         return self._sum @ atoms.astype(np.float64)
+
+
+def _to_nearest_image(vectors: NDArray[np.float64], box: NDArray[np.float64]) -> None:
+    """Shift vectors to their nearest images, in place."""
+    if box[1, 0] == 0 and box[2, 0] == 0 and box[2, 1] == 0:
+        lengths = np.diagonal(box)
+        vectors -= np.rint(vectors / lengths) * lengths
+    else:
+        vectors -= np.rint(vectors @ np.linalg.inv(box)) @ box
 
 
 def spanning_forest(mapping: Mapping, order: NDArray[np.int64]) -> tuple[NDArray[np.int64], list[NDArray[np.int64]]]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bayescg.data.mapping.beads import BeadSpec, Molecule, molecules_of, residues_of
+from bayescg.data.mapping.beads import BeadSpec, Molecule, described, molecules_of, residues_of
 from bayescg.data.mapping.force_map import names_of
 from bayescg.data.mapping.topology import Topology
 
@@ -80,7 +80,7 @@ def _matching(kinds: dict[str, MoleculeTemplate], universe) -> list[Molecule]:
         residue_names = {residue.name for residue in by_residue}
         if not set(kinds) <= residue_names:
             missing = sorted(set(kinds) - names - residue_names) or sorted(set(kinds) - names)
-            known = ", ".join(sorted(names | residue_names)[:20])
+            known = described(universe, [*molecules, *by_residue])
             raise ValueError(f"no molecule is called {', '.join(missing)}; the universe has {known}")
         molecules = by_residue
     return [molecule for molecule in molecules if molecule.name in kinds]

@@ -13,21 +13,19 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from bayescg.data import dumps
 from bayescg.data.dataset import assemble, check_box, check_temperature, fingerprint
 from bayescg.data.mapping.mapping import Mapping
 from bayescg.data.mapping.projection import Projection
 from bayescg.data.plausibility import check_force_magnitude
 from bayescg.data.trajectories.damage import FrameGuard
+from bayescg.data.trajectories.order import FrameOrder, first_at_each_time
+from bayescg.data.trajectories.vacuum import OPEN, NetForce, vacuum_box
 
 Forces = bool | Literal["unchecked"]
 """Read forces; positions only; or accept forces of any magnitude."""
 
-_NM = 0.1  # one Angstrom in nm
-_PER_NM = 10.0  # one kJ/mol/Angstrom in kJ/mol/nm
-# LAMMPS dumps come through MDAnalysis as written. One kcal/mol/A and one eV/A in kJ/mol/nm.
-_LAMMPS_FORCE = {"real": 41.84, "metal": 964.8533212331}
 _UNREADABLE = (OSError, EOFError, ValueError, IndexError, KeyError, StopIteration, RuntimeError)
-_LAMMPS_REMEDY = 'mda.Universe("system.data", "traj.lammpsdump", units="real")  # or "metal"'
 
 
 class RawFrames(NamedTuple):
@@ -55,7 +53,16 @@ def join_frames(chunks: Sequence[RawFrames]) -> RawFrames:
 class FrameReader:
     """Reads, maps and converts frames."""
 
-    def __init__(self, universe, mapping: Mapping, temperature, frames: slice, partial: bool | None, forces: Forces):
+    def __init__(
+        self,
+        universe,
+        mapping: Mapping,
+        temperature,
+        frames: slice,
+        partial: bool | None,
+        forces: Forces,
+        continuous: bool | None = None,
+    ):
         self._mapping, self._partial, self._forces = mapping, partial, forces
         self._temperature = check_temperature(temperature)
         if forces not in (True, False, "unchecked"):
@@ -66,16 +73,25 @@ class FrameReader:
         n_atoms = len(universe.atoms)
         if mapping.n_atoms != n_atoms:
             raise ValueError(f"the mapping is for {mapping.n_atoms} atoms, but the universe has {n_atoms}")
-        self._length, self._force_unit = _NM, _PER_NM * _force_scale(universe)
+        self._length, self._force_unit = dumps.scales(universe)
+        self._time_unit = dumps.unit_time(universe)
+        self._mistakes = dumps.mistaken_for(universe)
+        self._open = dumps.is_open(universe)
+        self._lattice: NDArray[np.float64] | None = None
+        self._continuous = continuous
+        self._net = NetForce() if dumps.is_dump(universe) and forces is True else None
         if frames.step is not None and frames.step < 1:
             raise ValueError(f"step={frames.step}: give a positive number of frames")
-        self._frames = range(*frames.indices(self._trajectory.n_frames))
+        self._frames: Sequence[int] = range(*frames.indices(self._trajectory.n_frames))
         self._to_the_end = frames.stop is None and frames.step in (None, 1)
         if len(self._frames) == 0:
             raise ValueError(
                 f"no frames: start={frames.start}, stop={frames.stop}, step={frames.step} of the "
                 f"{self._trajectory.n_frames} frames in {self._path}"
             )
+        if continuous:
+            with _without_reader_warnings():
+                self._frames = first_at_each_time(self._trajectory, self._frames)
         self._project = Projection(mapping)
         self._checked = forces != True  # noqa: E712  ("unchecked" and False both need no check)
         self._attrs = {
@@ -91,15 +107,16 @@ class FrameReader:
 
     def chunks(self, size: int) -> Iterator[RawFrames]:
         """Mapped frames, at most `size` at a time."""
-        readers = getattr(self._trajectory, "readers", [self._trajectory])
+        readers = dumps.parts_of(self._trajectory)
+        order = FrameOrder(_file_names(self._trajectory), self._continuous)
         with contextlib.ExitStack() as stack:
-            # The universe is handed back at the frame where it was.
-            stack.callback(self._trajectory.__getitem__, self._initial)
+            stack.callback(self._hand_back)
             guards = [stack.enter_context(FrameGuard(reader)) for reader in readers]
             for begin in range(0, len(self._frames), size):
                 numbers = self._frames[begin : begin + size]
                 with _without_reader_warnings():
-                    rows = list(itertools.takewhile(bool, (self._frame(number, guards) for number in numbers)))
+                    found = (self._frame(number, guards, order) for number in numbers)
+                    rows = list(itertools.takewhile(bool, found))
                 if rows:
                     yield self._stack(rows, numbers[: len(rows)])
                 if len(rows) < len(numbers):
@@ -121,20 +138,27 @@ class FrameReader:
             charge=mapping.charge,
             topology=mapping.topology,
             time=raw.time,
-            attrs=self._attrs,
+            attrs=self._attrs | ({"boundary": OPEN} if self._open else {}),
             frame=raw.frame,
         )
         if not self._checked:
-            check_force_magnitude(result)
+            check_force_magnitude(result, self._mistakes)
             self._checked = True
+            if self._net is not None:
+                self._net.warn(self._temperature, float(mapping.mass.sum()), self._force_unit)
         return result
+
+    def _hand_back(self) -> None:
+        """Leave the universe at the frame where it was."""
+        with _without_reader_warnings():
+            self._trajectory[self._initial]
 
     def _local(self, number: int) -> tuple[int, int]:
         """File and frame in this file, where several files are chained."""
         chained = getattr(self._trajectory, "_get_local_frame", None)
         return (0, number) if chained is None else chained(number)
 
-    def _frame(self, number: int, guards: list[FrameGuard]):
+    def _frame(self, number: int, guards: list[FrameGuard], order: FrameOrder):
         """Positions, forces, box and time of one frame; None where a damaged trajectory may end."""
         try:
             reader, local = self._local(number)
@@ -146,17 +170,41 @@ class FrameReader:
             raise ValueError(self._changed(number, f"{step.n_atoms} atoms"))
         if self._forces and not step.has_forces:
             raise ValueError(self._no_forces(number))
-        lattice = step.triclinic_dimensions
-        if lattice is None:
-            raise ValueError(
-                f"frame {number} of {self._path} has no box: periodic boundaries are needed; give it a box"
-            )
-        box = lattice.astype(np.float64)
+        time = float(step.time) * self._time_unit
+        order.check(number, reader, time, step.positions)
+        box = self._box(number, step)
         positions = self._project.positions(step.positions, box)
         forces = self._project.forces(step.forces) if self._forces else None
-        return positions, forces, box, step.time
+        if self._net is not None:
+            self._net.add(step.forces)
+        return positions, forces, box, time
 
-    def _stack(self, rows: list, numbers: range) -> RawFrames:
+    def _box(self, number: int, step) -> NDArray[np.float64]:
+        """Lattice vectors; those of a large box around a system without boundaries, the same in all frames."""
+        lattice = None if self._open else step.triclinic_dimensions
+        if lattice is not None:
+            if self._lattice is not None:
+                raise ValueError(
+                    f"frame {number} of {self._path} has a box, but frame {self._frames[0]} has none: give every frame "
+                    "a box, or none"
+                )
+            return lattice.astype(np.float64)
+        if self._lattice is None:
+            if number != self._frames[0] and not self._open:
+                raise ValueError(
+                    f"frame {number} of {self._path} has no box, but frame {self._frames[0]} has one: give every frame "
+                    "a box, or none"
+                )
+            molecules = int(self._mapping.topology.molecule.max()) + 1
+            if molecules > 1 and not self._open:
+                raise ValueError(
+                    f"frame {number} of {self._path} has no box, and beads of {molecules} molecules: give the "
+                    "trajectory its box. A single molecule may be in vacuum"
+                )
+            self._open, self._lattice = True, vacuum_box(step.positions)
+        return self._lattice
+
+    def _stack(self, rows: list, numbers: Sequence[int]) -> RawFrames:
         positions, forces, box, time = zip(*rows, strict=True)
         raw = RawFrames(
             (np.array(positions) * self._length).astype(np.float32),
@@ -235,26 +283,6 @@ def _trajectory(universe):
     if trajectory.n_frames == 0:
         raise ValueError(f"{trajectory.filename} has no frames")
     return trajectory
-
-
-def _force_scale(universe) -> float:
-    """Factor from what MDAnalysis returns to kJ/mol/Angstrom.
-
-    Raises:
-        ValueError: for a LAMMPS dump whose units were not said.
-    """
-    formats = np.atleast_1d(getattr(universe.trajectory, "format", "")).tolist()
-    readers = getattr(universe.trajectory, "readers", None)
-    formats = [reader.format for reader in readers] if readers else formats
-    if "LAMMPSDUMP" not in formats:
-        return 1.0
-    units = universe.kwargs.get("units")
-    if units not in _LAMMPS_FORCE:
-        raise ValueError(
-            f"a LAMMPS dump does not say its units, and units={units!r}: say them where the universe is made, as in "
-            f"{_LAMMPS_REMEDY}"
-        )
-    return _LAMMPS_FORCE[units] / _PER_NM
 
 
 def _file_names(trajectory) -> list[str]:

@@ -21,6 +21,7 @@ def coarse_grain(
     step: int | None = None,
     partial: bool = False,
     forces: Forces = True,
+    continuous: bool | None = None,
 ) -> xr.Dataset:
     """Map an atomistic trajectory onto beads (Noid et al., doi:10.1063/1.2938860).
 
@@ -41,16 +42,19 @@ def coarse_grain(
         step: every how many frames.
         partial: use the frames before a damaged one (with a warning) instead of raising.
         forces: True; False to read positions only; "unchecked" to accept any magnitude.
+        continuous: of several files: True if they are parts of one simulation, of whose frames that overlap in time one
+            is used; False if they are simulations of their own; None to refuse times that run backward.
 
     Returns:
         The dataset: `positions` [nm], `forces` [kJ/mol/nm] (frame, bead, xyz), `box` [nm] (frame, vector, xyz); `frame`
         counts in the whole trajectory.
 
     Raises:
-        ValueError: for a missing temperature, missing or implausible forces, an empty or damaged trajectory, values
-            that are not finite, atoms that do not match the mapping, or a LAMMPS dump without units.
+        ValueError: for a missing temperature, missing or implausible forces, an empty or damaged trajectory, frames
+            that would count twice, values that are not finite, atoms that do not match the mapping, or a LAMMPS dump
+            without units.
     """
-    reader = FrameReader(universe, mapping, temperature, slice(start, stop, step), partial, forces)
+    reader = FrameReader(universe, mapping, temperature, slice(start, stop, step), partial, forces, continuous)
     chunks = []
     with progress("Mapping the trajectory", reader.n_frames) as advance:
         for raw in reader.chunks(50):
@@ -69,6 +73,7 @@ def stream(
     step: int | None = None,
     chunk: int = 50,
     forces: Forces = True,
+    continuous: bool | None = None,
 ) -> Iterator[xr.Dataset]:
     """Map an atomistic trajectory chunk by chunk; never more than one chunk is in memory.
 
@@ -81,6 +86,8 @@ def stream(
         step: every how many frames.
         chunk: frames in a chunk.
         forces: True; False to read positions only; "unchecked" to accept any magnitude.
+        continuous: of several files: True if they are parts of one simulation, of whose frames that overlap in time one
+            is used; False if they are simulations of their own; None to refuse times that run backward.
 
     Returns:
         Iterator over datasets as `coarse_grain` makes them.
@@ -90,5 +97,5 @@ def stream(
     """
     if chunk < 1:
         raise ValueError(f"chunk={chunk}: give a positive number of frames")
-    reader = FrameReader(universe, mapping, temperature, slice(start, stop, step), None, forces)
+    reader = FrameReader(universe, mapping, temperature, slice(start, stop, step), None, forces, continuous)
     return (reader.dataset(raw) for raw in reader.chunks(chunk))

@@ -177,6 +177,23 @@ def held_out_r2(scores: xr.Dataset) -> tuple[float, float]:
     return 1 - ratio, standard_error((scores["squared_error"].values - ratio * square) / square.sum(), scores)
 
 
+def doubts(r2: float, error: float) -> list[str]:
+    """What a held-out R^2 must not be, in words for the warnings of a fit.
+
+    Args:
+        r2: held-out R^2.
+        error: its standard error; may be nan.
+    """
+    if np.isnan(r2):
+        return ["held-out R² is unknown: all frames are in one block, so that the fit cannot be tried on others"]
+    if r2 < -2 * np.nan_to_num(error):
+        return [
+            f"held-out R² is {r2:.3g}: the fit predicts forces that it has not seen worse than zero would, and must "
+            "not be used. Look for outliers in the forces, take more frames, or wider knot spacings"
+        ]
+    return []
+
+
 def standard_error(values: Float[np.ndarray, " block"], scores: xr.Dataset) -> float:
     """Standard error of a sum over blocks, with the correlation of successive ones where it is positive.
 

@@ -24,7 +24,7 @@ from bayescg._version import __version__
 from bayescg.data import Mapping
 from bayescg.inference.statistics.blocks import merge_to_level
 from bayescg.inference.statistics.force_statistics import ForceStatistics, Pilot
-from bayescg.inference.statistics.streaming import force_statistics
+from bayescg.inference.statistics.streaming import statistics_of
 from bayescg.inference.statistics.trajectory_chunks import TrajectoryChunk as TrajectoryChunk
 from bayescg.inference.statistics.trajectory_chunks import trajectory_chunks as trajectory_chunks
 from bayescg.potentials import Potential
@@ -186,7 +186,7 @@ def _chunk(
     with hidden_progress(), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         data = source if isinstance(source, xr.Dataset) else source()
-        found = force_statistics(potential, data, pilot=pilot, system=system)
+        found = statistics_of(potential, data, pilot=pilot, system=system)
     messages = [str(each.message) for each in caught if each.category is UserWarning]
     return _coarsened(found, levels), messages
 

@@ -233,7 +233,7 @@ class ForceStatistics:
 
 _NO_PILOT = (
     "these statistics hold no scores, which calibrated error bars need: make them with force_statistics(potential, "
-    "data, pilot=bayescg.fit_pilot(potential, cg)), or fit with calibration='none'"
+    "data), or for several systems with pilot=bayescg.fit_pilot(potential, cg), or fit with calibration='none'"
 )
 
 
@@ -252,8 +252,9 @@ def _check_addable(a: ForceStatistics, b: ForceStatistics) -> None:
         raise ValueError(f"bead types differ: {a.bead_types} and {b.bead_types}")
     if a.pilot != b.pilot:
         raise ValueError(
-            f"pilots differ: {a.pilot} and {b.pilot}; products of scores add up about one point only: call "
-            "fit_pilot(potential, cg) once and give its result to every force_statistics"
+            f"pilots differ: {a.pilot} and {b.pilot}; products of scores add up about one point only: give the pilot "
+            "of one to all others, as in force_statistics(potential, data, pilot=first.pilot), or that of "
+            "fit_pilot(potential, cg)"
         )
     for system in set(a.weights) & set(b.weights):
         if a.weights[system] != b.weights[system]:

@@ -1,4 +1,4 @@
-"""`force_statistics`: the one pass over mapped frames that makes sufficient statistics."""
+"""The one pass over mapped frames that makes sufficient statistics."""
 
 from __future__ import annotations
 
@@ -20,32 +20,14 @@ from bayescg.potentials import Interactions, Potential, fill_ranges
 from bayescg.potentials.interactions import shapes_of
 
 
-def force_statistics(
+def statistics_of(
     potential: Potential,
     data: xr.Dataset | Iterable[xr.Dataset],
     *,
     pilot: Pilot | None = None,
     system: str | None = None,
 ) -> ForceStatistics:
-    """Sums over mapped frames that determine the fit: J'J, J'f and f'f by time block, bead type and system.
-
-    Bead forces are f = baseline + J w + noise, linear in the coefficients w; J'J w = J'f are the normal equations of
-    multiscale coarse-graining (Noid et al., doi:10.1063/1.2938860). The trajectory is read once.
-
-    Args:
-        potential: what to fit. Ranges that bonds left open are filled in from the first chunk.
-        data: a CG dataset with forces, or an iterable of chunks of one (`bayescg.stream`), of which only one is held.
-        pilot: from `fit_pilot`, the same for all data that are to be added; calibrated error bars need it.
-        system: name of the thermodynamic system, whose beads have a force noise of their own; None: named by its
-            composition, such as "W510". With a name given, terms whose bead types the system lacks are left out, so
-            that pure components and mixtures can be added up.
-
-    Returns:
-        The sums that `force_match` needs.
-
-    Raises:
-        ValueError: if the data hold no forces or no frames, or do not fit the potential or the pilot.
-    """
+    """`bayescg.force_statistics` with a pilot that is there, or without any and thus without scores."""
     chunks = [data] if isinstance(data, xr.Dataset) else data
     total: ForceStatistics | None = None
     frames = data.sizes.get("frame", 1) if isinstance(data, xr.Dataset) else None
@@ -72,7 +54,7 @@ def chunk_statistics(
     plan: Plan | None = None,
     advance: Callable[[float], object] = lambda n: None,
 ) -> ForceStatistics:
-    """`force_statistics` of one chunk.
+    """`statistics_of` one chunk.
 
     Args:
         potential: what to fit.

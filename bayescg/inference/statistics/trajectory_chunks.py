@@ -10,6 +10,7 @@ from pathlib import Path
 import xarray as xr
 
 from bayescg.data import Mapping, stream
+from bayescg.data.dumps import Units
 from bayescg.data.trajectories.universe import open_universe
 
 
@@ -25,8 +26,9 @@ class TrajectoryChunk:
         start: first frame, counted in the whole trajectory.
         stop: frame to stop before.
         step: every how many frames.
-        units: of a LAMMPS dump, "real" or "metal".
+        units: of a LAMMPS dump, "real", "metal" or `LennardJonesUnits`.
         timestep: of a LAMMPS dump [ps].
+        continuous: False: files are simulations of their own.
     """
 
     topology: str
@@ -36,14 +38,20 @@ class TrajectoryChunk:
     start: int
     stop: int
     step: int
-    units: str | None = None
+    units: Units | None = None
     timestep: float | None = None
+    continuous: bool | None = None
 
     def __call__(self) -> Iterator[xr.Dataset]:
         """The frames, 50 at a time."""
         universe = open_universe(self.topology, self.trajectory, units=self.units, timestep=self.timestep)
         return stream(
-            universe, self.mapping, temperature=self.temperature, start=self.start, stop=self.stop, step=self.step
+            *(universe, self.mapping),
+            temperature=self.temperature,
+            start=self.start,
+            stop=self.stop,
+            step=self.step,
+            continuous=self.continuous,
         )
 
     def __repr__(self) -> str:
@@ -59,6 +67,7 @@ def trajectory_chunks(
     stop: int | None = None,
     step: int | None = None,
     frames: int = 200,
+    continuous: bool | None = None,
 ) -> list[TrajectoryChunk]:
     """Cut a trajectory into chunks for `distributed_statistics`; none of its frames is read here.
 
@@ -71,13 +80,18 @@ def trajectory_chunks(
         step: every how many frames.
         frames: in a chunk. A worker holds 50 of them at a time, whatever this number; it is what is lost when a worker
             dies.
+        continuous: of several files: False if they are simulations of their own; None to refuse times that run
+            backward within a chunk.
 
     Returns:
         The chunks, in the order of time.
 
     Raises:
-        ValueError: if the universe is not made of files, there are no frames, or `frames` is not positive.
+        ValueError: if the universe is not made of files, there are no frames, `frames` is not positive, or `continuous`
+            is True: frames that overlap are known to one process only.
     """
+    if continuous:
+        raise ValueError("continuous=True is for one process: join the parts without overlap before you cut them up")
     if frames < 1:
         raise ValueError(f"frames={frames}: give a positive number of frames for a chunk")
     reader = universe.trajectory
@@ -92,7 +106,7 @@ def trajectory_chunks(
     numbers = range(*slice(start, stop, step).indices(reader.n_frames))
     if numbers.step < 1 or not numbers:
         raise ValueError(f"no frames: start={start}, stop={stop}, step={step} of {reader.n_frames} frames")
-    said = {"units": universe.kwargs.get("units"), "timestep": universe.kwargs.get("dt")}
+    said = {"units": universe.kwargs.get("units"), "timestep": universe.kwargs.get("dt"), "continuous": continuous}
     paths = tuple(str(Path(name).absolute()) for name in files)
     parts = [numbers[begin : begin + frames] for begin in range(0, len(numbers), frames)]
     topology = str(Path(universe.filename).absolute())

@@ -20,6 +20,17 @@ from bayescg.workflow.schema.observables import Observable, Observables, default
 from bayescg.workflow.schema.terms import KernelName, PotentialChoice
 
 
+class LennardJones(Section):
+    """What one is in a LAMMPS simulation with `units lj`."""
+
+    energy: Positive
+    """Of a unit energy [kJ/mol]."""
+    length: Positive
+    """Of a unit length [nm]."""
+    mass: Positive
+    """Of a unit mass [Da]."""
+
+
 class Input(Section):
     """Where the data come from: an atomistic simulation, or a coarse-grained dataset made before."""
 
@@ -37,10 +48,16 @@ class Input(Section):
     """Frame to stop before."""
     step: int | None = None
     """Every how many frames."""
-    units: Units | None = None
-    """Of a LAMMPS dump."""
+    units: Units | LennardJones | None = None
+    """Of a LAMMPS dump: real, metal, or what one is in units lj, as {energy: 1.0, length: 0.34, mass: 40.0}."""
     timestep: Positive | None = None
-    """Of the simulation that wrote a LAMMPS dump [ps]."""
+    """Of the simulation that wrote a LAMMPS dump [ps; in units lj in theirs]."""
+    format: Text | None = None
+    """Of the trajectory, in MDAnalysis's words, where its name does not tell."""
+    masses: dict[Text, Annotated[Number, Field(ge=0)]] = Field(default_factory=dict)
+    """Of atoms by name [Da], where the topology has none."""
+    continuous: bool | None = None
+    """Of several trajectories: true: parts of one simulation, whose overlaps count once; false: several simulations."""
     constraints: Constraints = "h-bonds"
     """What the simulation held rigid."""
 

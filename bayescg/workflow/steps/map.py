@@ -83,7 +83,7 @@ class Map(Step):
                 advance(chunk.sizes["frame"])
 
         # Scores are summed whatever the calibration, so that another one needs no new pass.
-        pilot = fit_pilot(potential, next(iter(frames))) if self.statistics in wanted else None
+        pilot = fit_pilot(potential, frames) if self.statistics in wanted else None
         if self.scheduler is not None and self.statistics in wanted:
             sums = distributed_statistics(potential, frames.chunks(), client=self.scheduler, pilot=pilot)
             frames = frames if observables else frames.last()

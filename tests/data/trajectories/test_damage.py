@@ -129,7 +129,7 @@ def test_values_that_are_not_finite(name, word, value):
 
 
 def test_boxes():
-    with pytest.raises(ValueError, match="has no box"):
+    with pytest.raises(ValueError, match="has no box, and beads of 20 molecules"):
         read(waters(box=None))
     with pytest.raises(ValueError, match="no volume"):
         read(edited(box=0.0))

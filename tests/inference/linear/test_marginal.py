@@ -12,7 +12,7 @@ from bayescg import kernels as kernel_room
 from bayescg._runtime import double_precision
 from bayescg.inference.force_matching import force_match
 from bayescg.inference.linear import marginal, scores
-from bayescg.inference.statistics.streaming import force_statistics
+from bayescg.inference.statistics.streaming import statistics_of
 from bayescg.kernels import pairs
 from bayescg.potentials import Interactions
 from bayescg.samplers.density import density
@@ -32,7 +32,7 @@ POTENTIAL = bcg.Potential(
 def problem():
     """Prior, sums and the dense design of a dozen frames, at arbitrary hyperparameters."""
     data = random_system(frames=12, seed=4)
-    statistics = force_statistics(POTENTIAL, data)
+    statistics = statistics_of(POTENTIAL, data)
     interactions = Interactions.of(POTENTIAL, data)
     with double_precision():
         # A mild wall: forces of thousands at contact would leave the dense reference itself only three digits.

@@ -393,5 +393,5 @@ _KEPT = {}
 
 def _statistics(data):
     if "one" not in _KEPT:
-        _KEPT["one"] = bcg.force_statistics(planted_library.POTENTIAL, data.isel(frame=slice(0, 4)))
+        _KEPT["one"] = bcg.force_statistics(planted_library.POTENTIAL, data.isel(frame=slice(0, 4)), pilot=None)
     return _KEPT["one"]

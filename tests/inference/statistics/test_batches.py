@@ -12,7 +12,7 @@ from bayescg.inference.statistics import batches
 from bayescg.inference.statistics.batches import Frames, Plan, frame_bytes, frames_at_once, make_batches
 from bayescg.inference.statistics.frames import NOWHERE, Shared, products
 from bayescg.inference.statistics.pair_lists import DeviceLists, HostLists
-from bayescg.inference.statistics.streaming import chunk_statistics, force_statistics
+from bayescg.inference.statistics.streaming import chunk_statistics, statistics_of
 from bayescg.potentials import WCA, Interactions
 from tests.inference.statistics.test_force_statistics import assert_same, random_system
 
@@ -81,7 +81,7 @@ def test_a_component_in_batches(data):
 def test_later_chunks_take_the_block_length_of_the_total(data, pilot, alone):
     edges = np.linspace(0, 75, 6).astype(int)
     parts = (data.isel(frame=slice(a, b)) for a, b in itertools.pairwise(edges))
-    assert_same(alone, force_statistics(POTENTIAL, parts, pilot=pilot))
+    assert_same(alone, statistics_of(POTENTIAL, parts, pilot=pilot))
 
 
 def test_device_lists_equal_host_lists_in_a_triclinic_box(data):

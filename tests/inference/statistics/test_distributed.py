@@ -23,7 +23,7 @@ from bayescg.data import datasets
 from bayescg.geometry.images import minimum_image
 from bayescg.inference.statistics import distributed as room
 from bayescg.inference.statistics.distributed import TrajectoryChunk, distributed_statistics, trajectory_chunks
-from bayescg.inference.statistics.streaming import force_statistics
+from bayescg.inference.statistics.streaming import statistics_of
 from bayescg.workflow import frames
 from bayescg.workflow.steps import map as map_step
 from tests.inference.statistics.test_force_statistics import assert_same
@@ -70,7 +70,7 @@ def pilot(data):
 
 @pytest.fixture(scope="module")
 def whole(data, pilot):
-    return force_statistics(POTENTIAL, data, pilot=pilot)
+    return statistics_of(POTENTIAL, data, pilot=pilot)
 
 
 def read(path, begin, end, log=None, gate=None):
@@ -168,7 +168,7 @@ def test_a_trajectory_is_read_by_the_workers(client, tmp_path):
     parts = trajectory_chunks(universe, mapping, frames=2, **window)
     assert [(part.start, part.stop, part.step) for part in parts] == [(1, 5, 3), (7, 11, 3)]
     found = distributed_statistics(potential, parts, client=client, pilot=pilot)
-    assert_same(force_statistics(potential, bcg.coarse_grain(universe, mapping, **window), pilot=pilot), found)
+    assert_same(statistics_of(potential, bcg.coarse_grain(universe, mapping, **window), pilot=pilot), found)
 
 
 def test_datasets_in_memory_and_open_ranges(client, data, monkeypatch):
@@ -177,10 +177,10 @@ def test_datasets_in_memory_and_open_ranges(client, data, monkeypatch):
     data = data.assign(bonds=(("bond", "bond_bead"), [[0, 1]])).assign_coords(bond_group=("bond", ["A-A"]))
     potential = bcg.Potential(bcg.Bond("A", "A"))
     found = distributed_statistics(potential, data, client=client, in_flight=3)
-    filled = force_statistics(potential, data.isel(frame=slice(0, 26))).potential
+    filled = statistics_of(potential, data.isel(frame=slice(0, 26))).potential
     assert found.potential == filled
     assert found.n_frames == FRAMES
-    one = force_statistics(filled, data)
+    one = statistics_of(filled, data)
     assert one.sums.keys() == found.sums.keys()
     np.testing.assert_allclose(
         found.total().cross, one.total().cross, rtol=0, atol=1e-12 * np.abs(one.total().cross).max()

@@ -13,7 +13,7 @@ from bayescg.data import Topology
 from bayescg.geometry.images import minimum_image
 from bayescg.inference.statistics.files import from_dataset
 from bayescg.inference.statistics.force_statistics import ForceStatistics
-from bayescg.inference.statistics.streaming import force_statistics
+from bayescg.inference.statistics.streaming import statistics_of
 from bayescg.potentials import WCA, Interactions
 
 pytestmark = pytest.mark.filterwarnings("ignore:no pair term for A-A")
@@ -50,7 +50,7 @@ def pilot(data):
 
 @pytest.fixture(scope="module")
 def whole(data, pilot):
-    return force_statistics(POTENTIAL, data, pilot=pilot)
+    return statistics_of(POTENTIAL, data, pilot=pilot)
 
 
 def assert_same(a: ForceStatistics, b: ForceStatistics, rtol=1e-12):
@@ -72,8 +72,8 @@ def assert_same(a: ForceStatistics, b: ForceStatistics, rtol=1e-12):
 def test_any_split_gives_the_same_sums(data, whole, pilot, chunks):
     edges = np.linspace(0, data.sizes["frame"], chunks + 1).astype(int)
     parts = [data.isel(frame=slice(a, b)) for a, b in itertools.pairwise(edges)]
-    assert_same(whole, force_statistics(POTENTIAL, iter(parts), pilot=pilot))
-    one_by_one = [force_statistics(POTENTIAL, part, pilot=pilot) for part in parts]
+    assert_same(whole, statistics_of(POTENTIAL, iter(parts), pilot=pilot))
+    one_by_one = [statistics_of(POTENTIAL, part, pilot=pilot) for part in parts]
     assert_same(whole, sum(one_by_one[1:], start=one_by_one[0]))
     order = np.random.default_rng(0).permutation(chunks)
     shuffled = [one_by_one[k] for k in order]
@@ -144,8 +144,8 @@ def test_saved_and_loaded(whole, tmp_path):
 
 def test_open_bond_ranges_come_from_the_data(data):
     potential = bcg.Potential(bcg.Bond("A", "B"))
-    filled = force_statistics(potential, data).potential
-    low, high = force_statistics(filled, data).ranges["bond_A-B"]
+    filled = statistics_of(potential, data).potential
+    low, high = statistics_of(filled, data).ranges["bond_A-B"]
     (term,) = filled.terms
     assert term.start <= low
     assert high <= term.stop
@@ -153,22 +153,22 @@ def test_open_bond_ranges_come_from_the_data(data):
 
 def test_addition_refuses_what_does_not_fit(data, whole, pilot):
     with pytest.raises(ValueError, match="would count twice"):
-        whole + force_statistics(POTENTIAL, data.isel(frame=[3]), pilot=pilot)
+        whole + statistics_of(POTENTIAL, data.isel(frame=[3]), pilot=pilot)
     with pytest.raises(ValueError, match="pilots differ"):
-        whole + force_statistics(POTENTIAL, data.isel(frame=[3]).assign_attrs(source="other"))
+        whole + statistics_of(POTENTIAL, data.isel(frame=[3]).assign_attrs(source="other"))
     with pytest.raises(ValueError, match=r"has the weights 1\.0 and 2\.0"):
-        whole + force_statistics(POTENTIAL, data.isel(frame=[3]).assign_attrs(source="b"), pilot=pilot).weighted(2.0)
+        whole + statistics_of(POTENTIAL, data.isel(frame=[3]).assign_attrs(source="b"), pilot=pilot).weighted(2.0)
     with pytest.raises(ValueError, match="belongs to two systems"):
-        whole + force_statistics(POTENTIAL, data.isel(frame=[3]), pilot=pilot, system="other")
+        whole + statistics_of(POTENTIAL, data.isel(frame=[3]), pilot=pilot, system="other")
     for weight in (0.0, np.inf, np.nan):
         with pytest.raises(ValueError, match="give a positive number"):
             whole.weighted(weight)
     other = bcg.Potential(bcg.Pair("A", "B", cutoff=0.9))
     with pytest.raises(ValueError, match="different potentials"):
-        whole + force_statistics(other, data.isel(frame=[3]))
+        whole + statistics_of(other, data.isel(frame=[3]))
     warmer = data.isel(frame=[3]).assign_attrs(temperature=310.0, source="other")
     with pytest.raises(ValueError, match="temperatures differ"):
-        whole + force_statistics(POTENTIAL, warmer)
+        whole + statistics_of(POTENTIAL, warmer)
 
 
 @pytest.mark.parametrize(
@@ -194,19 +194,19 @@ def test_bad_data_is_refused(data, change, message):
         changed = data.copy()
         changed.attrs = attrs
     with pytest.raises(ValueError, match=message):
-        force_statistics(POTENTIAL, changed)
+        statistics_of(POTENTIAL, changed)
 
 
 def test_a_pilot_of_another_potential_is_refused(data, pilot):
     other = bcg.Potential(bcg.Pair("A", "B", cutoff=0.8))
     with pytest.raises(ValueError, match="the pilot belongs to another potential"):
-        force_statistics(other, data, pilot=pilot)
+        statistics_of(other, data, pilot=pilot)
     with pytest.raises(ValueError, match="at least one frame"):
         bcg.fit_pilot(POTENTIAL, data, frames=0)
 
 
 def test_scores_are_missing_where_there_was_no_pilot(data):
-    plain = force_statistics(POTENTIAL, data.isel(frame=slice(0, 4)))
+    plain = statistics_of(POTENTIAL, data.isel(frame=slice(0, 4)))
     with pytest.raises(ValueError, match="hold no scores"):
         plain.score_covariance(np.ones(2))
     with pytest.raises(ValueError, match="hold no scores"):
@@ -215,7 +215,7 @@ def test_scores_are_missing_where_there_was_no_pilot(data):
 
 def test_missing_pair_terms_are_said(data):
     with pytest.warns(UserWarning, match="no pair term for A-A"):
-        force_statistics(POTENTIAL, data.isel(frame=[0]))
+        statistics_of(POTENTIAL, data.isel(frame=[0]))
 
 
 def test_damaged_file_is_refused(tmp_path):
@@ -226,7 +226,7 @@ def test_damaged_file_is_refused(tmp_path):
 
 def test_an_empty_stream_is_refused():
     with pytest.raises(ValueError, match="trajectory is empty"):
-        force_statistics(POTENTIAL, iter([]))
+        statistics_of(POTENTIAL, iter([]))
 
 
 def test_foreign_file_is_refused(data):

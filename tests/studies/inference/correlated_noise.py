@@ -19,7 +19,7 @@ from bayescg._runtime import double_precision, progress
 from bayescg.inference import Sampling, rank_statistics
 from bayescg.inference.linear.fit import fit
 from bayescg.inference.pilot import pilot_of
-from bayescg.inference.statistics.streaming import force_statistics
+from bayescg.inference.statistics.streaming import statistics_of
 from bayescg.posterior import curves
 from tests.inference import systems
 
@@ -68,7 +68,7 @@ def main(replicates: int = 200) -> None:
     ):
         true = pair + extra * many_body
         exact = data.assign(forces=(data["forces"].dims, true))
-        total = force_statistics(POTENTIAL, exact).total()
+        total = statistics_of(POTENTIAL, exact).total()
         target = np.linalg.lstsq(total.gram[0], total.cross[0], rcond=1e-10)[0]
         goal = curves(POTENTIAL, "A-A", target, R)[1]
         z = {calibration: [] for calibration in ("godambe", "magnitude", "none")}
@@ -80,8 +80,8 @@ def main(replicates: int = 200) -> None:
                 rng = np.random.default_rng(1000 + k)
                 added = noise(part["forces"].shape, float(pair.std()), memory, rng)
                 part = part.assign(forces=part["forces"] + added)
-                pilot = pilot_of(force_statistics(POTENTIAL, part))
-                statistics = force_statistics(POTENTIAL, part, pilot=pilot)
+                pilot = pilot_of(statistics_of(POTENTIAL, part))
+                statistics = statistics_of(POTENTIAL, part, pilot=pilot)
                 for calibration, kept in z.items():
                     with double_precision():
                         plan, key = Sampling(1, 1, 300), jax.random.key(k)
@@ -112,7 +112,7 @@ def ranks(simulations: int = 400) -> None:
     noisy = systems.with_noise(data, float(data["forces"].std()), 0)
     for method, count in (("laplace", simulations), ("nuts", simulations // 4)):
         found = rank_statistics(
-            force_statistics(POTENTIAL, noisy), simulations=count, method=method, key=jax.random.key(0)
+            statistics_of(POTENTIAL, noisy), simulations=count, method=method, key=jax.random.key(0)
         )
         for quantity in found["quantity"].values:
             values = found["rank"].sel(quantity=quantity).values

@@ -15,7 +15,7 @@ def main(draws: int = 32, picoseconds: float = 100.0) -> None:
     mapping = bcg.Mapping.center_of_mass(universe, by="residues", names={"SOL": "W"})
     cg = bcg.coarse_grain(universe, mapping, temperature=300.0)
     potential = bcg.Potential(bcg.Pair("W", "W", cutoff=0.9, start=0.15))
-    statistics = bcg.force_statistics(potential, cg)
+    statistics = bcg.force_statistics(potential, cg, pilot=None)
     posterior = bcg.force_match(potential, statistics, key=jax.random.key(0))
     smallest = statistics.ranges["W-W"][0]
     key = jax.random.key(1)

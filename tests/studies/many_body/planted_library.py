@@ -133,7 +133,7 @@ def scored(posterior, truth, units, *, only_best: bool = False) -> tuple[np.ndar
 
 def told(data, shapes, truth) -> np.ndarray:
     """z of least squares with the planted shapes alone: how lucky the data are, with exact error bars."""
-    statistics = bcg.force_statistics(POTENTIAL, data)
+    statistics = bcg.force_statistics(POTENTIAL, data, pilot=None)
     found = library.build(statistics, {}, {"A-A": shapes}, "none")
     problem = library.problem(found, statistics, "none")
     on = truth != 0

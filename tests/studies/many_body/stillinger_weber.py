@@ -76,7 +76,7 @@ def predicted(posterior, cg, draws: int = 0):
 
 def fit(potential, cg, key: int):
     """A fit with error bars of independent noise, which the planted noise is."""
-    statistics = bcg.force_statistics(potential, cg)
+    statistics = bcg.force_statistics(potential, cg, pilot=None)
     sampling = bcg.Sampling(draws=50)
     return bcg.force_match(
         potential, statistics, method="laplace", calibration="none", settings=sampling, key=jax.random.key(key)
