@@ -6,6 +6,7 @@ import json
 import math
 import warnings
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -136,7 +137,7 @@ def force_match(
         if calibration == "none":
             attrs["log_evidence"] = _log_evidence(fitted.target, fitted.mode)
         attrs.update(_quality(fitted, blocks, total, at_mode, noise_ceiling), **fitted.report)
-        notes += predictive.doubts(float(attrs["held_out_r2"]), float(attrs["held_out_r2_se"]))
+        notes += predictive.doubts(attrs["held_out_r2"], attrs["held_out_r2_se"])
         foretold = predictive.block_scores(_linear(fitted, at_mode), statistics)
         if foretold is not None:
             groups["predictive"] = foretold
@@ -225,7 +226,7 @@ def _linear(fitted: Fit, at_mode: Mapping[str, np.ndarray]) -> predictive.Linear
     return predictive.Linear(prior.mean, prior.lift @ factor, noise, fitted.report.get("score_variance", 1.0), scatter)
 
 
-def _quality(fitted: Fit, blocks, total: Sums, at_mode, noise_ceiling) -> dict[str, object]:
+def _quality(fitted: Fit, blocks, total: Sums, at_mode, noise_ceiling) -> dict[str, Any]:
     prior, coefficients = fitted.prior, fitted.coefficients
     score, error = scores.held_out_r2(prior, blocks, at_mode)
     residual = scores.residual_variance(total, coefficients.mean(axis=(0, 1)))

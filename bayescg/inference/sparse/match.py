@@ -79,6 +79,8 @@ def sparse_match(
         scores = predictive.block_scores(_linear(found, problem, center), statistics)
     attrs.update(_quality(scores, noise_ceiling), **problem.report)
     if scores is not None:
+        notes += predictive.doubts(*predictive.held_out_r2(scores))
+    if scores is not None:
         groups["predictive"] = scores
     groups["constant_data"] = xr.Dataset({"noise": ("noise_class", found.noise, {"units": "kJ/mol/nm"})})
     groups["constant_data"] = groups["constant_data"].assign_coords(noise_class=list(statistics.noise_names))
