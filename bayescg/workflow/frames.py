@@ -58,6 +58,11 @@ class Frames:
         if given.continuous:
             self._numbers = first_at_each_time(self._universe.trajectory, self._numbers)
         self.count = len(self._numbers)
+        if self.count == 0:
+            raise ValueError(
+                f"no frames: start={given.start}, stop={given.stop}, step={given.step} of the "
+                f"{self._universe.trajectory.n_frames} frames in {', '.join(given.trajectory)}"
+            )
 
     def __iter__(self) -> Iterator[xr.Dataset]:
         if self._dataset is not None:

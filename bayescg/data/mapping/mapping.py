@@ -301,7 +301,7 @@ def _centers(
 ) -> Mapping:
     parts = _parts(universe, by)
     chosen = np.zeros(len(universe.atoms), dtype=bool)
-    chosen[universe.select_atoms(select).indices] = True
+    chosen[_selected(universe, select)] = True
     parts = [Molecule(part.name, part.atoms[chosen[part.atoms]]) for part in parts if chosen[part.atoms].any()]
     known = {part.name for part in parts}
     unknown = sorted(set(names or {}) - known)
@@ -314,6 +314,23 @@ def _centers(
     ]
     kind = f"center of {'geometry' if geometry else 'mass'} by {by}"
     return build(universe, beads, None, constraints=constraints, kind=kind)
+
+
+def _selected(universe, select: str) -> NDArray[np.int64]:
+    """Atoms of a selection.
+
+    Raises:
+        ValueError: if it is no selection, or no atom is in it.
+    """
+    from MDAnalysis.exceptions import SelectionError
+
+    try:
+        found = universe.select_atoms(select).indices
+    except SelectionError as error:
+        raise ValueError(f"select={select!r} is no selection of MDAnalysis: {error}") from None
+    if not len(found):
+        raise ValueError(f"select={select!r} selects no atom of the {len(universe.atoms)}")
+    return found
 
 
 def _parts(universe, by: By) -> list[Molecule]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import ModuleType
+from xml.etree import ElementTree
 
 import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
+from bayescg.atomistic.system_files import require_no_code
 from bayescg.exports.openmm.force import force_of
 from bayescg.exports.tables.configuration import one_frame, reduce_box
 from bayescg.exports.tables.curves import Comparison
@@ -98,9 +100,11 @@ def compare_system(path: Path, potential: Potential, coefficients: Float[np.ndar
     """Read a written System and compare all its tables with the fit, as OpenMM interpolates them."""
     mm = require_openmm()
     try:
-        system = mm.XmlSerializer.deserialize(Path(path).read_text())
+        text = Path(path).read_text()
+        require_no_code(text, str(path))
+        system = mm.XmlSerializer.deserialize(text)  # forces live as long as their System
         forces = {force.getName(): force for force in system.getForces()}
-    except mm.OpenMMException:
+    except (mm.OpenMMException, ElementTree.ParseError):
         forces = {}
     found = []
     for term in potential.terms:

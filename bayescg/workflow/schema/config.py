@@ -270,4 +270,6 @@ def load(path: str | os.PathLike[str]) -> Config:
     for file in config.inputs:
         if not file.is_file():
             raise FileNotFoundError(f"{path.name} names {file}, which is not there (paths start at the file's folder)")
+    if config.output.is_file():
+        raise ValueError(f"{path.name}: output: {config.output} is a file, and must be a folder")
     return config
