@@ -16,6 +16,7 @@ from jaxtyping import Array
 
 from bayescg import posterior as posterior_room
 from bayescg._runtime import double_precision
+from bayescg.inference.linear import groups as linear_groups
 from bayescg.inference.linear import predictive, scores
 from bayescg.inference.linear.calibration import CALIBRATIONS
 from bayescg.inference.linear.fit import METHODS, Fit, fit, kernels_by_name
@@ -35,9 +36,6 @@ _DEFAULT = Sampling()
 
 _STORED_COEFFICIENTS = 300
 """Above this many coefficients the sums are not copied into the posterior: tens of MB that their own file holds."""
-
-_SCORE_BUDGET = 2e11
-"""Multiplications spent on leave-block-out scores, some ten seconds."""
 
 _MISFIT = {
     "none": "Error bars cover the best potential of this form under independent Gaussian force noise, which liquids do "
@@ -88,8 +86,9 @@ def force_match(
 
     Returns:
         DataTree in ArviZ layout: `posterior` (hyperparameters, `coefficients` (chain, draw, basis) [kJ/mol], curves
-        `u_TERM` [kJ/mol] and `f_TERM` [kJ/mol/nm]), `sample_stats`, `log_likelihood` (calibration "none" only;
-        predictive, per time block; for `arviz_stats.loo`), `prior`, `constant_data`, `statistics`.
+        `u_TERM` [kJ/mol] and `f_TERM` [kJ/mol/nm]), `sample_stats`, `log_likelihood` (method "nuts" or calibration
+        "none"; predictive, per time block; for `arviz_stats.loo`), `prior`, `log_prior`, `posterior_predictive` and
+        `observed_data` (root mean square force of each time block), `constant_data`, `statistics`.
 
     Raises:
         ValueError: for an unknown method or kernel name, data that do not fit the potential, or statistics without a
@@ -133,7 +132,7 @@ def force_match(
         total, blocks, found = statistics.total(), statistics.blocks, fitted.found
         at_mode = fitted.target.constrain(fitted.mode.position)
         at_mode = {**at_mode, **{n: jnp.asarray(v) for n, v in fitted.fixed.items()}}
-        groups, attrs, notes = _groups(fitted, statistics, blocks, total, key=prior_key)
+        groups, attrs, notes = _groups(fitted, statistics, blocks, total, method=method, key=prior_key)
         if calibration == "none":
             attrs["log_evidence"] = _log_evidence(fitted.target, fitted.mode)
         attrs.update(_quality(fitted, blocks, total, at_mode, noise_ceiling), **fitted.report)
@@ -156,47 +155,25 @@ def force_match(
     )
 
 
-def _groups(fitted: Fit, statistics, blocks, total: Sums, *, key: Array):
-    prior, found, fixed = fitted.prior, fitted.found, fitted.fixed
-    free = {n: d for n, d in prior.distributions().items() if n not in fixed}
+def _groups(fitted: Fit, statistics, blocks, total: Sums, *, method: str, key: Array):
+    prior, found = fitted.prior, fitted.found
     numbers, notes = convergence.judge(found)
     attrs: dict[str, object] = {**numbers}
     groups: dict[str, xr.Dataset] = {}
     if found.stats:
         groups["sample_stats"] = xr.Dataset({n: (("chain", "draw"), v) for n, v in found.stats.items()})
-    chains, draws = next(iter(found.values.values())).shape[:2]
-    # Under another calibration hyperparameters do not follow the likelihood whose blocks would be left out.
-    if len(blocks) > 1 and not fixed:
-        # A few hundred draws of a handful of hyperparameters are plenty for PSIS: each costs a solve for every block.
-        wanted = int(np.clip(_SCORE_BUDGET / (len(blocks) * prior.lift.shape[1] ** 3), 100, 400))
-        chosen = np.arange(0, draws, max(1, chains * draws // wanted))
-        flat = {n: v[:, chosen].reshape(chains * len(chosen), *v.shape[2:]) for n, v in found.values.items()}
-        pointwise = scores.block_log_likelihood(prior, blocks, total, flat).reshape(chains, len(chosen), -1)
-        groups["log_likelihood"] = xr.Dataset(
-            {"forces": (("chain", "draw", "block"), pointwise)},
-            {
-                "block": np.arange(len(blocks)),
-                "chain": np.arange(chains),
-                "draw": chosen,
-                "components": ("block", [float(np.sum(block.components)) for block in blocks]),
-            },
-            {
-                "kind": "predictive: log p(block | other blocks, hyperparameters) under independent Gaussian noise, "
-                "coefficients integrated out"
-            },
-        )
-        scalars = {n: v for n, v in found.values.items() if v.ndim == 2}
-        numbers, words = convergence.leave_one_out(groups["log_likelihood"], scalars, name="forces", unit="time block")
-        attrs.update(numbers)
-        notes += words
-    keys = jax.random.split(key, len(free))
-    sites = {n: np.asarray(d.sample(k, (500,))) for (n, d), k in zip(free.items(), keys, strict=True)}
-    groups["prior"] = xr.Dataset(
-        {
-            name: (("chain", "draw", *(f"{name}_dim_{k}" for k in range(v.ndim - 1))), v[None])
-            for name, v in sites.items()
-        }
-    )
+    # An approximate fit with calibrated error bars is for speed: its scores would take longer than itself.
+    if len(blocks) > 1 and (method == "nuts" or not fitted.fixed):
+        groups["log_likelihood"] = linear_groups.log_likelihood(fitted, blocks, total)
+        if not fitted.fixed:
+            scalars = {n: v for n, v in found.values.items() if v.ndim == 2}
+            numbers, words = convergence.leave_one_out(
+                groups["log_likelihood"], scalars, name="forces", unit="time block"
+            )
+            attrs.update(numbers)
+            notes += words
+    prior_key, size_key = jax.random.split(key)
+    groups |= linear_groups.priors(fitted, prior_key) | linear_groups.force_sizes(fitted, blocks, size_key)
     constants: dict = {
         "components": ("noise_class", total.components),
         "force_variance": ("noise_class", total.square / np.maximum(total.components, 1)),

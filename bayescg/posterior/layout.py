@@ -41,14 +41,11 @@ def build(
         (minus the slope) on a grid), and the given groups.
     """
     coefficients = np.asarray(coefficients, float)
-    terms = [term for term in potential.terms if term.n_basis]
-    labels = np.concatenate([np.full(t.n_basis, t.name) for t in terms] or [np.zeros(0, str)])
     variables: dict[str, tuple] = {"coefficients": (("chain", "draw", "basis"), coefficients, {"units": "kJ/mol"})}
     coords: dict = {
         "chain": np.arange(coefficients.shape[0]),
         "draw": np.arange(coefficients.shape[1]),
         "basis": np.arange(coefficients.shape[2]),
-        "basis_term": ("basis", labels.astype(str)),
     }
     for name, found in hyperparameters.items():
         values = np.asarray(found)
