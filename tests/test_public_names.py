@@ -2,6 +2,8 @@
 
 import ast
 import importlib
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -29,3 +31,12 @@ def test_names_lead_to_what_type_checkers_see(name):
     assert getattr(bcg, name) is (
         importlib.import_module(f"{home}.{name}") if home == "bayescg" else getattr(module, name)
     )
+
+
+def test_rooms_are_there_without_being_imported():
+    """`bcg.data` and its like, in a process that has imported nothing else."""
+    rooms = sorted(path.parent.name for path in Path(bcg.__file__).parent.glob("*/__init__.py"))
+    asked = [room for room in rooms if room not in ("cli", "geometry")]
+    code = f"import bayescg as bcg\nfor room in {asked!r}: getattr(bcg, room)\nprint('all there')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "all there", done.stderr

@@ -158,7 +158,7 @@ def force_match(
 def _groups(fitted: Fit, statistics, blocks, total: Sums, *, method: str, key: Array):
     prior, found = fitted.prior, fitted.found
     numbers, notes = convergence.judge(found)
-    attrs: dict[str, object] = {**numbers}
+    attrs: dict[str, Any] = {**numbers}
     groups: dict[str, xr.Dataset] = {}
     if found.stats:
         groups["sample_stats"] = xr.Dataset({n: (("chain", "draw"), v) for n, v in found.stats.items()})

@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from bayescg._runtime import double_precision, progress
+from bayescg.data import pairs
 from bayescg.data.dataset import check_temperature
 from bayescg.inference.statistics.batches import Frames, Plan, make_batches
 from bayescg.inference.statistics.blocks import MAX_BLOCKS, Sums
@@ -18,6 +19,9 @@ from bayescg.inference.statistics.frames import NOWHERE, Shared, accumulate, emp
 from bayescg.inference.statistics.memory import require_memory
 from bayescg.potentials import Interactions, Potential, fill_ranges
 from bayescg.potentials.interactions import shapes_of
+
+_LARGEST, _ON_TOP = 1e12, 1e-5
+"""Of forces [kJ/mol/nm] and of distances [nm]: beyond, something is broken."""
 
 
 def statistics_of(
@@ -92,6 +96,7 @@ def chunk_statistics(
                 under_way.popleft().block_until_ready()
             advance(int(np.count_nonzero(batch.slots < NOWHERE)))
         running = jax.tree.map(np.asarray, running)
+    _require_finite_sums(running.sums, frames, blocks[slots], numbers)
     present = {types[k] for k, chosen in enumerate(rows) if len(chosen)}
     for term in potential.terms:
         if not np.isfinite(running.lowest[term.name]) and present.issuperset(term.types):
@@ -159,10 +164,43 @@ def _numbers(cg: xr.Dataset) -> np.ndarray:
 
 
 def _finite(cg: xr.Dataset, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Positions and forces."""
+    """Positions and forces.
+
+    Raises:
+        ValueError: if a number is not finite, or a force is so large that sums of its squares are not.
+    """
     positions, forces = np.asarray(cg["positions"].values), np.asarray(cg["forces"].values)
     for name, values in (("positions", positions), ("forces", forces)):
         if not np.all(np.isfinite(values)):
             frame, bead = np.argwhere(~np.isfinite(values))[0][:2]
             raise ValueError(f"{name} of bead {bead} in frame {numbers[frame]} are not finite: leave that frame out")
+    if np.abs(forces).max() > _LARGEST:
+        frame, bead = np.unravel_index(np.argmax(np.abs(forces)), forces.shape)[:2]
+        raise ValueError(
+            f"the force on bead {bead} in frame {numbers[frame]} is {np.abs(forces[frame, bead]).max():.3g} kJ/mol/nm: "
+            "the simulation blew up, or the file is damaged; leave that frame out"
+        )
     return positions, forces
+
+
+def _require_finite_sums(sums: Sums, frames: Frames, block: np.ndarray, numbers: np.ndarray) -> None:
+    """Refuse sums that are not finite, naming beads on top of each other, whose forces have no direction.
+
+    Raises:
+        ValueError: naming frame and beads.
+    """
+    if all(np.all(np.isfinite(values)) for values in sums):
+        return
+    for position, box, number in zip(frames.positions, frames.boxes, numbers, strict=True):
+        found = pairs(position.astype(float), box, _ON_TOP)
+        if len(found):
+            i, j = found[0]
+            raise ValueError(
+                f"beads {i} and {j} in frame {number} are on top of each other: a force between them has no direction. "
+                "Does one molecule have two beads of the same atoms? Leave that frame out, or mend the mapping"
+            )
+    broken = np.flatnonzero(~np.all([np.isfinite(v).reshape(len(v), -1).all(axis=1) for v in sums], axis=0))
+    raise ValueError(
+        f"the sums of forces are not finite in frames {numbers[block == np.unique(block)[broken[0]]][:8].tolist()}: "
+        "look for bonds and angles of no length there"
+    )

@@ -232,3 +232,21 @@ def test_an_empty_stream_is_refused():
 def test_foreign_file_is_refused(data):
     with pytest.raises(ValueError, match="holds no force statistics"):
         from_dataset(data)
+
+
+def test_beads_on_top_of_each_other():
+    """NaN in sums would be saved and spoil every later fit."""
+    data = random_system(frames=4)
+    positions = data["positions"].values.copy()
+    positions[2, 5] = positions[2, 3]
+    broken = data.assign(positions=(data["positions"].dims, positions))
+    with pytest.raises(ValueError, match=r"beads 3 and 5 in frame 2 are on top of each other"):
+        statistics_of(POTENTIAL, broken)
+
+
+def test_a_force_that_overflows():
+    data = random_system(frames=4)
+    forces = data["forces"].values.astype(float)
+    forces[1, 4, 2] = 1e200
+    with pytest.raises(ValueError, match=r"force on bead 4 in frame 1 is 1e\+200 kJ/mol/nm"):
+        statistics_of(POTENTIAL, data.assign(forces=(data["forces"].dims, forces)))
