@@ -21,8 +21,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Coarse-grained molecular models as Bayesian posteriors: from an atomistic trajectory with forces to a "
     "potential, an ensemble and observables, all with error bars.\n\n"
-    "Start with `bayescg demo`, then `bayescg init > config.yaml` and "
-    "`bayescg run config.yaml` for your own system.",
+    "Start with `bayescg demo`. For your own system: `bayescg init -s TOPOLOGY -f TRAJECTORY -T KELVIN > config.yaml`, "
+    "`bayescg check config.yaml`, `bayescg run config.yaml`.",
 )
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,17 +17,17 @@ state = {"debug": False}
 
 @contextlib.contextmanager
 def errors() -> Iterator[None]:
-    """Expected errors as one message and exit code 2, warnings as one line each, interrupts as exit code 130."""
+    """Expected errors as one message and exit code 2, warnings as one line each, interrupts as exit code 130 or 143."""
     try:
-        with warnings.catch_warnings():
+        with _terminated_like_interrupted(), warnings.catch_warnings():
             warnings.simplefilter("default")
             for category in (DeprecationWarning, PendingDeprecationWarning, FutureWarning):
                 warnings.simplefilter("ignore", category)  # for programmers, not for users of a command
             warnings.showwarning = lambda message, *_, **__: say(f"warning: {message}")
             yield
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         _print("[bold]Interrupted.[/bold] Finished parts remain; the same command goes on from there.")
-        raise typer.Exit(130) from None
+        raise typer.Exit(143 if isinstance(stop, _Terminated) else 130) from None
     except (ValueError, OSError, ImportError) as error:
         if state["debug"]:
             raise
@@ -33,6 +35,27 @@ def errors() -> Iterator[None]:
 
         _print(f"[bold red]Error:[/bold red] {escape(str(error))}")
         raise typer.Exit(2) from None
+
+
+class _Terminated(KeyboardInterrupt):
+    """The system asks the process to end, as batch systems do when time is up."""
+
+
+@contextlib.contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """Let SIGTERM end the work as Ctrl-C does: what is finished is kept."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number, frame):
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _print(text: str) -> None:

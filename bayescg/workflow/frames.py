@@ -96,7 +96,9 @@ class Frames:
 
     def first(self, count: int) -> Frames:
         """The first frames alone."""
-        return self._opening(range(*self._window.indices(self._numbers[min(count, self.count) - 1] + 1)))()
+        numbers = self._numbers[:count]
+        low, high = sorted((numbers[0], numbers[-1]))
+        return self._opening(range(low, high + 1, abs(self._window.step or 1)))()
 
     @property
     def guessed(self) -> bool:

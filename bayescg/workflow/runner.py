@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import get_args
+
+from filelock import FileLock, Timeout
 
 from bayescg import _runtime
 from bayescg.report.results import Results
@@ -20,6 +24,7 @@ from bayescg.workflow.steps.simulate import Simulate
 from bayescg.workflow.steps.step import Step
 
 STEPS: tuple[str, ...] = get_args(StepName)
+_LOCK, _COPY = ".lock", "# A copy:"
 
 
 def run(
@@ -50,12 +55,29 @@ def run(
     if last not in STEPS:
         raise ValueError(f"last={last!r}: the steps are {', '.join(STEPS)}")
     config.output.mkdir(parents=True, exist_ok=True)
-    _keep_config(config)
-    for step in steps_of(config, scheduler)[: STEPS.index(last) + 1]:
-        _carry_out(step, force, say)
+    with _alone(config.output):
+        _keep_config(config)
+        for step in steps_of(config, scheduler)[: STEPS.index(last) + 1]:
+            _carry_out(step, force, say)
     if not (config.output / folder.POSTERIOR).is_file():
         return Results(config=config.text)
     return folder.load_results(config.output)
+
+
+@contextlib.contextmanager
+def _alone(output: Path) -> Iterator[None]:
+    """Keep other runs out of a folder. The system drops the lock when this process ends, however it ends.
+
+    Raises:
+        ValueError: if another run is at work there.
+    """
+    try:
+        with FileLock(output / _LOCK, timeout=0):
+            yield
+    except Timeout:
+        raise ValueError(
+            f"another run is at work in {output}: wait until it has ended, or choose another `output`"
+        ) from None
 
 
 def steps_of(config: Config, scheduler: str | None = None) -> tuple[Step, ...]:
@@ -95,6 +117,11 @@ def _keep_config(config: Config) -> None:
     path = config.output / folder.CONFIG
     if config.file.resolve() == path.resolve():
         return
-    text = f"# A copy: relative paths start at {config.file.parent.resolve()}\n{config.text}"
+    if path.is_file() and not path.read_text(encoding="utf-8", errors="replace").startswith(_COPY):
+        raise ValueError(
+            f"{path} is not a copy that a run has left, and would be overwritten: choose another `output` than the "
+            "folder of a configuration"
+        )
+    text = f"{_COPY} relative paths start at {config.file.parent.resolve()}\n{config.text}"
     with _runtime.atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

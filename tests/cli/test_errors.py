@@ -1,6 +1,11 @@
 """One message and an exit code for what goes wrong."""
 
+import os
+import signal
+import time
+
 import pytest
+from filelock import FileLock
 
 from tests.cli.shell import call
 from tests.runs import write_inputs
@@ -59,6 +64,56 @@ def test_interrupt(monkeypatch, tmp_path):
     result = call("run", write_inputs(tmp_path))
     assert result.exit_code == 130
     assert "Finished parts remain" in result.stderr
+
+
+def test_termination(monkeypatch, tmp_path):
+    """What batch systems send when time is up."""
+    from bayescg import workflow
+
+    def terminated(*arguments, **options):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(10)  # never waited for: the signal comes first
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(workflow, "run", terminated)
+    result = call("run", write_inputs(tmp_path))
+    assert result.exit_code == 143
+    assert "Finished parts remain" in result.stderr
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_two_runs_in_one_folder(tmp_path):
+    path = write_inputs(tmp_path)
+    (tmp_path / "results").mkdir()
+    with FileLock(tmp_path / "results" / ".lock"):
+        result = call("run", path, "--last", "map")
+    assert result.exit_code == 2
+    assert "another run is at work in" in " ".join(result.stderr.split())
+    assert not list((tmp_path / "results").glob("*.nc"))
+    assert call("run", path, "--last", "map").exit_code == 0
+
+
+def test_a_configuration_of_somebody_else_is_not_overwritten(tmp_path):
+    path = write_inputs(tmp_path)
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "config.yaml").write_text("mine: yes\n")
+    result = call("run", path, "--last", "map")
+    assert result.exit_code == 2
+    assert "would be overwritten" in " ".join(result.stderr.split())
+    assert (tmp_path / "results" / "config.yaml").read_text() == "mine: yes\n"
+
+
+@pytest.mark.parametrize("name", ["statistics.nc", "cg_last.nc", "reference.nc"])
+def test_a_damaged_or_foreign_file_is_made_anew(tmp_path, name):
+    path = write_inputs(tmp_path)
+    assert call("run", path, "--last", "map").exit_code == 0
+    damaged = tmp_path / "results" / name
+    whole = damaged.read_bytes()
+    for content in (b"", b"nothing that is netCDF", whole[: len(whole) // 2], b"\x89HDF" + whole[4:100]):
+        damaged.write_bytes(content)
+        result = call("run", path, "--last", "map")
+        assert result.exit_code == 0, result.stderr
+        assert "map: again" in result.stderr
 
 
 def test_full_disk_is_one_message(monkeypatch, tmp_path):

@@ -37,7 +37,8 @@ def plain_fit(statistics, **choices):
 
 def test_layout(nuts):
     assert set(nuts.children) == {
-        *("posterior", "sample_stats", "log_likelihood", "predictive", "prior", "constant_data", "statistics"),
+        *("posterior", "sample_stats", "log_likelihood", "predictive", "prior", "log_prior", "posterior_predictive"),
+        *("observed_data", "constant_data", "statistics"),
     }
     group = nuts["posterior"]
     assert group["coefficients"].dims == ("chain", "draw", "basis")

@@ -38,7 +38,8 @@ def open_universe(
         units: "real", "metal" or `LennardJonesUnits`, for LAMMPS dumps.
         timestep: of the simulation [ps], for LAMMPS dumps; in their own unit with `LennardJonesUnits`.
         format: of the trajectory, in MDAnalysis's words; LAMMPS dumps of any name are recognized.
-        masses: [Da] by atom name (or type, where there are no names), for topologies without masses.
+        masses: by atom name (or type, where there are no names), for topologies without masses [Da; in units lj in
+            theirs].
 
     Returns:
         The Universe.
