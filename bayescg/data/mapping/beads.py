@@ -55,8 +55,8 @@ def residues_of(universe) -> list[Molecule]:
     atoms = universe.atoms
     if hasattr(atoms, "resnames"):
         return [Molecule(str(name), index) for name, index in _groups(atoms.resindices, atoms.resnames)]
-    # In LAMMPS data the molecule number zero is that of atoms which belong to no molecule. Styles of single atoms have no
-    # numbers, and the reader gives all the same.
+    # In LAMMPS data the molecule number zero is that of atoms which belong to no molecule. Styles of single atoms have
+    # no numbers, and the reader gives all the same.
     alone = (atoms.resids == 0) | (len(universe.residues) == 1)
     part = connected_components(bonds_of(universe), len(atoms))
     return _kinds(universe, np.where(alone, part, atoms.resindices + len(atoms)))
