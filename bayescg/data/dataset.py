@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import xarray as xr
@@ -144,6 +144,17 @@ def assemble(
         data[f"{name}s"] = ((name, f"{name}_bead"), getattr(topology, f"{name}s"))
         coords[f"{name}_group"] = (name, getattr(topology, f"{name}_groups"))
     return xr.Dataset(data, coords, {"units": UNITS, **ORIGIN, **attrs})
+
+
+def joined(parts: Sequence[xr.Dataset]) -> xr.Dataset:
+    """Chunks that follow each other in time, as one dataset.
+
+    Args:
+        parts: at least one, with `frame`.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    return xr.concat(parts, "frame", data_vars="minimal", coords="minimal", compat="override", combine_attrs="override")
 
 
 def topology_of(dataset: xr.Dataset) -> Topology:

@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from bayescg._runtime import double_precision
+from bayescg.data.dataset import joined
 from bayescg.inference.linear import marginal
 from bayescg.inference.linear.priors import build_prior
 from bayescg.inference.statistics.force_statistics import ForceStatistics, Pilot
@@ -43,7 +44,7 @@ def fit_pilot(potential: Potential, cg: xr.Dataset | Iterable[xr.Dataset], *, fr
     if frames is not None and frames < 1:
         raise ValueError(f"frames={frames}: a pilot needs at least one frame")
     if not isinstance(cg, xr.Dataset):
-        cg = _joined(_beginning(iter(cg), frames))
+        cg = joined(_beginning(iter(cg), frames))
     if "frame" in cg.dims:
         potential = fill_ranges(potential, cg) if cg.sizes["frame"] else potential
         cg = cg.isel(frame=slice(0, _enough(cg, frames)))
@@ -69,13 +70,6 @@ def _beginning(chunks: Iterator[xr.Dataset], frames: int | None) -> list[xr.Data
     if not found:
         raise ValueError("there are no frames: the trajectory is empty")
     return found
-
-
-def _joined(parts: list[xr.Dataset]) -> xr.Dataset:
-    if len(parts) == 1:
-        return parts[0]
-    options = {"data_vars": "minimal", "coords": "minimal", "compat": "override", "combine_attrs": "override"}
-    return xr.concat(parts, "frame", **options)  # pyright: ignore[reportCallIssue, reportArgumentType]  words as xarray has them
 
 
 def force_statistics(
@@ -114,7 +108,7 @@ def force_statistics(
         return statistics_of(potential, data, pilot=fit_pilot(potential, data))
     chunks = iter(data)
     first = _beginning(chunks, None)
-    return statistics_of(potential, chain(first, chunks), pilot=fit_pilot(potential, _joined(first)))
+    return statistics_of(potential, chain(first, chunks), pilot=fit_pilot(potential, joined(first)))
 
 
 def pilot_of(statistics: ForceStatistics) -> Pilot:

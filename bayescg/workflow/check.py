@@ -13,6 +13,7 @@ import numpy as np
 import xarray as xr
 
 from bayescg._runtime import cpu_count, double_precision, hidden_progress
+from bayescg.data.dataset import joined
 from bayescg.data.plausibility import configurational_temperature
 from bayescg.geometry.images import shortest_height
 from bayescg.inference import ForceStatistics, fit_pilot, force_statistics
@@ -24,13 +25,13 @@ from bayescg.workflow.frames import Frames
 from bayescg.workflow.reference import Reference
 from bayescg.workflow.schema.config import Config
 
-_FRAMES = 16
-"""Read to look at; half of them are passed twice to see what a frame costs."""
+_FEWEST, _MOST, _BEADS = 16, 100, 20_000
+"""Frames read to look at, as many as hold so many beads; half of them are passed twice to see what a frame costs."""
 
 _GRADIENTS = 8.0
 """Of the density in one step of NUTS, as typical fits take."""
 
-_PROGRAMS = 8.0
+_PROGRAMS = 5.0
 """What a fit compiles, relative to the gradient of its density."""
 
 _DENSITY, _DRAW = 0.5, 1.0
@@ -53,7 +54,7 @@ def check(config: Config) -> Iterator[tuple[str, str]]:
     with hidden_progress():
         frames = Frames(config.settings.input, config.settings.mapping, config.file.parent)
         opened = time.perf_counter()
-        first = next(iter(frames.first(_FRAMES)))
+        first = joined(list(frames.first(min(_MOST, max(_FEWEST, _BEADS // frames.n_beads)))))
         reading = (time.perf_counter() - opened) / first.sizes["frame"]
         yield from _frames(first, frames.count)
         yield from _beads(first, frames.guessed)

@@ -101,6 +101,11 @@ class Frames:
         return self._opening(range(low, high + 1, abs(self._window.step or 1)))()
 
     @property
+    def n_beads(self) -> int:
+        """Beads in each."""
+        return self._mapping.n_beads if self._dataset is None else self._dataset.sizes["bead"]
+
+    @property
     def guessed(self) -> bool:
         """Whether masses were guessed from names."""
         return self._dataset is None and masses_are_guessed(self._universe)
