@@ -28,7 +28,9 @@ def potential(
     """Energy and force of the terms of a posterior: mean, 50 % and 90 % bands, and a few draws.
 
     Where the descriptor was never sampled the background is gray; there the prior alone determines the curve. The
-    vertical axes show what thermal motion reaches, so that the repulsive core leaves the frame.
+    vertical axes show what thermal motion reaches, so that the repulsive core leaves the frame. Energies of pairs are
+    zero at the cutoff; those of bonded terms, whose constant has no meaning, are drawn from the minimum of their mean,
+    and so is a reference.
 
     Args:
         posterior: from `force_match` or `posterior.from_coefficients`.
@@ -72,10 +74,15 @@ def _draw_term(row, posterior: xr.DataTree, name: str, reference: xr.Dataset | N
     shown = posteriors.curves(model, name, chosen.coefficients, x)
     bands = posteriors.curves(model, name, coefficients, x)
     kT = BOLTZMANN * posteriors.temperature_of(posterior)
-    energy = bands[0].mean(axis=0)
     first = x[0]
     graph = term.graph
     assert graph is not None
+    zero = None
+    if not graph.vanishes:
+        # A constant has no meaning here: every curve is zero at the minimum of their mean.
+        zero = _minimum(x, bands[0].mean(axis=0), sampled)
+        bands, shown = ((part[0] - part[0][:, [zero]], part[1]) for part in (bands, shown))
+    energy = bands[0].mean(axis=0)
     for axes, values, lines, kind in zip(row, bands, shown, ("energy", "force"), strict=True):
         quantiles = _bands(axes, x, values, lines, sampled)
         window, above = _window(x, energy if kind == "energy" else quantiles[2], energy, sampled, kT, graph.vanishes)
@@ -84,7 +91,7 @@ def _draw_term(row, posterior: xr.DataTree, name: str, reference: xr.Dataset | N
             first = max(x[0], sampled[0] - 0.06 * (x[-1] - sampled[0]))
         axes.set_xlim(first, x[-1])
         if reference is not None:
-            quantiles = _reference(axes, reference, kind, x, quantiles)
+            quantiles = _reference(axes, reference, kind, x, quantiles, zero if kind == "energy" else None)
         unit = "kJ/mol" if kind == "energy" else f"kJ/mol/{term.unit}"
         quantity = f"$u({graph.symbol})$" if kind == "energy" else f"$-\\mathrm{{d}}u/\\mathrm{{d}}{graph.symbol}$"
         axes.set_xlabel(look.label(f"${graph.symbol}$", term.unit))
@@ -93,6 +100,12 @@ def _draw_term(row, posterior: xr.DataTree, name: str, reference: xr.Dataset | N
             axes.set_title(graph.title)
         if explain and kind == "force":
             look.legend(axes, quantiles, x)
+
+
+def _minimum(x, energy: Float[np.ndarray, " x"], sampled) -> int:
+    """Where a curve is lowest within what was sampled."""
+    inside = np.ones(len(x), bool) if sampled is None else (x >= sampled[0]) & (x <= sampled[1])
+    return int(np.argmin(np.where(inside if inside.any() else True, energy, np.inf)))
 
 
 def _bands(axes: Axes, x, values: Float[np.ndarray, "sample x"], lines, sampled) -> Float[np.ndarray, "3 x"]:
@@ -144,8 +157,8 @@ def _limits(axes: Axes, values: np.ndarray, above: float, least: float) -> None:
     axes.set_ylim(low - 0.1 * span, high + above * span)
 
 
-def _reference(axes: Axes, reference: xr.Dataset, kind: str, x, quantiles):
-    """Another curve, with its error bars if it has any."""
+def _reference(axes: Axes, reference: xr.Dataset, kind: str, x, quantiles, zero: int | None):
+    """Another curve, with its error bars if it has any; shifted to be zero where ours are, if they have been."""
     if not {"energy", "force"} & set(reference.data_vars):
         raise ValueError(f"a reference holds `energy` or `force`; this one has {sorted(map(str, reference.data_vars))}")
     if kind not in reference:
@@ -154,6 +167,8 @@ def _reference(axes: Axes, reference: xr.Dataset, kind: str, x, quantiles):
     if curve.ndim != 1:
         raise ValueError(f"a reference curve has one dimension; {kind} has {curve.dims}")
     at = curve[str(curve.dims[0])].values
+    if zero is not None and at.min() <= x[zero] <= at.max():
+        curve = curve - np.interp(x[zero], at, curve.values)
     label = str(reference.attrs.get("label", "reference"))
     axes.plot(at, curve.values, color=look.REFERENCE, lw=1.2, ls=(0, (4, 2)), label=label, zorder=3)
     if f"{kind}_sd" in reference:

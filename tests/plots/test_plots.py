@@ -96,6 +96,18 @@ def test_bonded_terms_have_their_own_axes():
     check(figure)
     assert len(figure.axes) == 4
     assert "rad" in figure.axes[2].get_xlabel()
+    # Energies are drawn from their minimum, whatever constant a draw has, and a reference is moved there, too.
+    shifted = potential.n_basis - angle.n_basis
+    w_high = np.concatenate([w[:shifted] + 500.0, w[shifted:]])
+    raised = posterior.from_coefficients(potential, np.stack([w, w_high]), temperature=300.0)
+    x = np.linspace(0.22, 0.38, 50)
+    reference = xr.Dataset({"energy": ("r", 2e4 * (x - 0.3) ** 2 - 77.0)}, {"r": x}, {"label": "exact"})
+    axes = plots.potential(raised, bond.name, reference).axes[0]
+    mean, exact = (
+        next(line for line in axes.lines if line.get_label() == name).get_xydata() for name in ("mean", "exact")
+    )
+    assert mean[:, 1].min() == pytest.approx(0.0, abs=1e-9)
+    np.testing.assert_allclose(np.interp(x, *mean.T), exact[:, 1], atol=0.2)
     # Within 8 kT = 20 kJ/mol, not the 200 kJ/mol at the ends of the grid.
     assert figure.axes[0].get_ylim()[1] - figure.axes[0].get_ylim()[0] < 60
 
