@@ -18,6 +18,7 @@ from bayescg import posterior as posteriors
 from bayescg._runtime import atomic_path, progress
 from bayescg._version import __version__
 from bayescg.exports import gromacs
+from bayescg.exports.conditions import Conditions
 from bayescg.exports.lammps import check as lammps_check
 from bayescg.exports.lammps import commands as lammps_commands
 from bayescg.exports.lammps import data as lammps_data
@@ -43,6 +44,9 @@ def export(
     draws: int | None = None,
     initial: xr.Dataset | None = None,
     three_body_table: int | None = None,
+    temperature: float | None = None,
+    timestep: float = 0.002,
+    friction: float = 1.0,
     key: Array | None = None,
 ) -> list[Path]:
     """Write the potential of a posterior for LAMMPS, OpenMM or GROMACS.
@@ -69,6 +73,9 @@ def export(
         initial: a CG configuration (the last frame, if there are several); needed for OpenMM.
         three_body_table: LAMMPS only. None: three-body terms are exact; a number: `pair_style threebody/table` with so
             many entries along each side, which looks up the nearest one. The error of that is not checked.
+        temperature: of the thermostat in the scripts that run [K]; that of the posterior if None.
+        timestep: in these scripts [ps].
+        friction: of the Langevin thermostat in these scripts [1/ps].
         key: JAX random key that chooses the draws; `jax.random.key(0)` by default.
 
     Returns:
@@ -86,8 +93,9 @@ def export(
         raise ValueError(f"{directory} is a file: an export needs a folder")
     _require_input(format, potential, initial)
     picked = posteriors.draw_coefficients(posterior, draws, key=jax.random.key(0) if key is None else key)
-    temperature = posteriors.temperature_of(posterior)
-
+    fitted_at = posteriors.temperature_of(posterior)
+    conditions = Conditions(fitted_at if temperature is None else temperature, timestep, friction)
+    conditions.require()
     # Beside its final place: moving within a file system cannot fail halfway through a file.
     beside = directory.absolute()
     beside.parent.mkdir(parents=True, exist_ok=True)
@@ -99,7 +107,7 @@ def export(
                 name = "." if draws is None else f"draw_{number:03d}"
                 folder = staging / name
                 folder.mkdir(exist_ok=True)
-                compared = write_format(format, potential, coefficients, folder, temperature, initial, three_body_table)
+                compared = write_format(format, potential, coefficients, folder, conditions, initial, three_body_table)
                 for path, term, error in compared:
                     _require(error, term, directory / path.relative_to(staging))
                 origin = {"chain": int(picked.chain[number]), "draw": int(picked.draw[number])}
@@ -108,7 +116,8 @@ def export(
                     "bayescg_version": __version__,
                     "format": format,
                     "units": _UNITS[format],
-                    "temperature": temperature,
+                    "temperature": fitted_at,
+                    "script": conditions._asdict(),
                     "posterior_mean": draws is None,
                     **(origin if draws is not None else {}),
                     "largest_force_error": {term: error for _, term, error in compared},
@@ -130,13 +139,13 @@ def write_format(
     potential: Potential,
     coefficients: Float[np.ndarray, " basis"],
     folder: Path,
-    temperature: float,
+    conditions: Conditions,
     initial: xr.Dataset | None,
     three_body_table: int | None = None,
 ) -> list[Comparison]:
     """Write one coefficient vector in one format; returns what reading each term back gave."""
     if format == "lammps":
-        return _write_lammps(potential, coefficients, folder, temperature, initial, three_body_table)
+        return _write_lammps(potential, coefficients, folder, conditions, initial, three_body_table)
     if format == "gromacs":
         gromacs.write_tables(potential, coefficients, folder)
         return gromacs.compare_tables(potential, coefficients, folder)
@@ -145,14 +154,16 @@ def write_format(
     texts = {
         "system.xml": openmm.require_openmm().XmlSerializer.serialize(system),
         "configuration.pdb": openmm.pdb_text(initial),
-        "run.py": openmm.RUN.replace("{temperature:g}", f"{temperature:g}"),
+        "run.py": openmm.run_text(conditions),
     }
     for name, text in texts.items():
         _write_text(folder / name, text)
     return openmm.compare_system(folder / "system.xml", potential, coefficients)
 
 
-def _write_lammps(potential, coefficients, folder, temperature, initial, three_body_table) -> list[Comparison]:
+def _write_lammps(
+    potential, coefficients, folder, conditions: Conditions, initial, three_body_table
+) -> list[Comparison]:
     types = lammps_data.bead_types_of(potential, initial)
     tables = lammps_tables.write_tables(
         potential, coefficients, folder, bead_types=types, three_body_table=three_body_table
@@ -165,7 +176,7 @@ def _write_lammps(potential, coefficients, folder, temperature, initial, three_b
         distance = lammps_check.compare_data_file(path, initial)
         # 1e-6 nm is a rounding error of positions in single precision; more means that beads went wrong.
         compared.append(Comparison(path, "bead positions", 0.0 if distance < 1e-6 else np.inf))
-        _write_text(folder / "in.bayescg", lammps_data.input_text(initial, potential, temperature))
+        _write_text(folder / "in.bayescg", lammps_data.input_text(initial, potential, conditions))
     commands = lammps_commands.interaction_commands(potential, tables, types, other_bonds=others)
     notes = [f"# atom type {number}: {bead}" for number, bead in enumerate(types, 1)]
     for kind in lammps_style.KINDS[1:]:

@@ -177,3 +177,23 @@ def test_table_of_another_potential_is_noticed(trimer, tetramer, tmp_path):
     )
     assert all(error == np.inf for *_, error in foreign)
     assert set(read_tables(tables.paths["pair"])) == {"A-A", "A-B", "B-B"}
+
+
+def test_scripts_run_as_they_are_told(trimer, tmp_path):
+    given = {"temperature": 280.0, "timestep": 0.0015, "friction": 4.0}
+    export(trimer.posterior, tmp_path / "lammps", format="lammps", initial=trimer.cg, **given)
+    text = (tmp_path / "lammps" / "in.bayescg").read_text()
+    assert "\ntimestep 1.5\n" in text  # fs
+    assert "fix thermostat all langevin 280 280 250 48271" in text
+    assert "velocity all create 280 " in text
+    assert json.loads((tmp_path / "lammps" / "manifest.json").read_text())["script"] == given
+    export(trimer.posterior, tmp_path / "lammps", format="lammps", initial=trimer.cg)
+    assert "langevin 300 300 1000 48271" in (tmp_path / "lammps" / "in.bayescg").read_text()
+    with pytest.raises(ValueError, match=r"timestep=-1.0: the script of an export needs a positive number"):
+        export(trimer.posterior, tmp_path / "wrong", format="lammps", timestep=-1.0)
+    pytest.importorskip("openmm")
+    export(trimer.posterior, tmp_path / "openmm", format="openmm", initial=trimer.cg, **given)
+    assert (
+        "280 * unit.kelvin, 4 / unit.picosecond, 0.0015 * unit.picoseconds"
+        in (tmp_path / "openmm" / "run.py").read_text()
+    )

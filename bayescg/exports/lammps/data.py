@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from bayescg._runtime import atomic_path
+from bayescg.exports.conditions import Conditions
 from bayescg.exports.tables.configuration import one_frame, reduce_box
 from bayescg.exports.tables.curves import terms_of
 from bayescg.geometry.images import minimum_image
@@ -117,8 +118,9 @@ def ghost_cutoff(cg: xr.Dataset, potential: Potential) -> float:
     return max(potential.cutoff + 0.2, 1.5 * longest * reach)
 
 
-def input_text(cg: xr.Dataset, potential: Potential, temperature: float) -> str:
+def input_text(cg: xr.Dataset, potential: Potential, conditions: Conditions) -> str:
     """An input script: NVT Langevin dynamics of `system.data` with the commands of `potential.in`."""
+    temperature, timestep, friction = conditions
     return f"""# bayescg: Langevin dynamics of the coarse-grained model. Run: lmp -in in.bayescg
 units real
 atom_style molecular
@@ -129,10 +131,10 @@ include potential.in
 neighbor 2.0 bin
 neigh_modify every 1 delay 5 check yes
 comm_modify cutoff {ghost_cutoff(one_frame(cg), potential) / ANGSTROM:.6g}
-timestep 2.0
+timestep {1e3 * timestep:g}
 velocity all create {temperature:g} 90210 mom yes dist gaussian
 fix integrate all nve
-fix thermostat all langevin {temperature:g} {temperature:g} 1000.0 48271
+fix thermostat all langevin {temperature:g} {temperature:g} {1e3 / friction:g} 48271
 thermo_style custom step temp pe press
 thermo 1000
 dump trajectory all custom 500 trajectory.lammpstrj id mol type xu yu zu

@@ -11,13 +11,14 @@ import xarray as xr
 from jaxtyping import Float
 
 from bayescg.atomistic.system_files import require_no_code
+from bayescg.exports.conditions import Conditions
 from bayescg.exports.openmm.force import force_of
 from bayescg.exports.tables.configuration import one_frame, reduce_box
 from bayescg.exports.tables.curves import Comparison
 from bayescg.exports.terms import require_terms
 from bayescg.potentials import Interactions, Potential
 
-RUN = '''"""Langevin dynamics of the exported coarse-grained model: python run.py [steps]"""
+_RUN = '''"""Langevin dynamics of the exported coarse-grained model: python run.py [steps]"""
 
 import sys
 
@@ -27,11 +28,12 @@ steps = int(sys.argv[1]) if len(sys.argv) > 1 else 10000
 pdb = app.PDBFile("configuration.pdb")
 with open("system.xml") as file:
     system = XmlSerializer.deserialize(file.read())
-integrator = LangevinMiddleIntegrator({temperature:g} * unit.kelvin, 1 / unit.picosecond, 0.002 * unit.picoseconds)
+temperature, friction, timestep = TEMPERATURE * unit.kelvin, FRICTION / unit.picosecond, TIMESTEP * unit.picoseconds
+integrator = LangevinMiddleIntegrator(temperature, friction, timestep)
 simulation = app.Simulation(pdb.topology, system, integrator)
 simulation.context.setPositions(pdb.positions)
 simulation.minimizeEnergy(maxIterations=100)
-simulation.context.setVelocitiesToTemperature({temperature:g} * unit.kelvin, 90210)
+simulation.context.setVelocitiesToTemperature(temperature, 90210)
 simulation.reporters.append(app.DCDReporter("trajectory.dcd", 500))
 simulation.reporters.append(
     app.StateDataReporter(sys.stdout, 1000, step=True, potentialEnergy=True, temperature=True, speed=True)
@@ -84,6 +86,14 @@ def build_system(potential: Potential, coefficients: Float[np.ndarray, " basis"]
         made.setName(force.name)
         system.addForce(made)
     return system
+
+
+def run_text(conditions: Conditions) -> str:
+    """A script that runs the exported System."""
+    text = _RUN
+    for name, value in conditions._asdict().items():
+        text = text.replace(name.upper(), f"{value:g}")
+    return text
 
 
 def require_forces(potential: Potential) -> None:

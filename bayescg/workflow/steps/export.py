@@ -35,7 +35,8 @@ class Export(Step):
     def index(self) -> Product:
         """A list of all files, which lie in a folder for each format."""
         settings = self.config.settings
-        stamp = fingerprint(self.fit.posterior.stamp, settings.exports.model_dump(), settings.seed)
+        script = settings.simulation.model_dump(include={"temperature", "timestep", "friction"})
+        stamp = fingerprint(self.fit.posterior.stamp, settings.exports.model_dump(), script, settings.seed)
         return self.product(folder.EXPORTS, stamp)
 
     @property
@@ -49,13 +50,15 @@ class Export(Step):
     def act(self, wanted: tuple[Product, ...], record: Record) -> None:
         chosen, output = self.config.settings.exports, self.config.output
         tree, initial = load_posterior(self.fit.posterior.path), load_trajectory(self.map.last_frame.path)
+        given = self.config.settings.simulation
+        run = {"temperature": given.temperature, "timestep": given.timestep, "friction": given.friction}
         written: dict[str, list[str]] = {}
         for form in chosen.formats:
             try:
-                paths = bcg.export(tree, output / form, format=form, initial=initial)
+                paths = bcg.export(tree, output / form, format=form, initial=initial, **run)
                 if chosen.draws:
                     draws = {"draws": chosen.draws, "key": self.key(2)}
-                    paths += bcg.export(tree, output / form / "draws", format=form, initial=initial, **draws)
+                    paths += bcg.export(tree, output / form / "draws", format=form, initial=initial, **run, **draws)
             except ImportError as error:
                 record.said.append(f"not exported for {form}: {error}")
                 continue
