@@ -17,7 +17,8 @@ from bayescg.data.dumps import DUMP, Units, atom_style
 from bayescg.data.mapping.checks import refuse_guessed_zeros
 from bayescg.data.mapping.force_map import names_of
 
-_TRR, _XTC = b"\x00\x00\x07\xc9", b"\x00\x00\x07\xcb"
+_TRR = (b"\x00\x00\x07\xc9",)
+_XTC = (b"\x00\x00\x07\xcb", b"\x00\x00\x07\xe7")  # the second since GROMACS 2023, for more than 298 million atoms
 _BINARY = {".trr": (_TRR, "a GROMACS TRR"), ".xtc": (_XTC, "a GROMACS XTC")}
 
 
@@ -88,7 +89,7 @@ def _check_topology(path: Path) -> None:
     """
     with path.open("rb") as file:
         head = file.read(4096)
-    if head.startswith((_TRR, _XTC)) or head.startswith(b"ITEM: TIMESTEP"):
+    if head.startswith((*_TRR, *_XTC, b"ITEM: TIMESTEP")):
         raise ValueError(f"{path.name} is a trajectory, not a topology: are topology and trajectory swapped?")
     if path.suffix in (".top", ".itp") and any(word in head for word in (b"[ ", b"#include", b"[system", b"[molec")):
         raise ValueError(
@@ -107,7 +108,7 @@ def _format(path: Path) -> str | None:
         head = file.read(16)
     if head.startswith(b"ITEM: TIMESTEP"):
         return DUMP
-    magic, what = _BINARY.get(path.suffix, (b"", ""))
+    magic, what = _BINARY.get(path.suffix, ((b"",), ""))
     if not head.startswith(magic):
         raise ValueError(f"{path.name} is not {what}, whatever its name says: its first bytes are {head[:8]!r}")
     return None

@@ -67,7 +67,7 @@ def priors(fitted: Fit, key: Array) -> dict[str, xr.Dataset]:
 def force_sizes(fitted: Fit, blocks: Sequence[Sums], key: Array) -> dict[str, xr.Dataset]:
     """`observed_data` and `posterior_predictive`: root mean square of the forces of each time block.
 
-    The whole of the forces is not kept; of their size the sums tell what a draw predicts: |J w|^2 and the noise.
+    The forces themselves are not kept; of their size the sums tell what a draw predicts: |J w|^2 and the noise.
     """
     coefficients = fitted.coefficients
     chains, draws = coefficients.shape[:2]
@@ -80,9 +80,13 @@ def force_sizes(fitted: Fit, blocks: Sequence[Sums], key: Array) -> dict[str, xr
     drawn, observed = [], []
     for block in blocks:
         count = block.components
-        signal = np.einsum("cdk,tkl,cdl->cd", w, block.gram, w, optimize=True)
-        spread = sum(noise[..., k] ** 2 * rng.chisquare(np.maximum(n, 1), noise.shape[:2]) for k, n in enumerate(count))
-        drawn.append(np.sqrt(np.maximum(signal + spread, 0.0) / count.sum()))
+        signal = np.maximum(np.einsum("cdk,tkl,cdl->cdt", w, block.gram, w, optimize=True), 0.0)
+        # |J w + e|^2 of independent Gaussian noise e is noncentral chi-square, class by class.
+        square = sum(
+            noise[..., k] ** 2 * rng.noncentral_chisquare(count[k], signal[..., k] / noise[..., k] ** 2)
+            for k in np.flatnonzero(count)
+        )
+        drawn.append(np.sqrt(square / count.sum()))
         observed.append(np.sqrt(block.square.sum() / count.sum()))
     units = {"units": "kJ/mol/nm", "long_name": "root mean square force of a time block"}
     coords = {"block": np.arange(len(blocks))}
