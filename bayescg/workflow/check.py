@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import sys
 import time
 from collections.abc import Iterator
@@ -136,7 +135,8 @@ def _cost(config: Config, first: xr.Dataset, count: int, reading: float) -> Iter
     one = without / some.sizes["frame"] + reading
     yield "mapping will take", _duration(3 * compiling + one * count)
     yield f"fit by {config.settings.inference.method} will take", _duration(_fit_seconds(config, statistics))
-    yield "memory will peak at", f"{_memory(config, statistics, count) / 2**30:.1f} GiB"
+    if sys.platform != "win32":  # which does not tell what a process has taken
+        yield "memory will peak at", f"{_memory(config, statistics, count) / 2**30:.1f} GiB"
 
 
 def _fit_seconds(config: Config, statistics: ForceStatistics) -> float:
@@ -166,6 +166,8 @@ def _fit_seconds(config: Config, statistics: ForceStatistics) -> float:
 
 def _memory(config: Config, statistics: ForceStatistics, count: int) -> float:
     """Bytes: what this process has taken by now, the sums of all blocks, and the draws with their curves."""
+    import resource
+
     chosen = config.settings.inference
     taken = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     columns = statistics.potential.n_basis + statistics.potential.n_baselines

@@ -12,6 +12,7 @@ import xarray as xr
 import yaml
 
 from bayescg.data import Mapping, open_universe, pairs, stream
+from bayescg.data.dumps import Units
 from bayescg.data.mapping.beads import Molecule, molecules_of
 from bayescg.data.mapping.force_map import bonds_of, names_of
 from bayescg.geometry.images import minimum_image, shortest_height
@@ -19,7 +20,8 @@ from bayescg.geometry.images import minimum_image, shortest_height
 _NEIGHBORS = 3.0
 """Cutoff in units of the typical distance between nearest beads: the second shell of a liquid."""
 
-_LONG, _MANY = 1.5, 6
+_LONG, _MANY = 1.5, 21
+"""Longest cutoff [nm], and most pair terms, that are written without being asked for."""
 
 
 def initial(
@@ -27,7 +29,7 @@ def initial(
     trajectory: Sequence[str | os.PathLike[str]],
     *,
     temperature: float,
-    units: str | None = None,
+    units: Units | None = None,
     timestep: float | None = None,
     folder: Path = Path(),
 ) -> str:
@@ -48,7 +50,7 @@ def initial(
         FileNotFoundError: if a file is missing.
         ValueError: if the files cannot be read, or mapped.
     """
-    universe = open_universe(topology, trajectory, units=units, timestep=timestep)  # pyright: ignore[reportArgumentType]
+    universe = open_universe(topology, trajectory, units=units, timestep=timestep)
     by = "molecules" if len(bonds_of(universe)) or hasattr(universe.atoms, "molnums") else "residues"
     molecules = molecules_of(universe)
     mapping = Mapping.center_of_mass(universe, by=by)
@@ -85,8 +87,10 @@ def _terms(kinds: Sequence[str], first: xr.Dataset) -> list[str]:
         )
     lines = []
     present = [pair for pair in combinations_with_replacement(kinds, 2) if _possible(pair, first)]
-    for a, b in present[: _MANY * (_MANY + 1) // 2]:
+    for a, b in present[:_MANY]:
         lines += [f"    - pair: {_text([a, b])}", f"      cutoff: {cutoff:g}"]
+    if len(present) > _MANY:
+        lines += [f"    # {len(present) - _MANY} more pairs of these kinds are left out: add those that matter"]
     return lines
 
 

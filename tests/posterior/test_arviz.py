@@ -52,11 +52,13 @@ def test_sensitivity_to_the_prior(fits):
 @pytest.mark.parametrize("name", ["plot_ppc_dist", "plot_forest", "plot_trace_dist"])
 def test_plots(fits, name):
     names = None if name == "plot_ppc_dist" else ["lengthscale_A-A", "amplitude_A-A", "coefficients"]
-    getattr(arviz_plots, name)(fits["long"], **({} if names is None else {"var_names": names}))
+    drawn = getattr(arviz_plots, name)(fits["long"], **({} if names is None else {"var_names": names}))
+    assert len(drawn.viz["figure"].item().axes) > 0
 
 
 def test_pairs(fits):
-    arviz_plots.plot_pair(fits["long"], var_names=["lengthscale_A-A", "amplitude_A-A"])
+    drawn = arviz_plots.plot_pair(fits["long"], var_names=["lengthscale_A-A", "amplitude_A-A"])
+    assert len(drawn.viz["figure"].item().axes) > 0
 
 
 def test_what_is_foreseen_is_what_is_there(fits):

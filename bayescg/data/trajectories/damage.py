@@ -15,6 +15,9 @@ from typing import BinaryIO, Self
 _MAGIC = 1993
 _HEADER = 76  # magic, the string GMX_trn_file with its two lengths, and 13 integers
 
+UNREADABLE = (OSError, EOFError, ValueError, IndexError, KeyError, StopIteration, RuntimeError)
+"""What readers raise for a frame that is not what it should be."""
+
 
 class FrameGuard:
     """Checks frames of TRR files and the ends of TRR files and LAMMPS dumps; does nothing for other readers.

@@ -18,14 +18,13 @@ from bayescg.data.dataset import assemble, check_box, check_temperature, fingerp
 from bayescg.data.mapping.mapping import Mapping
 from bayescg.data.mapping.projection import Projection
 from bayescg.data.plausibility import check_force_magnitude
-from bayescg.data.trajectories.damage import FrameGuard
+from bayescg.data.trajectories.damage import UNREADABLE, FrameGuard
+from bayescg.data.trajectories.net_force import NetForce
 from bayescg.data.trajectories.order import FrameOrder, first_at_each_time
-from bayescg.data.trajectories.vacuum import OPEN, NetForce, vacuum_box
+from bayescg.data.trajectories.vacuum import OPEN, vacuum_box
 
 Forces = bool | Literal["unchecked"]
 """Read forces; positions only; or accept forces of any magnitude."""
-
-_UNREADABLE = (OSError, EOFError, ValueError, IndexError, KeyError, StopIteration, RuntimeError)
 
 
 class RawFrames(NamedTuple):
@@ -164,7 +163,7 @@ class FrameReader:
             reader, local = self._local(number)
             guards[reader].check(local, self._mapping.n_atoms)
             step = self._trajectory[number]
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             return self._damaged(number, error)
         if step.n_atoms != self._mapping.n_atoms:
             raise ValueError(self._changed(number, f"{step.n_atoms} atoms"))
@@ -294,7 +293,7 @@ def _file_names(trajectory) -> list[str]:
 def _source(trajectory) -> str:
     """A name for the trajectory that is the same in every program that reads any part of it."""
     parts = []
-    with _without_reader_warnings(), contextlib.suppress(*_UNREADABLE):
+    with _without_reader_warnings(), contextlib.suppress(*UNREADABLE):
         for number in range(min(2, trajectory.n_frames)):
             step = trajectory[number]
             parts += [step.positions.copy(), np.array([step.time])]

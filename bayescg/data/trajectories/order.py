@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from bayescg.data.trajectories.damage import UNREADABLE
+
 
 def first_at_each_time(trajectory, frames: Sequence[int]) -> list[int]:
     """The frames whose time is later than that of all before: of parts that overlap, each time once.
@@ -21,7 +23,7 @@ def first_at_each_time(trajectory, frames: Sequence[int]) -> list[int]:
         for position, number in enumerate(frames):
             try:
                 time = float(trajectory[number].time)
-            except (OSError, EOFError, ValueError, IndexError, KeyError, StopIteration, RuntimeError):
+            except UNREADABLE:
                 return kept + list(frames[position:])
             if time > last:
                 kept.append(number)
