@@ -73,7 +73,7 @@ def relative_entropy(
         DataTree in the layout of `force_match`, with the group `iterations`: coefficients, gradient, z-scores of the
         basis energies, length of the Newton step and what was taken of it, overlap, mean |z| of the structure, virial
         pressure and simulated time of every reference. Attributes `pressure` [bar], `pressure_sd_sampling`,
-        `pressure_sd_posterior`, `structure_z`, `converged`.
+        `pressure_sd_posterior`, `structure_z`, `converged`, `interrupted`.
 
     Raises:
         ValueError: if the box changes, the temperature is missing, there are too few frames, kernels name unknown
@@ -90,6 +90,7 @@ def relative_entropy(
     if path is not None and path.exists():
         state = load(path, identity)
     notes: list[str] = []
+    interrupted = False
     with double_precision(), progress("Relative entropy", settings.iterations) as advanced:
         advanced(len(state.records))
         try:
@@ -101,12 +102,14 @@ def relative_entropy(
         except KeyboardInterrupt:
             if state.reference is None:
                 raise
+            interrupted = True
             notes.append(f"interrupted after {len(state.records)} iterations: the posterior rests on the last of them")
         if not state.done and not notes:
             notes.append(_not_converged(state, settings))
         result = finish(problem, state, notes)
         if settings.target_pressure is not None:
             result = corrected(problem, state, result, float(settings.target_pressure), notes)
+    result["posterior"].attrs["interrupted"] = int(interrupted)
     for note in notes:
         warnings.warn(note, stacklevel=2)
     return result

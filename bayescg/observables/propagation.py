@@ -72,7 +72,7 @@ def propagate(
             than half of the draws would be unreliable.
     """
     evaluation.check_observable(observable)
-    chosen, references, mixed, verdict, last = _covered(posterior, reference, draws, guard, key)
+    chosen, references, mixed, verdict, last = _covered(posterior, reference, draws, guard, key, go_on=True)
     alone = _to_simulate(verdict, guard)
     runs, rows = _simulate(posterior, references, chosen.coefficients, verdict, alone, last)
     reweighted = verdict.passed
@@ -143,14 +143,24 @@ def add_references(
 
     Raises:
         ValueError: as `propagate`.
+        KeyboardInterrupt: if interrupted.
     """
-    return list(_covered(posterior, reference, draws, guard, key)[1].runs)
+    return list(_covered(posterior, reference, draws, guard, key, go_on=False)[1].runs)
 
 
 def _covered(
-    posterior: xr.DataTree, reference: xr.Dataset | Iterable[xr.Dataset], draws: int, guard: Guard, key: Array
+    posterior: xr.DataTree,
+    reference: xr.Dataset | Iterable[xr.Dataset],
+    draws: int,
+    guard: Guard,
+    key: Array,
+    *,
+    go_on: bool,
 ) -> tuple[posteriors.Draws, References, Mixture, Verdict, Array]:
-    """Draws, and references that cover as many of them as the guard's number of further references allows."""
+    """Draws, and references that cover as many of them as the guard's number of further references allows.
+
+    An interrupt ends it, unless it goes on with the references that there are.
+    """
     references = gather(reference, posterior)
     pick, key = jax.random.split(key)
     chosen = posteriors.draw_coefficients(posterior, draws, key=pick)
@@ -164,6 +174,8 @@ def _covered(
         try:
             added = simulate_more(references, coefficients[None], start, posterior, key=run_key)
         except KeyboardInterrupt:
+            if not go_on:
+                raise
             warnings.warn("interrupted: going on without further references", UserWarning, stacklevel=3)
             break
         references = gather([*references.runs, added], posterior)

@@ -9,6 +9,7 @@ from bayescg.plots.generative import free_energy, latent_space, ramachandran
 from bayescg.plots.inference import hyperparameters, pairs, prior_posterior, trace
 from bayescg.plots.observables import observable, rdf
 from bayescg.plots.potentials import potential
+from bayescg.plots.side_by_side import side_by_side
 from bayescg.plots.surrogates import surrogate
 from bayescg.plots.terms import potential_figures
 from bayescg.plots.three_body import three_body
@@ -26,6 +27,7 @@ __all__ = [
     "ramachandran",
     "ranks",
     "rdf",
+    "side_by_side",
     "surrogate",
     "three_body",
     "trace",

@@ -110,7 +110,8 @@ def prior_posterior(posterior: xr.DataTree, names: list[str] | None = None) -> F
             panel.set_yticks([])
             panel.set_ylim(0, 1.08)
             panel.spines["left"].set_visible(False)
-            panel.set_xlabel(name.replace("_", " ", 1))
+            unit = posterior["posterior"][name].attrs.get("units")
+            panel.set_xlabel(look.label(name.replace("_", " ", 1), unit))
         for panel in axes.flat[len(chosen) :]:
             panel.set_axis_off()
         figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside upper right", ncols=2)

@@ -53,10 +53,20 @@ def observable(predicted: xr.Dataset, reference: xr.Dataset | None = None) -> Fi
         _curve(axes[0, 0], predicted, reference)
         if reference is not None:
             _strip(axes[1, 0], zscore(predicted, reference))
-        coordinate = predicted[str(dims[0])]
-        symbol = _SYMBOLS.get(str(dims[0]), str(dims[0]))
-        axes[-1, 0].set_xlabel(look.label(f"${symbol}$", coordinate.attrs.get("units")))
+        axes[-1, 0].set_xlabel(axis_labels(predicted)[0])
     return figure
+
+
+def axis_labels(predicted: xr.Dataset) -> tuple[str, str, str]:
+    """Labels of both axes with their units, and the title."""
+    dimension = str(predicted["mean"].dims[0])
+    symbol = _SYMBOLS.get(dimension, dimension)
+    horizontal = look.label(f"${symbol}$", predicted[dimension].attrs.get("units"))
+    name = str(predicted.attrs.get("observable", ""))
+    title = str(predicted["mean"].attrs.get("long_name", name))
+    symbol = _NAMES.get(name, title)
+    vertical = look.label(f"${symbol}$" if name in _NAMES else symbol, predicted["mean"].attrs.get("units"))
+    return horizontal, vertical, title.removeprefix(symbol).removeprefix(" of").strip() or title
 
 
 rdf = observable
@@ -94,15 +104,14 @@ def _curve(axes: Axes, predicted: xr.Dataset, reference: xr.Dataset | None) -> N
         shown.append(tops)
     data = np.stack(shown)
     axes.set_ylim(min(0.0, float(np.nanmin(data))), 1.05 * float(np.nanmax(data)))
-    axes.set_xlim(*_visited(x, data))
-    title = str(predicted["mean"].attrs.get("long_name", name))
-    symbol = _NAMES.get(name, title)
-    axes.set_ylabel(look.label(f"${symbol}$" if name in _NAMES else symbol, predicted["mean"].attrs.get("units")))
-    axes.set_title(title.removeprefix(symbol).removeprefix(" of").strip() or title)
+    axes.set_xlim(*visited(x, data))
+    _, vertical, title = axis_labels(predicted)
+    axes.set_ylabel(vertical)
+    axes.set_title(title)
     look.legend(axes, data, x)
 
 
-def _visited(x: np.ndarray, data: np.ndarray) -> tuple[float, float]:
+def visited(x: np.ndarray, data: np.ndarray) -> tuple[float, float]:
     """The range of bins where anything was seen, with a margin: g(r) is zero over the first quarter of its axis."""
     seen = np.flatnonzero(np.nanmax(np.abs(data), axis=0) > 0)
     if len(seen) < 2:

@@ -49,7 +49,8 @@ def build(
     }
     for name, found in hyperparameters.items():
         values = np.asarray(found)
-        variables[name] = (("chain", "draw", *(f"{name}_dim_{k}" for k in range(values.ndim - 2))), values)
+        dims = ("chain", "draw", *(f"{name}_dim_{k}" for k in range(values.ndim - 2)))
+        variables[name] = (dims, values, {"units": _unit(name, potential)})
     for term in potential.terms:
         if term.graph is None:
             continue
@@ -70,6 +71,14 @@ def build(
     }
     posterior = xr.Dataset(variables, coords, attrs=root)
     return xr.DataTree.from_dict({"/": xr.Dataset(attrs=root), "posterior": posterior, **groups})
+
+
+def _unit(hyperparameter: str, potential: Potential) -> str:
+    """Unit of a hyperparameter, which its name tells: `amplitude_W-W`, `lengthscale_angle_A-B-A`, `noise_W`."""
+    if hyperparameter.startswith("lengthscale"):
+        return next((term.unit for term in potential.terms if hyperparameter.endswith(f"_{term.name}")), "1")
+    units = {"amplitude": "kJ/mol", "noise": "kJ/mol/nm"}
+    return next((unit for kind, unit in units.items() if hyperparameter.startswith(kind)), "1")
 
 
 def from_coefficients(

@@ -7,9 +7,12 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from matplotlib.figure import Figure
+
 from bayescg import plots
 from bayescg._runtime import atomic_path
-from bayescg.report import outcomes, page, sections
+from bayescg.report import figures as figure_files
+from bayescg.report import outcomes, page, sections, side_by_side
 from bayescg.report.results import Compared, Results
 
 __all__ = ["Compared", "Results", "headline", "write"]
@@ -27,37 +30,49 @@ def write(
     Args:
         results: of a run.
         path: of the HTML file.
-        figures: folder for the figures as PNG files too; None: only inside the page.
+        figures: folder for the figures as PNG and PDF files too, and their numbers as CSV; None: only inside the page.
         meta: further meta tags of the page.
 
     Returns:
         The path.
     """
-    pictures = draw(results)
+    drawn = draw(results)
+    pictures = {name: figure_files.png(figure) for name, figure in drawn.items()}
     if figures is not None:
-        for name, content in pictures.items():
-            with atomic_path(Path(figures) / f"{name}.png") as temporary:
-                temporary.write_bytes(content)
-    said = [f"{step}: {line}" for step, lines in results.warnings.items() for line in lines]
+        for name, figure in drawn.items():
+            contents = {"png": pictures[name], "pdf": figure_files.pdf(figure), "csv": figure_files.csv(figure)}
+            for ending, content in contents.items():
+                with atomic_path(Path(figures) / f"{name}.{ending}") as temporary:
+                    temporary.write_bytes(content)
+    said = [f"{step}: {line}" for step, lines in _warnings(results).items() for line in lines]
     head = _cards(headline(results)) + page.notice("Warnings", said)
-    parts = {
-        "Potential": sections.potential(results, pictures),
-        "Observables": outcomes.observables(results, pictures),
-        "What these error bars do not cover": outcomes.coverage(results),
-        "Fit": sections.fit(results, pictures),
-        "Simulation": outcomes.simulation(results),
-        "Data": sections.data(results),
-        "Exports": outcomes.exports(results),
-        "Reproducibility": outcomes.reproducibility(results),
-    }
-    text = page.frame("Coarse-grained potential with error bars", _subtitle(results), head, parts, meta or {})
+    if results.each:
+        title = "Coarse-grained potentials side by side"
+        parts = {
+            "Potentials": side_by_side.potentials(results),
+            "Observables": side_by_side.observables(results, pictures),
+            "What these error bars do not cover": outcomes.coverage(next(iter(results.each.values()))),
+        }
+    else:
+        title = "Coarse-grained potential with error bars"
+        parts = {
+            "Data": sections.data(results),
+            "Fit": sections.fit(results, pictures),
+            "Potential": sections.potential(results, pictures),
+            "Simulation": outcomes.simulation(results),
+            "Observables": outcomes.observables(results, pictures),
+            "What these error bars do not cover": outcomes.coverage(results),
+            "Exports": outcomes.exports(results),
+        }
+    parts["Reproducibility"] = outcomes.reproducibility(results)
+    text = page.frame(title, _subtitle(results), head, parts, meta or {})
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return Path(path)
 
 
-def draw(results: Results) -> dict[str, bytes]:
-    """All figures as PNG files, by name."""
+def draw(results: Results) -> dict[str, Figure]:
+    """All figures by name."""
     figures = {}
     if results.posterior is not None:
         figures |= plots.potential_figures(results.posterior)
@@ -68,7 +83,19 @@ def draw(results: Results) -> dict[str, bytes]:
                 figures["trace"] = plots.trace(results.posterior)
     for each in results.observables:
         figures[outcomes.picture_name(each)] = plots.observable(each.predicted, each.atomistic)
-    return {name: page.png(figure) for name, figure in figures.items()}
+    for parts in side_by_side.grouped(results):
+        first = next(iter(parts.values()))
+        summaries = {name: each.predicted for name, each in parts.items()}
+        figures[outcomes.picture_name(first)] = plots.side_by_side(summaries, first.atomistic)
+    return figures
+
+
+def _warnings(results: Results) -> dict[str, list[str]]:
+    """By step; of several potentials by potential and step."""
+    found = dict(results.warnings)
+    for name, part in results.each.items():
+        found |= {f"{name}, {step}": lines for step, lines in part.warnings.items()}
+    return found
 
 
 def headline(results: Results) -> dict[str, str]:
@@ -80,6 +107,8 @@ def headline(results: Results) -> dict[str, str]:
     Returns:
         Name -> number as text; what the run did not compute is left out.
     """
+    if results.each:
+        return side_by_side.headline(results)
     rows: dict[str, str] = {}
     if results.posterior is not None:
         attrs = results.posterior["posterior"].attrs
@@ -87,6 +116,9 @@ def headline(results: Results) -> dict[str, str]:
             rows["held-out force R²"] = sections.with_error(attrs["held_out_r2"], attrs["held_out_r2_se"], 3)
             ceiling = attrs.get("noise_ceiling_r2", "unknown")
             rows["noise ceiling of R²"] = ceiling if isinstance(ceiling, str) else f"{float(ceiling):.3f}"
+        if "structure_z" in attrs:
+            rows["mean |z| of the structure"] = f"{attrs['structure_z']:.2f}"
+            rows["virial pressure"] = f"{attrs['pressure']:.0f} bar"
         if "rhat_max" in attrs:
             rows["largest R-hat"] = f"{attrs['rhat_max']:.3f}"
             rows["smallest ESS"] = f"{min(attrs['ess_bulk_min'], attrs['ess_tail_min']):.0f}"
@@ -111,6 +143,8 @@ def _cards(rows: Mapping[str, str]) -> str:
 
 
 def _subtitle(results: Results) -> str:
+    if results.each:
+        return f"{_subtitle(next(iter(results.each.values())))} · {len(results.each)} potentials"
     parts = ["bayescg"]
     if results.posterior is not None:
         attrs = results.posterior["posterior"].attrs

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import platform
+from collections.abc import Sequence
 from importlib import metadata
 
 import numpy as np
@@ -25,18 +26,17 @@ def observables(results: Results, pictures: dict[str, bytes]) -> str:
     if not results.observables:
         return ""
     rows = [
-        [each.title, _value(each.predicted), _value(each.atomistic), each.difference, each.mean_abs_z]
+        [each.title, _value(each.predicted), _value(each.atomistic), each.difference, each.unit, each.mean_abs_z]
         for each in results.observables
     ]
-    head = ("observable", "coarse-grained", "atomistic", "∫ |difference|", "mean |z|")
+    head = ("observable", "coarse-grained", "atomistic", "∫ |difference|", "in", "mean |z|")
     body = page.table(head, rows)
     body += page.paragraph(
         "z is the difference in units of the combined standard deviation of both. A mean |z| of about 0.8 is what "
         "error bars alone produce; much more is misfit, which no error bar here contains.",
         soft=True,
     )
-    missed = [sentence for sentence in map(verdict, results.observables) if sentence]
-    body += page.notice("Misfit: beyond all error bars", missed)
+    body += misfit([(each.title, each.mean_abs_z) for each in results.observables])
     for each in results.observables:
         name = picture_name(each)
         if name in pictures:
@@ -55,24 +55,26 @@ def picture_name(compared: Compared) -> str:
     return f"{compared.kind}_{label}"
 
 
-def verdict(compared: Compared) -> str:
-    """A sentence if an observable misses the atomistic one by more than its error bars explain; else nothing."""
-    score = compared.mean_abs_z
-    if not score > 2:
-        return ""
-    return (
-        f"{compared.title}: mean |z| is {score:.1f}. The difference from the atomistic data is larger than all error "
-        "bars together. Forces fitted with terms of this form do not reproduce it, and more data will not help; other "
-        "terms may."
+def misfit(scores: Sequence[tuple[str, float]]) -> str:
+    """A box with the observables that miss the atomistic ones by more than their error bars explain."""
+    missed = [f"{title}: mean |z| {score:.1f}" for title, score in scores if score > 2]
+    words = (
+        "These differ from the atomistic data by more than all error bars together. Forces fitted with terms of this "
+        "form do not reproduce them, and more data will not help; other terms may."
     )
+    return page.notice("Misfit: beyond all error bars", missed, words)
 
 
 def _value(summary: xr.Dataset | None) -> str:
+    """A number with its error; of a curve its highest point and where that is."""
     if summary is None:
         return "–"
-    if summary["mean"].dims:
-        return f"{summary['mean'].size} bins"
-    return f"{float(summary['mean']):.4g} ± {float(summary['sd']):.2g}"
+    if not summary["mean"].dims:
+        return f"{float(summary['mean']):.4g} ± {float(summary['sd']):.2g}"
+    dimension = str(summary["mean"].dims[0])
+    top = summary.isel({dimension: int(np.argmax(summary["mean"].values))})
+    unit = str(summary[dimension].attrs.get("units", ""))
+    return f"{float(top['mean']):.4g} ± {float(top['sd']):.2g} at {float(top[dimension]):.3g} {unit}".rstrip()
 
 
 def simulation(results: Results) -> str:
@@ -165,8 +167,9 @@ def reproducibility(results: Results) -> str:
         except metadata.PackageNotFoundError:
             continue
     found = "<h3>Versions</h3>" + page.pairs(versions)
-    if results.seconds:
-        rows = [[name, seconds] for name, seconds in results.seconds.items()]
+    seconds = results.seconds | {f"{n}: {s}": t for n, part in results.each.items() for s, t in part.seconds.items()}
+    if seconds:
+        rows = [[name, taken] for name, taken in seconds.items()]
         found = "<h3>Time taken</h3>" + page.table(("step", "seconds"), rows) + found
     if results.config:
         found = f"<h3>Configuration</h3><pre><code>{page.text(results.config)}</code></pre>" + found

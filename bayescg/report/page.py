@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import base64
 import html
-import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
-
-from matplotlib.figure import Figure
 
 _CSS = """
 :root { color-scheme: light dark; --ink: #1c2126; --soft: #5b6570; --line: #d8dde2; --paper: #ffffff;
@@ -92,13 +89,6 @@ def paragraph(words: str, soft: bool = False) -> str:
     return f"<p{' class=soft' if soft else ''}>{html.escape(words)}</p>"
 
 
-def png(figure: Figure) -> bytes:
-    """A figure as a PNG file."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=200)
-    return buffer.getvalue()
-
-
 def image(content: bytes, caption: str) -> str:
     """A figure inside the page itself, with its caption (also read aloud instead of it)."""
     width = int.from_bytes(content[16:20], "big") // 2
@@ -109,10 +99,13 @@ def image(content: bytes, caption: str) -> str:
     )
 
 
-def notice(title: str, lines: Sequence[str]) -> str:
-    """A box that must not be overlooked."""
+def notice(title: str, lines: Sequence[str], words: str = "") -> str:
+    """A box that must not be overlooked, with a sentence about all its lines; empty if there are none."""
+    if not lines:
+        return ""
     items = "".join(f"<li>{html.escape(line)}</li>" for line in lines)
-    return f"<aside><h3>{html.escape(title)}</h3><ul>{items}</ul></aside>" if lines else ""
+    said = f"<p>{html.escape(words)}</p>" if words else ""
+    return f"<aside><h3>{html.escape(title)}</h3>{said}<ul>{items}</ul></aside>"
 
 
 def frame(title: str, subtitle: str, head: str, sections: Mapping[str, str], meta: Mapping[str, object]) -> str:

@@ -40,6 +40,15 @@ class Compared:
         return float(np.nanmean(scores)) if np.any(np.isfinite(scores)) else float("nan")
 
     @property
+    def unit(self) -> str:
+        """Of `difference`: that of the observable times that of its axis; empty for pure numbers."""
+        mean = self.predicted["mean"]
+        units = [mean.attrs.get("units"), *(mean[name].attrs.get("units") for name in mean.dims)]
+        named = [str(unit) for unit in units if unit not in (None, "", "1")]
+        # A density per unit of its axis integrates to a pure number.
+        return "" if len(named) == 2 and named[0] == f"1/{named[1]}" else " ".join(named)
+
+    @property
     def difference(self) -> float:
         """Integral of |predicted - atomistic| over the axis, in its units; the absolute difference of a number."""
         if self.atomistic is None:
@@ -62,6 +71,7 @@ class Results:
         warnings: by step, what was said on the way.
         seconds: by step, the time that it took.
         beads: number of beads of each type.
+        each: of a run with several potentials the results of each, by name; all else but `config` is empty then.
     """
 
     posterior: xr.DataTree | None = None
@@ -72,3 +82,4 @@ class Results:
     warnings: dict[str, list[str]] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     beads: dict[str, int] = field(default_factory=dict)
+    each: dict[str, Results] = field(default_factory=dict)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,9 @@ from bayescg import posterior as posteriors
 from bayescg.potentials import Term
 from bayescg.report import page
 from bayescg.report.results import Results
+
+_TAIL = 0.01
+_METHODS = {"nuts": "NUTS", "vi": "variational", "laplace": "Laplace", "rvm": "relevance vector machine"}
 
 
 def data(results: Results) -> str:
@@ -86,8 +90,10 @@ def _sampled(term: Term, low: float, high: float) -> str:
 def fit(results: Results, pictures: dict[str, bytes]) -> str:
     """Quality of the fit and of the sampling, in plain words."""
     tree = results.posterior
-    if tree is None or "held_out_r2" not in tree["posterior"].attrs:
+    if tree is None:
         return ""
+    if "held_out_r2" not in tree["posterior"].attrs:
+        return _to_structure(tree) + sampler(tree) + hyperparameters(tree, pictures)
     attrs = tree["posterior"].attrs
     ceiling = attrs.get("noise_ceiling_r2", "unknown")
     known = not isinstance(ceiling, str)
@@ -113,6 +119,25 @@ def fit(results: Results, pictures: dict[str, bytes]) -> str:
     return page.pairs(rows) + page.paragraph(words, soft=True) + sampler(tree) + hyperparameters(tree, pictures)
 
 
+def _to_structure(tree: xr.DataTree) -> str:
+    """Quality of a fit to structure."""
+    attrs = tree["posterior"].attrs
+    if "structure_z" not in attrs:
+        return ""
+    spread = math.hypot(attrs["pressure_sd_sampling"], attrs["pressure_sd_posterior"])
+    rows: dict[str, object] = {
+        "reference simulations": f"{attrs['iterations']}, {attrs['simulated_time']:g} ps in all",
+        "converged": "yes" if attrs["converged"] else "no: allow more iterations",
+        "mean |z| of the structure": f"{attrs['structure_z']:.2f} (chance alone: 0.8)",
+        "virial pressure": f"{attrs['pressure']:.0f} ± {spread:.0f} bar",
+        "overlap of the draws with the last reference": f"{attrs['draw_overlap']:.2f}",
+    }
+    words = (
+        "Fitted to structure by relative entropy. The scores are those of the last reference, which the fit has seen."
+    )
+    return page.pairs(rows) + page.paragraph(words, soft=True)
+
+
 def with_error(value: float, error: float, digits: int) -> str:
     """A score with its standard error; a plain word where it is nan."""
     return f"{value:.{digits}f} ± {error:.{digits}f}" if math.isfinite(value) else "unknown"
@@ -122,7 +147,7 @@ def sampler(tree: xr.DataTree) -> str:
     """Convergence of the chains."""
     attrs = tree["posterior"].attrs
     sizes = tree["posterior"].sizes
-    method = {"nuts": "NUTS", "vi": "variational", "laplace": "Laplace"}.get(attrs["method"], attrs["method"])
+    method = _METHODS.get(attrs["method"], attrs["method"])
     drawn = f"{sizes['chain']} × {sizes['draw']} draws" if sizes["chain"] > 1 else f"{sizes['draw']} draws"
     title = f"<h3>Sampler: {page.text(method)}, {drawn}</h3>"
     if "rhat_max" not in attrs:
@@ -155,14 +180,41 @@ def hyperparameters(tree: xr.DataTree, pictures: dict[str, bytes]) -> str:
             round_to="none",  # pyright: ignore[reportArgumentType]  as documented; guessed from the default is a number
         )
     assert isinstance(frame, pd.DataFrame)
-    rows = [[str(name), *(float(value) for value in row)] for name, row in zip(frame.index, frame.values, strict=True)]
+    units = {name: str(tree["posterior"][name].attrs.get("units", "1")) for name in chosen}
+    rows = [
+        [str(name), units.get(str(name).split("[")[0], "1"), *(float(value) for value in row)]
+        for name, row in zip(frame.index, frame.values, strict=True)
+    ]
     named = {"eti90_lb": "5 %", "eti90_ub": "95 %"}
-    head = ("", *(named.get(str(name), str(name)) for name in frame.columns))
+    head = ("", "unit", *(named.get(str(name), str(name)) for name in frame.columns))
     found = "<h3>Hyperparameters</h3>" + page.table(head, rows)
-    words = "Amplitudes in kJ/mol, lengthscales in units of the descriptor, noises in kJ/mol/nm, others pure numbers."
-    found += page.paragraph(words, soft=True)
+    found += page.notice(
+        "In the tail of the prior",
+        in_the_tail(tree, chosen),
+        "The data ask for values that the prior holds for unlikely. Error bars rest on it there: look at the "
+        "curve, and try another kernel or other knots.",
+    )
     captions = {
         "prior_posterior": "Prior and posterior of the hyperparameters: where they differ, the data have spoken.",
         "trace": "Densities and traces of the chains, one color for each.",
     }
     return found + "".join(page.image(pictures[n], caption) for n, caption in captions.items() if n in pictures)
+
+
+def in_the_tail(tree: xr.DataTree, names: Sequence[str]) -> list[str]:
+    """Hyperparameters whose posterior median lies beyond all but a hundredth of the prior's draws."""
+    if "prior" not in tree.children:
+        return []
+    found = []
+    prior, posterior = tree["prior"].to_dataset(), tree["posterior"].to_dataset()
+    for name in names:
+        if name not in prior:
+            continue
+        median = float(posterior[name].median())
+        below = float((prior[name] < median).mean())
+        if min(below, 1 - below) < _TAIL:
+            share, side = (1 - below, "above") if below > 0.5 else (below, "below")
+            unit = str(posterior[name].attrs.get("units", "1"))
+            value = f"{median:.3g} {unit}" if unit != "1" else f"{median:.3g}"
+            found.append(f"{name}: median {value}; {share:.1%} of the prior lies {side} it")
+    return found

@@ -50,16 +50,26 @@ def check(config: Config) -> Iterator[tuple[str, str]]:
         ValueError: for what a run would refuse, after the rows before it.
     """
     began = time.perf_counter()
+    parts = config.each or {"": config}
+    structural = [name for name, part in parts.items() if part.settings.inference.fit == "relative_entropy"]
+    needed = len(structural) < len(parts)
     with hidden_progress():
-        frames = Frames(config.settings.input, config.settings.mapping, config.file.parent)
+        frames = Frames(config.settings.input, config.settings.mapping, config.file.parent, forces=needed)
         opened = time.perf_counter()
         first = joined(list(frames.first(min(_MOST, max(_FEWEST, _BEADS // frames.n_beads)))))
         reading = (time.perf_counter() - opened) / first.sizes["frame"]
         yield from _frames(first, frames.count)
         yield from _beads(first, frames.guessed)
-        yield from _box(first, config.potential)
-        yield from _forces(first)
-        yield from _cost(config, first, frames.count, reading)
+        yield from _box(first, [part.potential for part in parts.values()])
+        if needed:
+            yield from _forces(first)
+        for name, part in parts.items():
+            mark = f"{name}: " if name else ""
+            if name in structural:
+                yield f"{mark}fit by relative_entropy", "takes simulations, whose number is not foreseen"
+                continue
+            for row, value in _cost(part, first, frames.count, reading):
+                yield f"{mark}{row}", value
     yield "checked in", f"{time.perf_counter() - began:.0f} s"
 
 
@@ -87,7 +97,7 @@ def _beads(first: xr.Dataset, guessed: bool) -> Iterator[tuple[str, str]]:
         yield "masses", "guessed from the names of atoms: the topology has none"
 
 
-def _box(first: xr.Dataset, potential: Potential) -> Iterator[tuple[str, str]]:
+def _box(first: xr.Dataset, potentials: list[Potential]) -> Iterator[tuple[str, str]]:
     boxes = first["box"].values
     if first.attrs.get("boundary") == "open":
         yield "box", "none: in vacuum"
@@ -95,7 +105,8 @@ def _box(first: xr.Dataset, potential: Potential) -> Iterator[tuple[str, str]]:
     edges = np.diagonal(boxes[0])
     height = shortest_height(boxes)
     yield "box", f"{edges[0]:.4g} x {edges[1]:.4g} x {edges[2]:.4g} nm; cutoffs up to {height / 2:.4g} nm"
-    reach = max((getattr(term, "cutoff", 0.0) for term in potential.terms), default=0.0)
+    terms = [term for potential in potentials for term in potential.terms]
+    reach = max((getattr(term, "cutoff", 0.0) for term in terms), default=0.0)
     if reach > height / 2:
         raise ValueError(
             f"the largest cutoff is {reach:g} nm, above half the shortest height of the box, {height / 2:.4g} nm: "
@@ -120,7 +131,7 @@ def _cost(config: Config, first: xr.Dataset, count: int, reading: float) -> Iter
     """Seconds of the pass and of the fit, and memory: measured on a few frames, and multiplied."""
     potential = fill_ranges(config.potential, first)
     some = first.isel(frame=slice(0, max(1, first.sizes["frame"] // 2)))
-    reference = Reference(config.observables, 2 * some.sizes["frame"], potential.exclude_bonds)
+    reference = Reference(config.compared, 2 * some.sizes["frame"], potential.exclude_bonds)
     pilot = fit_pilot(potential, some)
 
     def passing() -> tuple[ForceStatistics, float]:
@@ -134,7 +145,7 @@ def _cost(config: Config, first: xr.Dataset, count: int, reading: float) -> Iter
     yield "coefficients", f"{statistics.potential.n_basis} of {len(statistics.potential.terms)} terms"
     one = without / some.sizes["frame"] + reading
     yield "mapping will take", _duration(3 * compiling + one * count)
-    yield f"fit by {config.settings.inference.method} will take", _duration(_fit_seconds(config, statistics))
+    yield f"fit by {config.settings.inference.sampler} will take", _duration(_fit_seconds(config, statistics))
     if sys.platform != "win32":  # which does not tell what a process has taken
         yield "memory will peak at", f"{_memory(config, statistics, count) / 2**30:.1f} GiB"
 
@@ -158,7 +169,7 @@ def _fit_seconds(config: Config, statistics: ForceStatistics) -> float:
     draws = chosen.chains * chosen.draws
     searching = 20 * 2 * unknowns * gradient
     drawing = _DRAW * draws * gradient
-    if chosen.method == "nuts":
+    if chosen.sampler == "nuts":
         steps = -(-chosen.chains // cpu_count()) * (chosen.warmup + chosen.draws)
         return compiling + searching + drawing + _GRADIENTS * steps * gradient
     return compiling + searching + drawing + 2 * _DENSITY * draws * gradient / cpu_count()

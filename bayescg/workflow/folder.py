@@ -11,6 +11,7 @@ from typing import get_args
 import numpy as np
 import xarray as xr
 
+from bayescg._yaml import read_yaml
 from bayescg.report.results import Results
 from bayescg.storage.expected import load_posterior
 from bayescg.workflow.comparisons import load_observables
@@ -19,6 +20,7 @@ from bayescg.workflow.stamps import record_of
 
 STATISTICS = "statistics.nc"
 LAST_FRAME = "cg_last.nc"
+TRAJECTORY = "cg.nc"
 REFERENCE = "reference.nc"
 POSTERIOR = "posterior.nc"
 ENSEMBLE = "ensemble.nc"
@@ -44,7 +46,7 @@ def load_results(directory: str | os.PathLike[str]) -> Results:
         directory: the output folder of `bayescg run` or `workflow.run`.
 
     Returns:
-        The results; what the run has not made yet is None or empty.
+        The results; what the run has not made yet is None or empty. Of a run with several potentials, those of each.
 
     Raises:
         FileNotFoundError: if there is no such folder, or nothing of a run in it.
@@ -53,10 +55,30 @@ def load_results(directory: str | os.PathLike[str]) -> Results:
     folder = Path(directory)
     if not folder.is_dir():
         raise FileNotFoundError(f"no folder {folder}: give the output folder of `bayescg run`")
-    if not (folder / POSTERIOR).is_file():
+    if not has_results(folder):
         raise FileNotFoundError(f"{folder} holds no {POSTERIOR}: give the output folder of `bayescg run`")
+    if not (folder / POSTERIOR).is_file():
+        each = {part.name: load_results(part) for part in _parts(folder)}
+        return Results(config=_config(folder), each=each)
     names = (STATISTICS, POSTERIOR, ENSEMBLE, *OBSERVABLES.values(), EXPORTS)
     return read_results(folder, (name for name in names if (folder / name).is_file()))
+
+
+def has_results(folder: Path) -> bool:
+    """Whether a folder holds a posterior, or folders that do."""
+    return (folder / POSTERIOR).is_file() or bool(_parts(folder))
+
+
+def _parts(folder: Path) -> list[Path]:
+    """Folders of several potentials, in the order of the settings, where these are known."""
+    found = sorted(path.parent for path in folder.glob(f"*/{POSTERIOR}"))
+    settings = read_yaml(folder / CONFIG).table if (folder / CONFIG).is_file() else {}
+    order = [str(name) for name in settings.get("potentials") or ()]
+    return sorted(found, key=lambda path: order.index(path.name) if path.name in order else len(order))
+
+
+def _config(folder: Path) -> str:
+    return (folder / CONFIG).read_text(encoding="utf-8") if (folder / CONFIG).is_file() else ""
 
 
 def read_results(folder: Path, names: Iterable[str]) -> Results:
@@ -90,7 +112,7 @@ def read_results(folder: Path, names: Iterable[str]) -> Results:
         elif name == EXPORTS:
             attrs["export"] = json.loads(path.read_text())
             exports = attrs["export"]["files"]
-    config = (folder / CONFIG).read_text() if (folder / CONFIG).is_file() else ""
+    config = _config(folder)
     records = {step: record_of(found) for step, found in attrs.items()}
     return Results(
         *(tree, ensemble, tuple(compared), exports, config),

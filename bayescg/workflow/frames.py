@@ -14,7 +14,7 @@ from bayescg.data.mapping.checks import masses_are_guessed
 from bayescg.data.trajectories.order import first_at_each_time
 from bayescg.data.trajectories.universe import open_universe
 from bayescg.storage.expected import load_trajectory
-from bayescg.workflow.schema.config import Input, LennardJones, MappingChoice
+from bayescg.workflow.schema.sections import Input, LennardJones, MappingChoice
 
 
 class Frames:
@@ -24,13 +24,14 @@ class Frames:
         given: where they come from. A coarse-grained dataset is read as a whole, a trajectory chunk by chunk.
         mapping: which atoms make up which bead.
         folder: where relative paths start.
+        forces: whether they are read; without, trajectories need none.
 
     Attributes:
         count: how many frames there are.
     """
 
-    def __init__(self, given: Input, mapping: MappingChoice, folder: Path):
-        self._given, self._chosen, self._folder = given, mapping, folder
+    def __init__(self, given: Input, mapping: MappingChoice, folder: Path, forces: bool = True):
+        self._given, self._chosen, self._folder, self._forces = given, mapping, folder, forces
         self._window = slice(given.start, given.stop, given.step)
         if given.dataset is not None:
             self._dataset = load_trajectory(folder / Path(given.dataset).expanduser())
@@ -78,6 +79,7 @@ class Frames:
             stop=given.stop,
             step=given.step,
             continuous=given.continuous,
+            forces=self._forces,
         )
 
     def chunks(self, size: int = 200) -> list[Callable[[], Frames]]:
@@ -117,7 +119,7 @@ class Frames:
     def _opening(self, numbers: range) -> Callable[[], Frames]:
         part = {"start": numbers[0], "stop": numbers[-1] + 1, "step": numbers.step}
         given = self._given.model_copy(update=part)
-        return functools.partial(Frames, given, self._chosen, self._folder.absolute())
+        return functools.partial(Frames, given, self._chosen, self._folder.absolute(), self._forces)
 
 
 def mapping_of(universe, chosen: MappingChoice, folder: Path, *, constraints: str) -> Mapping:

@@ -20,6 +20,7 @@ from bayescg.workflow.steps.fit import Fit
 from bayescg.workflow.steps.map import Map
 from bayescg.workflow.steps.observe import Observe
 from bayescg.workflow.steps.report import Report
+from bayescg.workflow.steps.side_by_side import SideBySide
 from bayescg.workflow.steps.simulate import Simulate
 from bayescg.workflow.steps.step import Step
 
@@ -57,11 +58,27 @@ def run(
     config.output.mkdir(parents=True, exist_ok=True)
     with _alone(config.output):
         _keep_config(config)
-        for step in steps_of(config, scheduler)[: STEPS.index(last) + 1]:
-            _carry_out(step, force, say)
-    if not (config.output / folder.POSTERIOR).is_file():
+        if not config.each:
+            for step in steps_of(config, scheduler)[: STEPS.index(last) + 1]:
+                _carry_out(step, force, say)
+        else:
+            _carry_out_each(config, force, last, scheduler, say)
+    if not folder.has_results(config.output):
         return Results(config=config.text)
     return folder.load_results(config.output)
+
+
+def _carry_out_each(config: Config, force: bool, last: str, scheduler: str | None, say: Callable[[str], None]) -> None:
+    """All steps of each of several potentials, and the page with all of them."""
+    reports = []
+    for name, part in config.each.items():
+        part.output.mkdir(exist_ok=True)
+        steps = steps_of(part, scheduler)
+        for step in steps[: STEPS.index(last) + 1]:
+            _carry_out(step, force, lambda text, name=name: say(f"{name}: {text}"))
+        reports.append(steps[-1])
+    if last == "report":
+        _carry_out(SideBySide(config, tuple(reports)), force, say)
 
 
 @contextlib.contextmanager
@@ -80,8 +97,8 @@ def _alone(output: Path) -> Iterator[None]:
         ) from None
 
 
-def steps_of(config: Config, scheduler: str | None = None) -> tuple[Step, ...]:
-    """All steps of a configuration, in order."""
+def steps_of(config: Config, scheduler: str | None = None) -> tuple[Map, Fit, Simulate, Observe, Export, Report]:
+    """All steps of a configuration with one potential, in order."""
     mapped = Map(config, scheduler)
     fitted = Fit(config, mapped)
     simulated = Simulate(config, mapped, fitted)

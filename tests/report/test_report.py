@@ -7,6 +7,7 @@ import re
 
 import matplotlib.image
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 
@@ -159,9 +160,11 @@ def test_plain_words(text):
 def test_misfit_is_said_of_the_observable_that_misses_only(results, text):
     rdf, number = results.observables
     assert rdf.mean_abs_z > 5
-    assert "more data will not help" in outcomes.verdict(rdf)
-    assert outcomes.verdict(number) == ""
+    box = outcomes.misfit([(each.title, each.mean_abs_z) for each in (rdf, number)])
+    assert box.count("<li>") == 1
+    assert rdf.title in box
     assert text.count("more data will not help") == 1
+    assert outcomes.misfit([("g(r)", 1.9), ("n", float("nan"))]) == ""
 
 
 def test_integrated_difference(results):
@@ -197,9 +200,18 @@ def test_a_given_posterior_alone_makes_a_report(tmp_path):
 
 def test_figures_are_written_too(results, tmp_path):
     report.write(results, tmp_path / "report.html", figures=tmp_path / "figures")
+    names = ("potential", "prior_posterior", "trace", "rdf_A-A", "coordination_number_A-A")
     assert {path.name for path in (tmp_path / "figures").iterdir()} == {
-        *("potential.png", "prior_posterior.png", "trace.png", "rdf_A-A.png", "coordination_number_A-A.png"),
+        f"{name}.{ending}" for name in names for ending in ("png", "pdf", "csv")
     }
+    # The numbers of a figure are those of the observable.
+    table = pd.read_csv(tmp_path / "figures" / "rdf_A-A.csv")
+    curve = table[(table["panel"] == 0) & (table["curve"] == "coarse-grained")]
+    np.testing.assert_allclose(curve["y"], results.observables[0].predicted["mean"], rtol=1e-6)
+    band = table[table["curve"] == "90 % posterior and sampling"]
+    np.testing.assert_allclose(band["y"], results.observables[0].predicted["lower"], rtol=1e-6)
+    np.testing.assert_allclose(band["y upper"], results.observables[0].predicted["upper"], rtol=1e-6)
+    assert set(curve["x label"]) == {"r (nm)"}
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ import yaml
 from bayescg import workflow
 from bayescg.workflow.schema.config import Settings
 from bayescg.workflow.schema.observables import OBSERVABLES, Observable
-from bayescg.workflow.schema.terms import TERMS, TermItem
+from bayescg.workflow.schema.sections import NamedPotential
+from bayescg.workflow.schema.terms import TERMS, PotentialChoice, TermItem
 
 
 @pytest.mark.parametrize("name", ["example", "demo", "demo_fast"])
@@ -19,13 +20,15 @@ def test_bundled_configurations_are_valid(tmp_path, name):
         (tmp_path / file).touch()
         (tmp_path / "data" / file).touch()
     (tmp_path / "config.yaml").write_text(workflow.example(name))
-    assert workflow.load(tmp_path / "config.yaml").potential.terms[0].name == "W-W"
+    config = workflow.load(tmp_path / "config.yaml")
+    for each in config.each.values() or [config]:
+        assert each.potential.terms[0].name == "W-W"
 
 
 SECTIONS = {
-    name: field.annotation
+    name: PotentialChoice if name == "potential" else field.annotation
     for name, field in Settings.model_fields.items()
-    if name not in ("observables", "seed", "output")
+    if name not in ("observables", "potentials", "seed", "output")
 }
 INSTEAD = ("dataset", "file", "votca")
 
@@ -59,6 +62,14 @@ def test_the_example_has_every_baseline():
     assert set(example) == set(baselines.model_fields)
     for name, field in baselines.model_fields.items():
         assert set(example[name]) == set(field.annotation.__args__[0].model_fields)
+
+
+def test_the_example_has_several_potentials_that_are_valid():
+    example = everything()["potentials"]
+    assert len(example) > 1
+    for each in example.values():
+        NamedPotential.model_validate(each)
+    assert set.union(*map(set, example.values())) == {"terms", "inference"}
 
 
 def test_settings_that_are_commented_out_show_their_default():

@@ -4,8 +4,10 @@ from typing import Literal
 
 StepName = Literal["map", "fit", "simulate", "observe", "export", "report"]
 """The steps of `run`, in order."""
-Method = Literal["nuts", "vi", "laplace"]
-"""How hyperparameters are sampled: exact, or one of two approximations."""
+Fit = Literal["force_matching", "relative_entropy"]
+"""What a potential is fitted to: forces, or structure."""
+Method = Literal["nuts", "vi", "laplace", "rvm", "horseshoe"]
+"""How hyperparameters are sampled: exact, one of two approximations, or one of two sparse fits."""
 Calibration = Literal["godambe", "magnitude", "none"]
 """What the width of the posterior follows."""
 Engine = Literal["auto", "jax", "lammps"]
@@ -19,6 +21,7 @@ ObservableKind = Literal[
     "bond_distribution",
     "bonded_angle_distribution",
     "dihedral_distribution",
+    "virial_pressure",
 ]
 """Functions of `bayescg.observables`."""
 By = Literal["residues", "molecules", "fragments", "atoms"]

@@ -3,155 +3,45 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self, get_args
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from bayescg._settings import Count, Number, Positive, Section, Text, Texts, as_tuple, validate
+from bayescg._settings import Section, Text, validate
 from bayescg._yaml import read_yaml
 from bayescg.exports import check_format
 from bayescg.potentials import Potential
-from bayescg.simulation import Langevin
-from bayescg.workflow.schema.choices import By, Calibration, Center, Constraints, Engine, Format, Method, Units
+from bayescg.workflow.schema.choices import Format
 from bayescg.workflow.schema.observables import Observable, Observables, default_observable
-from bayescg.workflow.schema.terms import KernelName, PotentialChoice
+from bayescg.workflow.schema.sections import (
+    Exports,
+    Inference,
+    Input,
+    MappingChoice,
+    NamedPotential,
+    RefinementChoice,
+    Simulation,
+)
+from bayescg.workflow.schema.terms import PotentialChoice
+
+_TAKEN = ("data", "figures")
 
 
-class LennardJones(Section):
-    """What one is in a LAMMPS simulation with `units lj`."""
-
-    energy: Positive
-    """Of a unit energy [kJ/mol]."""
-    length: Positive
-    """Of a unit length [nm]."""
-    mass: Positive
-    """Of a unit mass [Da]."""
-
-
-class Input(Section):
-    """Where the data come from: an atomistic simulation, or a coarse-grained dataset made before."""
-
-    topology: Text | None = None
-    """Any topology that MDAnalysis reads."""
-    trajectory: Texts = ()
-    """Trajectories with forces, one after the other."""
-    dataset: Text | None = None
-    """A coarse-grained dataset (netCDF) instead of the two."""
-    temperature: Positive | None = None
-    """Of the simulation [K]."""
-    start: int | None = None
-    """First frame."""
-    stop: int | None = None
-    """Frame to stop before."""
-    step: int | None = None
-    """Every how many frames."""
-    units: Units | LennardJones | None = None
-    """Of a LAMMPS dump: real, metal, or what one is in units lj, as {energy: 1.0, length: 0.34, mass: 40.0}."""
-    timestep: Positive | None = None
-    """Of the simulation that wrote a LAMMPS dump [ps; in units lj in theirs]."""
-    format: Text | None = None
-    """Of the trajectory, in MDAnalysis's words, where its name does not tell."""
-    masses: dict[Text, Annotated[Number, Field(ge=0)]] = Field(default_factory=dict)
-    """Of atoms by name [Da], where the topology has none."""
-    continuous: bool | None = None
-    """Of several trajectories: true: parts of one simulation, whose overlaps count once; false: several simulations."""
-    constraints: Constraints = "h-bonds"
-    """What the simulation held rigid."""
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.dataset is None and not (self.topology and self.trajectory):
-            raise ValueError("give `topology` and `trajectory`, or `dataset` (a coarse-grained netCDF file)")
-        if self.dataset is not None and (self.topology or self.trajectory):
-            raise ValueError("give either `dataset` or `topology` and `trajectory`, not both")
-        if self.dataset is None and self.temperature is None:
-            raise ValueError("`temperature` is missing: trajectories do not say it; give it in K")
-        return self
-
-
-class MappingChoice(Section):
-    """Which atoms make up which bead."""
-
-    by: By = "residues"
-    """One bead for each of these."""
-    names: dict[Text, Text] = Field(default_factory=dict)
-    """Bead types of the residue (or molecule, or atom) names."""
-    center: Center = "mass"
-    """Where beads sit."""
-    select: Text = "all"
-    """MDAnalysis selection of the atoms to map."""
-    file: Text | None = None
-    """A YAML mapping with named beads instead."""
-    votca: Texts = ()
-    """VOTCA mapping files instead."""
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.file and self.votca:
-            raise ValueError("give `file` or `votca`, not both")
-        return self
-
-
-class Inference(Section):
-    """How the posterior is sampled; see `force_match`."""
-
-    method: Method = "nuts"
-    """NUTS is exact; vi and laplace are approximations."""
-    calibration: Calibration = "godambe"
-    """What the width of the posterior follows."""
-    chains: Count = 4
-    """Of NUTS."""
-    warmup: Annotated[int, Field(ge=0)] = 500
-    """Discarded steps of each chain."""
-    draws: Count = 500
-    """Kept draws of each chain."""
-    kernels: dict[Text, KernelName] = Field(default_factory=dict)
-    """Kernels by term, instead of beside it."""
-    noise_ceiling: Number | None = None
-    """Largest R² that any function of the beads can reach, if known."""
-
-
-class Simulation(Section):
-    """How the ensemble is simulated; see `simulate` and `Langevin`."""
-
-    draws: Count = 16
-    """Posterior draws, each simulated."""
-    time: Positive = 20.0
-    """Sampled time of each [ps]."""
-    engine: Engine = "auto"
-    """What simulates."""
-    temperature: Positive | None = None
-    """Of the thermostat [K]; that of the data if left out."""
-    timestep: Positive = 0.002
-    """Of the integrator [ps]."""
-    friction: Positive = 1.0
-    """Rate at which momenta are forgotten [1/ps]."""
-    equilibration: Annotated[Number, Field(ge=0)] = 5.0
-    """Simulated before the first frame and thrown away [ps]."""
-    interval: Positive = 0.2
-    """Between two frames [ps]."""
-
-    @property
-    def dynamics(self) -> Langevin:
-        """The integrator."""
-        return Langevin(self.timestep, self.friction, self.equilibration, self.interval)
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        self.dynamics.frames(self.time)
-        return self
-
-
-class Exports(Section):
-    """What is written for other programs."""
-
-    formats: Annotated[tuple[Format, ...], BeforeValidator(as_tuple)] = ()
-    """Whose files are written."""
-    draws: Annotated[int, Field(ge=0)] = 0
-    """This many posterior draws beside the mean."""
+def _named(value: Any) -> Any:
+    """Names become folders beside the files of a run."""
+    if not isinstance(value, dict):
+        return value
+    for name in map(str, value):
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_+-]*", name) or name in (*_TAKEN, *get_args(Format)):
+            raise ValueError(
+                f"{name!r} cannot be the name of a potential, which is also that of a folder: choose letters, digits, "
+                f"_, + and -, not {', '.join(_TAKEN)} or the name of a program"
+            )
+    return {str(name): potential for name, potential in value.items()}
 
 
 class Settings(Section):
@@ -161,10 +51,14 @@ class Settings(Section):
     """Where the data come from."""
     mapping: MappingChoice = MappingChoice()
     """Which atoms make up which bead."""
-    potential: PotentialChoice
+    potential: PotentialChoice | None = None
     """The terms to learn."""
+    potentials: Annotated[dict[str, NamedPotential], BeforeValidator(_named)] = Field(default_factory=dict)
+    """Instead: several potentials by name, beside each other; each has a folder of its name."""
     inference: Inference = Inference()
-    """How the posterior is sampled."""
+    """How the posterior is made."""
+    refinement: RefinementChoice = RefinementChoice()
+    """How relative entropy simulates."""
     simulation: Simulation = Simulation()
     """How the ensemble is simulated."""
     observables: Observables | None = None
@@ -176,23 +70,52 @@ class Settings(Section):
     output: Text = "results"
     """Folder of the results."""
 
+    def single(self, name: str) -> Settings:
+        """The settings of one of several potentials, in a folder of its name."""
+        chosen = self.potentials[name]
+        return self.model_copy(
+            update={
+                "potential": chosen,
+                "potentials": {},
+                "inference": chosen.inference or self.inference,
+                "output": str(Path(self.output) / name),
+            }
+        )
+
     @model_validator(mode="after")
     def _check(self) -> Self:
-        terms = self.potential.build().terms
-        names = [term.name for term in terms]
-        unknown = sorted(set(self.inference.kernels) - set(names))
-        if unknown:
-            raise ValueError(f"inference.kernels: no term is called {', '.join(unknown)}; terms: {', '.join(names)}")
-        sampled = self.inference.chains * self.inference.draws
-        for section, draws in (("simulation", self.simulation.draws), ("exports", self.exports.draws)):
-            if draws > sampled:
-                raise ValueError(f"{section}.draws={draws}, but inference makes chains * draws = {sampled} draws only")
-        for format in self.exports.formats:
+        if (self.potential is None) == (not self.potentials):
+            raise ValueError(
+                "give `potential`, as in `potential: {terms: [{pair: [W, W], cutoff: 0.9}]}`, or `potentials`, several "
+                "of them by name"
+            )
+        for name in self.potentials:
             try:
-                check_format(format, self.potential.build())
+                _check_single(self.single(name))
             except ValueError as error:
-                raise ValueError(f"exports: {error}") from None
+                raise ValueError(f"potentials.{name}: {error}") from None
+        if self.potential is not None:
+            _check_single(self)
         return self
+
+
+def _check_single(settings: Settings) -> None:
+    """Check what sections say of each other."""
+    assert settings.potential is not None
+    potential, inference = settings.potential.build(), settings.inference
+    names = [term.name for term in potential.terms]
+    unknown = sorted(set(inference.kernels) - set(names))
+    if unknown:
+        raise ValueError(f"inference.kernels: no term is called {', '.join(unknown)}; terms: {', '.join(names)}")
+    sampled = inference.sampling.chains * inference.draws
+    for section, draws in (("simulation", settings.simulation.n_draws), ("exports", settings.exports.draws)):
+        if draws > sampled:
+            raise ValueError(f"{section}.draws={draws}, but inference makes chains * draws = {sampled} draws only")
+    for format in settings.exports.formats:
+        try:
+            check_format(format, potential)
+        except ValueError as error:
+            raise ValueError(f"exports: {error}") from None
 
 
 @dataclass(frozen=True)
@@ -203,11 +126,13 @@ class Config:
         settings: what the file says.
         file: the YAML file; relative paths start at its folder.
         text: of the file.
+        shared: observables of several potentials, where each is one of them.
     """
 
     settings: Settings
     file: Path
     text: str
+    shared: tuple[Observable, ...] | None = None
 
     def path(self, name: str) -> Path:
         """A path of the configuration file.
@@ -233,20 +158,39 @@ class Config:
         return self.path(self.settings.output)
 
     @cached_property
+    def each(self) -> dict[str, Config]:
+        """The configurations of several potentials by name; empty if there is one."""
+        return {
+            name: replace(self, settings=self.settings.single(name), shared=self.observables)
+            for name in self.settings.potentials
+        }
+
+    @cached_property
     def potential(self) -> Potential:
-        """The terms to learn."""
+        """The terms to learn, of one potential."""
+        assert self.settings.potential is not None
         return self.settings.potential.build()
 
     @cached_property
     def kernels(self) -> dict[str, str]:
         """Names of kernels by term, wherever they stand."""
+        assert self.settings.potential is not None
         return {**self.settings.potential.kernels, **self.settings.inference.kernels}
 
     @cached_property
     def observables(self) -> tuple[Observable, ...]:
         """What is computed; by default one for each term."""
-        given = self.settings.observables
-        return tuple(map(default_observable, self.potential.terms)) if given is None else given
+        given = self.settings.observables if self.shared is None else self.shared
+        if given is not None:
+            return given
+        chosen = [*self.settings.potentials.values()] or [self.settings.potential]
+        terms = [term for potential in chosen if potential is not None for term in potential.build().terms]
+        return tuple(dict.fromkeys(map(default_observable, terms)))
+
+    @property
+    def compared(self) -> tuple[Observable, ...]:
+        """Observables that atomistic data have, too."""
+        return tuple(each for each in self.observables if each.atomistic)
 
 
 def load(path: str | os.PathLike[str]) -> Config:

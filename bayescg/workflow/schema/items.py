@@ -54,6 +54,8 @@ def choose(models: Mapping[str, type[Item]], value: Any) -> Item:
     """
     if isinstance(value, Item):
         return value
+    if isinstance(value, str) and value in models and models[value].width == 0:
+        return models[value]()
     example = f"`- {next(iter(models))}: ...`"
     if not isinstance(value, dict):
         raise ValueError(f"a table was expected, as in {example}, not {value!r}")

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Annotated, Any, ClassVar
 
 import xarray as xr
+from jaxtyping import Array
 from pydantic import AfterValidator, BeforeValidator
 
 from bayescg import observables as room
@@ -20,6 +21,9 @@ class Observable(Item):
     blocks: Count | None = None
     """Of frames, from whose scatter sampling errors come."""
 
+    atomistic: ClassVar[bool] = True
+    """Whether mapped atomistic data have it, too."""
+
     @property
     def arguments(self) -> dict[str, Any]:
         """Arguments of the function beside bead types and blocks."""
@@ -29,7 +33,7 @@ class Observable(Item):
     def label(self) -> str:
         """What tells it from others of its kind."""
         words = [f"{value:g}" if isinstance(value, float) else str(value) for value in self.arguments.values()]
-        return " ".join(["-".join(self.beads), *words])
+        return " ".join(["-".join(self.beads) or "all", *words])
 
     def measure(self, dataset: xr.Dataset, blocks: int | None = None) -> xr.DataArray:
         """Compute it from a trajectory or an ensemble.
@@ -41,7 +45,32 @@ class Observable(Item):
         chosen = self.blocks if blocks is None else blocks
         if chosen is not None:
             chosen = min(chosen, dataset.sizes["frame"])
-        return getattr(room, self.kind)(dataset, *self.beads, blocks=chosen, **self.arguments)
+        return self._compute(dataset, blocks=chosen)
+
+    def propagate(self, posterior: xr.DataTree, references: xr.Dataset, draws: int, key: Array) -> xr.DataArray:
+        """Compute it at draws of a posterior, from references that cover them.
+
+        Args:
+            posterior: where draws come from.
+            references: from `add_references` with the same draws and key.
+            draws: how many.
+            key: JAX random key.
+
+        Returns:
+            Dims (draw, block, ...), of the draws that can be relied on.
+
+        Raises:
+            ValueError: if more than half of the draws cannot.
+        """
+        nothing_more = room.Guard(references=0, simulations=0)
+        try:
+            found = room.propagate(posterior, references, self._compute, draws=draws, guard=nothing_more, key=key)
+        except ValueError as error:
+            raise ValueError(f"{error}. In a configuration: a longer simulation.time, or `propagate: false`") from None
+        return found.isel(draw=found["source"].values != "unreliable")
+
+    def _compute(self, dataset: xr.Dataset, **options: Any) -> xr.DataArray:
+        return getattr(room, self.kind)(dataset, *self.beads, **self.arguments, **options)
 
 
 class Rdf(Observable):
@@ -124,11 +153,29 @@ class DihedralDistribution(Observable):
     """Of the angle."""
 
 
+def _no_beads(value: Any) -> tuple[str, ...]:
+    if value not in ([], ()):
+        raise ValueError(f"the pressure is that of all beads: no bead types were expected, not {value!r}")
+    return ()
+
+
+class VirialPressure(Observable):
+    """The pressure of the ensemble."""
+
+    kind: ClassVar[str] = "virial_pressure"
+    width: ClassVar[int] = 0
+    atomistic: ClassVar[bool] = False
+
+    virial_pressure: Annotated[tuple[str, ...], BeforeValidator(_no_beads)] = ()
+    """Of no bead type in particular."""
+
+
 OBSERVABLES: dict[str, type[Observable]] = {
     model.kind: model
     for model in (
         *(Rdf, CoordinationNumber, AngleDistribution),
         *(BondDistribution, BondedAngleDistribution, DihedralDistribution),
+        VirialPressure,
     )
 }
 """Models by the key that names an item."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
-from bayescg.inference import Sampling, force_match
-from bayescg.storage.expected import load_statistics
+import xarray as xr
+
+from bayescg.inference import force_match, relative_entropy
+from bayescg.storage.expected import load_statistics, load_trajectory
 from bayescg.workflow import folder
 from bayescg.workflow.schema.choices import StepName
 from bayescg.workflow.schema.terms import kernels_of
@@ -17,10 +20,10 @@ from bayescg.workflow.steps.step import Step
 
 @dataclass(frozen=True)
 class Fit(Step):
-    """From sums of forces to a posterior.
+    """From sums of forces, or from mapped frames, to a posterior.
 
     Attributes:
-        map: the step that makes the sums.
+        map: the step that makes them.
     """
 
     map: Map
@@ -32,26 +35,57 @@ class Fit(Step):
         """Of the coefficients."""
         settings = self.config.settings
         inference = {**settings.inference.model_dump(), "kernels": self.config.kernels}
-        return self.product(folder.POSTERIOR, fingerprint(self.map.statistics.stamp, inference, settings.seed))
+        parts = [self.map.fitted.stamp, inference, settings.seed]
+        if self.map.structural:
+            simulation = settings.simulation.model_dump(include={"timestep", "friction", "interval", "engine"})
+            parts += [self.config.potential.to_json(), settings.refinement.model_dump(), simulation]
+        return self.product(folder.POSTERIOR, fingerprint(*parts))
 
     @property
     def reads(self) -> tuple[Product, ...]:
-        return (self.map.statistics,)
+        return (self.map.fitted,)
 
     @property
     def writes(self) -> tuple[Product, ...]:
         return (self.posterior,)
 
     def act(self, wanted: tuple[Product, ...], record: Record) -> None:
-        chosen = self.config.settings.inference
-        tree = force_match(
+        if self.map.structural:
+            tree = self._to_structure()
+        else:
+            chosen = self.config.settings.inference
+            tree = force_match(
+                self.config.potential,
+                load_statistics(self.map.statistics.path),
+                kernels=kernels_of(self.config.kernels),
+                method=chosen.sampler,
+                calibration=chosen.calibration,
+                settings=chosen.sampling,
+                noise_ceiling=chosen.noise_ceiling,
+                key=self.key(0),
+            )
+        self.posterior.write(tree, record)
+        self._checkpoint.unlink(missing_ok=True)
+
+    @property
+    def _checkpoint(self) -> Path:
+        """Finished iterations; of another fit, by its name, it is not gone on from."""
+        return self.posterior.path.with_name(f".relative_entropy_{self.posterior.stamp}.nc")
+
+    def _to_structure(self) -> xr.DataTree:
+        settings = self.config.settings
+        chosen, simulation = settings.inference, settings.simulation
+        tree = relative_entropy(
             self.config.potential,
-            load_statistics(self.map.statistics.path),
+            load_trajectory(self.map.trajectory.path),
             kernels=kernels_of(self.config.kernels),
-            method=chosen.method,
+            method=chosen.sampler,
             calibration=chosen.calibration,
-            settings=Sampling(chosen.chains, chosen.warmup, chosen.draws),
-            noise_ceiling=chosen.noise_ceiling,
+            settings=settings.refinement.build(
+                simulation.dynamics, simulation.engine, chosen.sampling, self._checkpoint
+            ),
             key=self.key(0),
         )
-        self.posterior.write(tree, record)
+        if tree["posterior"].attrs["interrupted"]:
+            raise KeyboardInterrupt
+        return tree

@@ -10,6 +10,7 @@ from typing import ClassVar
 import xarray as xr
 
 from bayescg import _runtime
+from bayescg.data.dataset import joined
 from bayescg.inference import ForceStatistics, distributed_statistics, fit_pilot, force_statistics
 from bayescg.inference.statistics.files import to_dataset
 from bayescg.workflow import folder
@@ -45,16 +46,31 @@ class Map(Step):
         return self.product(folder.STATISTICS, fingerprint(self._data, self.config.potential.to_json()))
 
     @property
+    def trajectory(self) -> Product:
+        """All mapped frames, without forces: what a fit to structure needs instead of sums."""
+        return self.product(folder.TRAJECTORY, fingerprint(self._data, "trajectory"))
+
+    @property
+    def fitted(self) -> Product:
+        """What the potential is fitted to."""
+        return self.trajectory if self.structural else self.statistics
+
+    @property
+    def structural(self) -> bool:
+        """Whether the fit is to structure."""
+        return self.config.settings.inference.fit == "relative_entropy"
+
+    @property
     def last_frame(self) -> Product:
         """Where simulations start."""
-        return self.product(folder.LAST_FRAME, self.statistics.stamp)
+        return self.product(folder.LAST_FRAME, self.fitted.stamp)
 
     @property
     def reference(self) -> Product:
         """Observables of the atomistic data; other bins do not touch the sums of forces."""
         asked = [
             {"kind": each.kind, "beads": each.beads, "options": list(each.arguments.items()), "blocks": each.blocks}
-            for each in self.config.observables
+            for each in self.config.compared
         ]
         return self.product(folder.REFERENCE, fingerprint(self._data, self.config.potential.exclude_bonds, asked))
 
@@ -64,14 +80,15 @@ class Map(Step):
 
     @property
     def writes(self) -> tuple[Product, ...]:
-        return self.statistics, self.last_frame, self.reference
+        return self.fitted, self.last_frame, self.reference
 
     def act(self, wanted: tuple[Product, ...], record: Record) -> None:
         settings, potential = self.config.settings, self.config.potential
-        frames = Frames(settings.input, settings.mapping, self.config.file.parent)
-        observables = self.config.observables if self.reference in wanted else ()
+        frames = Frames(settings.input, settings.mapping, self.config.file.parent, forces=not self.structural)
+        observables = self.config.compared if self.reference in wanted else ()
         reference = Reference(observables, frames.count, potential.exclude_bonds)
         last: xr.Dataset | None = None
+        kept: list[xr.Dataset] = []
         sums: ForceStatistics | None = None
 
         def passing(advance: Callable[[float], None]) -> Iterator[xr.Dataset]:
@@ -79,6 +96,8 @@ class Map(Step):
             for chunk in frames:
                 reference.add(chunk)
                 last = chunk.isel(frame=[-1])
+                if self.trajectory in wanted:
+                    kept.append(chunk)
                 yield chunk
                 advance(chunk.sizes["frame"])
 
@@ -97,5 +116,7 @@ class Map(Step):
             self.reference.write(reference.tree(), record)
         if last is not None and self.last_frame in wanted:
             self.last_frame.write(last, record)
+        if kept:
+            self.trajectory.write(joined(kept).drop_vars("forces", errors="ignore"), record)
         if sums is not None:
             self.statistics.write(to_dataset(sums), record)

@@ -5,6 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+import xarray as xr
+from jaxtyping import Array
+
+from bayescg.observables import add_references
 from bayescg.simulation.ensemble import plan
 from bayescg.storage.expected import load_posterior, load_trajectory
 from bayescg.workflow import folder
@@ -18,6 +23,8 @@ from bayescg.workflow.steps.step import Step
 @dataclass(frozen=True)
 class Simulate(Step):
     """From a posterior to an ensemble; if interrupted, with the finished draws: the next run goes on from them.
+
+    With `propagate`, the ensemble is a run of the posterior mean, and further runs where draws need them.
 
     Attributes:
         map: the step that leaves the last frame.
@@ -47,21 +54,51 @@ class Simulate(Step):
     def act(self, wanted: tuple[Product, ...], record: Record) -> None:
         chosen, product = self.config.settings.simulation, self.ensemble
         earlier = folder.load_ensemble(product.path) if product.unfinished.is_current else None
+        tree = load_posterior(self.fit.posterior.path)
         planned = plan(
-            load_posterior(self.fit.posterior.path),
+            tree,
             load_trajectory(self.map.last_frame.path).isel(frame=-1),
             time=chosen.time,
-            draws=chosen.draws,
+            draws=None if chosen.propagate else chosen.n_draws,
             dynamics=chosen.dynamics,
             temperature=chosen.temperature,
             engine=chosen.engine,
             key=self.key(1),
         )
         ensemble = planned.run(earlier)
-        interrupted = ensemble.sizes["draw"] < chosen.draws
+        if chosen.propagate:
+            runs = add_references(tree, ensemble, draws=chosen.n_draws, key=self.propagation_key)
+            ensemble = _as_draws(runs, ensemble)
+        interrupted = not chosen.propagate and ensemble.sizes["draw"] < chosen.n_draws
         (product.unfinished if interrupted else product).write(ensemble, record)
         if interrupted:
             raise KeyboardInterrupt
 
+    @property
+    def propagation_key(self) -> Array:
+        """Chooses the draws to which runs are reweighted: the same here and where observables are computed."""
+        return self.key(3)
+
     def forget(self) -> None:
         self.ensemble.path.unlink(missing_ok=True)
+
+
+def _as_draws(runs: list[xr.Dataset], first: xr.Dataset) -> xr.Dataset:
+    """Runs as an ensemble, in the layout of the first of them."""
+    own = [name for name, variable in first.variables.items() if "draw" in variable.dims and name != "draw"]
+    parts = [
+        run.drop_vars("draw", errors="ignore").assign(
+            {name: run[name].drop_vars("draw", errors="ignore").expand_dims("draw") for name in own}
+        )
+        for run in runs
+    ]
+    joined = xr.concat(
+        parts,
+        "draw",
+        data_vars="minimal",
+        coords="minimal",
+        compat="override",
+        join="override",
+        combine_attrs="override",
+    )
+    return joined.assign_coords(draw=np.arange(len(runs)))

@@ -1,0 +1,44 @@
+"""The page about several potentials."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from bayescg import report
+from bayescg.workflow import folder
+from bayescg.workflow.schema.choices import StepName
+from bayescg.workflow.stamps import Product, Record, fingerprint
+from bayescg.workflow.steps.report import Report
+from bayescg.workflow.steps.step import Step
+
+
+@dataclass(frozen=True)
+class SideBySide(Step):
+    """From the results of each potential to a page with all of them.
+
+    Attributes:
+        reports: the last step of each.
+    """
+
+    reports: tuple[Report, ...]
+
+    name: ClassVar[StepName] = "report"
+
+    @property
+    def page(self) -> Product:
+        """HTML."""
+        return self.product(folder.REPORT, fingerprint([each.page.stamp for each in self.reports]))
+
+    @property
+    def reads(self) -> tuple[Product, ...]:
+        return tuple(product for each in self.reports for product in each.reads)
+
+    @property
+    def writes(self) -> tuple[Product, ...]:
+        return (self.page,)
+
+    def act(self, wanted: tuple[Product, ...], record: Record) -> None:
+        results = folder.load_results(self.config.output)
+        figures = self.config.output / folder.FIGURES
+        report.write(results, self.page.path, figures=figures, meta=self.page.attrs(record))
