@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bayescg import plots
+from bayescg._checksum import checksum
 from bayescg._runtime import atomic_path
 from bayescg.report import outcomes, page, sections
 from bayescg.report.results import Compared, Results
@@ -51,8 +52,9 @@ def write(
         "Reproducibility": outcomes.reproducibility(results),
     }
     text = page.frame("Coarse-grained potential with error bars", _subtitle(results), head, parts, meta or {})
+    content = f"{text}<!-- ".encode()
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_bytes(content + checksum(content) + b" -->\n")
     return Path(path)
 
 

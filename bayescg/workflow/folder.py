@@ -11,6 +11,7 @@ from typing import get_args
 import numpy as np
 import xarray as xr
 
+from bayescg._checksum import check
 from bayescg.report.results import Results
 from bayescg.storage.expected import load_posterior
 from bayescg.workflow.comparisons import load_observables
@@ -88,6 +89,7 @@ def read_results(folder: Path, names: Iterable[str]) -> Results:
             compared += load_observables(path)
             attrs[f"observe {kinds[name]}"] = _attributes(path)
         elif name == EXPORTS:
+            check(path)
             attrs["export"] = json.loads(path.read_text())
             exports = attrs["export"]["files"]
     config = (folder / CONFIG).read_text() if (folder / CONFIG).is_file() else ""
@@ -101,7 +103,8 @@ def read_results(folder: Path, names: Iterable[str]) -> Results:
 
 
 def _attributes(path: Path) -> dict:
-    """Root attributes of a netCDF file, without reading anything else."""
+    """Root attributes of a netCDF file, without reading anything else but its checksum."""
+    check(path)
     with xr.open_dataset(path, engine="h5netcdf") as data:
         return dict(data.attrs)
 
@@ -115,6 +118,7 @@ def load_ensemble(path: str | os.PathLike[str], *, diagnostics_only: bool = Fals
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"no ensemble at {path}")
+    check(path)
     try:
         with xr.open_dataset(path, engine="h5netcdf") as opened:
             if not {"positions", "box"} <= set(opened.data_vars) or "draw" not in opened.dims:

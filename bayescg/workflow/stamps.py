@@ -14,7 +14,8 @@ from typing import Any
 
 import xarray as xr
 
-from bayescg._runtime import write_netcdf
+from bayescg._checksum import check, checksum
+from bayescg._runtime import atomic_path, write_netcdf
 
 _STAMP = "workflow_fingerprint"
 _WARNINGS = "workflow_warnings"
@@ -115,12 +116,19 @@ class Product:
         copy.attrs.update(self.attrs(record))
         write_netcdf(copy, self.path)
 
+    def write_json(self, content: dict[str, Any], record: Record) -> None:
+        """Write a table to JSON, atomically, with what made it; its last entry is a checksum of all before."""
+        text = json.dumps({**self.attrs(record), **content}, indent=1).removesuffix("\n}") + ',\n "checksum": "'
+        with atomic_path(self.path) as temporary:
+            temporary.write_bytes(text.encode() + checksum(text.encode()) + b'"\n}\n')
+
 
 def stamp_of(path: Path) -> str | None:
     """The fingerprint that a file carries; None if it is missing, damaged or carries none."""
     if not path.is_file():
         return None
     try:
+        check(path)
         if path.suffix == ".json":
             return json.loads(path.read_text()).get(_STAMP)
         if path.suffix == ".html":
