@@ -53,7 +53,9 @@ def check(path: str | os.PathLike[str]) -> None:
             return
         words = end[place : place + len(_MARK) + _DIGITS]
         if words != _MARK + b"%08x" % _sum(file, begin + place):
-            raise ValueError(f"{path} is damaged: it is not what was written (checksum); make it again, or copy it anew")
+            raise ValueError(
+                f"{path} is damaged: its bytes are not those that were written; make it again, or copy it anew"
+            )
 
 
 def _sum(file, size: int) -> int:
