@@ -97,7 +97,7 @@ def parts_in(
 def _claim(folder: Path, kind: str, identity: str) -> None:
     """Say whose folder it is, or find that it is ours."""
     # What a process that was killed has not written to its end.
-    for path in folder.glob(".*.part"):
+    for path in folder.glob(".*.????????.part"):
         path.unlink(missing_ok=True)
     head, ours = folder / _HEAD, {"kind": kind, "identity": identity}
     try:
@@ -128,7 +128,7 @@ def remove(folder: str | os.PathLike[str]) -> None:
     place = Path(folder)
     if not place.is_dir():
         return
-    for pattern in (".*.part", "*.npz", _HEAD, _LOCK):
+    for pattern in (".*.????????.part", "*.npz", _HEAD, _LOCK):
         for path in place.glob(pattern):
             path.unlink(missing_ok=True)
     with contextlib.suppress(OSError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import get_args
@@ -28,6 +29,8 @@ EXPORTS = "exports.json"
 CONFIG = "config.yaml"
 REPORT = "report.html"
 FIGURES = "figures"
+UNFINISHED = "unfinished"
+"""Folder of what is done of a step that has not ended."""
 # What of an ensemble a report needs: not its positions.
 _DIAGNOSTICS = ("temperature", "configurational_temperature", "pressure", "out_of_range", "failed", "failure")
 
@@ -128,6 +131,12 @@ def load_ensemble(path: str | os.PathLike[str], *, diagnostics_only: bool = Fals
             data = opened.drop_vars(dropped).load()
     except (OSError, ValueError) as error:
         raise ValueError(f"{path} is no ensemble of bayescg: {error}") from error
+    if data.attrs.get("interrupted"):
+        warnings.warn(
+            f"{path} is partial: its simulation was interrupted after {data.sizes['draw']} draws; the command that "
+            "made it goes on from there",
+            stacklevel=2,
+        )
     words = [name for name, variable in data.variables.items() if variable.dtype == object]
     return data.assign({name: (data[name].dims, data[name].values.astype(str), data[name].attrs) for name in words})
 

@@ -103,7 +103,7 @@ class Product:
 
     @property
     def unfinished(self) -> Product:
-        """The same file as an interrupted step leaves it, to go on from."""
+        """The same file as an interrupted step leaves it: partial, and never current."""
         return replace(self, stamp=f"interrupted {self.stamp}")
 
     def attrs(self, record: Record) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -17,7 +18,7 @@ from bayescg.workflow.steps.step import Step
 
 @dataclass(frozen=True)
 class Simulate(Step):
-    """From a posterior to an ensemble; if interrupted, with the finished draws: the next run goes on from them.
+    """From a posterior to an ensemble. Finished draws are kept; an ensemble of some of them says that it is partial.
 
     Attributes:
         map: the step that leaves the last frame.
@@ -46,7 +47,6 @@ class Simulate(Step):
 
     def act(self, wanted: tuple[Product, ...], record: Record) -> None:
         chosen, product = self.config.settings.simulation, self.ensemble
-        earlier = folder.load_ensemble(product.path) if product.unfinished.is_current else None
         planned = plan(
             load_posterior(self.fit.posterior.path),
             load_trajectory(self.map.last_frame.path).isel(frame=-1),
@@ -57,11 +57,13 @@ class Simulate(Step):
             engine=chosen.engine,
             key=self.key(1),
         )
-        ensemble = planned.run(earlier)
-        interrupted = ensemble.sizes["draw"] < chosen.draws
+        parts = self.unfinished / planned.identity
+        for other in self.unfinished.glob("*"):
+            # Draws of other settings, or of a posterior that has been made anew.
+            if other != parts:
+                shutil.rmtree(other)
+        ensemble = planned.run(parts)
+        interrupted = bool(ensemble.attrs["interrupted"])
         (product.unfinished if interrupted else product).write(ensemble, record)
         if interrupted:
             raise KeyboardInterrupt
-
-    def forget(self) -> None:
-        self.ensemble.path.unlink(missing_ok=True)
