@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import get_args
@@ -85,7 +86,7 @@ def _clear(output: Path) -> None:
     """Delete what processes that were killed have not written to its end."""
     for place in (output, output / folder.FIGURES, *(output / form for form in get_args(Format))):
         for path in place.glob(".*.????????.part"):
-            path.unlink(missing_ok=True)
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def steps_of(config: Config, scheduler: str | None = None) -> tuple[Step, ...]:
