@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import warnings
 from collections.abc import Iterable
@@ -17,7 +16,7 @@ from bayescg.report.results import Results
 from bayescg.storage.expected import load_posterior
 from bayescg.workflow.comparisons import load_observables
 from bayescg.workflow.schema.choices import ObservableKind
-from bayescg.workflow.stamps import record_of
+from bayescg.workflow.stamps import read_json, record_of
 
 STATISTICS = "statistics.nc"
 LAST_FRAME = "cg_last.nc"
@@ -92,8 +91,7 @@ def read_results(folder: Path, names: Iterable[str]) -> Results:
             compared += load_observables(path)
             attrs[f"observe {kinds[name]}"] = _attributes(path)
         elif name == EXPORTS:
-            check(path)
-            attrs["export"] = json.loads(path.read_text())
+            attrs["export"] = read_json(path)
             exports = attrs["export"]["files"]
     config = (folder / CONFIG).read_text() if (folder / CONFIG).is_file() else ""
     records = {step: record_of(found) for step, found in attrs.items()}

@@ -128,15 +128,32 @@ def stamp_of(path: Path) -> str | None:
     if not path.is_file():
         return None
     try:
-        check(path)
         if path.suffix == ".json":
-            return json.loads(path.read_text()).get(_STAMP)
+            return read_json(path).get(_STAMP)
+        check(path)
         if path.suffix == ".html":
             return _meta(path.read_text(encoding="utf-8"))
         with xr.open_dataset(path, engine="h5netcdf") as data:
             return data.attrs.get(_STAMP)
     except _UNREADABLE:
         return None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read what `Product.write_json` wrote.
+
+    Raises:
+        OSError: if there is no such file.
+        ValueError: if it is damaged, or no table.
+    """
+    check(path)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged, or no file of a run: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} is no file of a run: it holds no table")
+    return content
 
 
 def _meta(html: str) -> str | None:

@@ -14,9 +14,8 @@ from bayescg import posterior as posteriors
 from bayescg.exports.lammps import setup
 from bayescg.potentials import LennardJones, Pair, Potential
 from bayescg.simulation import ensemble as verb
-
-from tests.storage.kills import moments
 from tests.seeds import shifted
+from tests.storage.kills import moments
 
 from .systems import chains, liquid
 

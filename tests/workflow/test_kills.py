@@ -16,9 +16,9 @@ from bayescg import workflow
 from bayescg.storage import load
 from bayescg.workflow import unfinished
 from bayescg.workflow.runner import STEPS
-from tests.storage.kills import moments
 from tests.runs import write_inputs
 from tests.seeds import shifted
+from tests.storage.kills import moments
 from tests.workflow.steps import again
 
 _OWN = ("workflow_seconds", "workflow_warnings")
@@ -80,7 +80,7 @@ def killed(long_inputs, tmp_path_factory):
     with patch.context() as patched:
         patched.setattr(unfinished, "_SECONDS", 0.0)
         with moments(long_inputs.parent / "results", copies, patched) as found:
-            workflow.run(workflow.load(long_inputs), say=lambda text: found.mark(text))
+            workflow.run(workflow.load(long_inputs), say=found.mark)
     begins = [found.marks[f"{step}: begins"] for step in STEPS]
     ends = [*begins[1:], len(found)]
     assert all(end - begin >= 2 for begin, end in zip(begins, ends, strict=True))
