@@ -15,6 +15,8 @@ from pathlib import Path
 import jax
 from threadpoolctl import ThreadpoolController
 
+from bayescg._checksum import append_checksum, checksum
+
 _hidden: ContextVar[bool] = ContextVar("hidden", default=False)
 _quiet = os.environ.get("BAYESCG_PROGRESS", "1") == "0"
 _IN_MEMORY = 1 << 30
@@ -191,7 +193,7 @@ def write_netcdf(data, path: str | os.PathLike[str]) -> Path:
 
     HDF5 itself never meets a full disk: it cannot close a file that it could not write, and ends the process when it
     tries. The bytes are put together in memory and written by Python; for large data, which may not fit twice, room
-    is reserved on the disk first.
+    is reserved on the disk first. A checksum follows, see `bayescg._checksum`.
 
     Raises:
         OSError: if the disk is full; what was at `path` is still there.
@@ -202,11 +204,13 @@ def write_netcdf(data, path: str | os.PathLike[str]) -> Path:
             content = data.to_netcdf(engine="h5netcdf")
             with temporary.open("wb") as file:
                 file.write(content)
+                file.write(checksum(content))
                 file.flush()
                 os.fsync(file.fileno())
         else:
             _check_room(temporary, data.nbytes + (1 << 20))
             data.to_netcdf(temporary, engine="h5netcdf")
+            append_checksum(temporary)
     return Path(path)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from dataclasses import dataclass
 from functools import partial
@@ -11,8 +12,11 @@ import jax
 import numpy as np
 import xarray as xr
 
+from bayescg._checkpoint import Parts, digest, parts_in
 from bayescg._runtime import double_precision, progress
 from bayescg._version import ORIGIN
+from bayescg.atomistic.force_field import ForceField
+from bayescg.atomistic.openmm_target import OpenMMTarget
 from bayescg.backmapping.guides.configurations import Energy, bead_positions, reduced_energy
 from bayescg.backmapping.guides.guide import Conditional
 from bayescg.backmapping.liquid.checks import is_liquid, liquid_beads
@@ -41,6 +45,7 @@ def sample(
     method: Method | None = None,
     tempering: Tempering | Annealing | None = None,
     floor: float = 50.0,
+    checkpoint: str | os.PathLike[str] | None = None,
     key,
 ) -> xr.Dataset:
     """Draw atoms for each CG configuration from p(x | X), proportional to exp(-beta U(x)) where M x = X.
@@ -69,6 +74,8 @@ def sample(
         method: see above; None: "smc", for liquids "blocks".
         tempering: how much work is done, `Tempering` or for liquids `Annealing`; None for the defaults.
         floor: a CG configuration's draws are `reliable` if its run has at least this many effective samples.
+        checkpoint: folder for finished CG configurations; the same call goes on from there, and returns to the last bit
+            what an uninterrupted one would. It stays until you delete it. None: no folder.
         key: JAX random key.
 
     Returns:
@@ -87,7 +94,7 @@ def sample(
 
     Raises:
         ValueError: if ensemble, map and target do not fit together, no atoms can belong to a frame's beads, or the
-            method needs a normalized guide and there is none.
+            method needs a normalized guide and there is none, or the checkpoint is of another call.
     """
     liquid = is_liquid(conditional, ensemble)
     method = method or ("blocks" if liquid else "smc")
@@ -109,20 +116,24 @@ def sample(
     n_ensemble, n_frames = beads.positions.shape[:2]
     labels = _labels(ensemble, n_frames)
     done = _Done({}, {})
-    with double_precision(), progress(f"Backmapping ({method})", n_ensemble * n_frames) as advance:
+    how = (draws, method, tempering, energy.temperature)
+    identity = _identity(conditional, target, energy, beads.positions, how, key) if checkpoint is not None else ""
+    with (
+        double_precision(),
+        parts_in(checkpoint, "backmapping", identity, (Result, LiquidResult)) as parts,
+        progress(f"Backmapping ({method})", n_ensemble * n_frames) as advance,
+    ):
+        place = _Resuming(one, parts, beads.positions, key)
         try:
             for frame in range(n_frames):
                 kept = []
                 for draw in range(n_ensemble):
-                    subkey = jax.random.fold_in(jax.random.fold_in(key, frame), draw)
-                    try:
-                        kept.append(one(beads.positions[draw, frame], key=subkey))
-                    except ValueError as error:
-                        # What is wrong with the first is wrong with all: say it now, not after hours.
-                        if not done.results:
-                            raise
-                        done.failures[frame] = str(error)
+                    # What is wrong with the first is wrong with all: say it now, not after hours.
+                    found = place(frame, draw, failures=bool(done.results))
+                    if isinstance(found, str):
+                        done.failures[frame] = found
                         break
+                    kept.append(found)
                     advance(1)
                 if len(kept) == n_ensemble:
                     done.results[frame] = kept
@@ -131,6 +142,62 @@ def sample(
                 raise
             done.interrupted = True
     return _dataset(done, ensemble, energy, labels, beads.draws, method, floor)
+
+
+class _Resuming:
+    """Places atoms for one CG configuration after the other, or finds what an earlier call has placed.
+
+    Args:
+        one: for one configuration.
+        parts: that are finished.
+        beads: (draw, frame, bead, 3) [nm].
+        key: of all.
+    """
+
+    def __init__(self, one, parts: Parts, beads: np.ndarray, key):
+        self._one, self._parts, self._beads, self._key = one, parts, beads, key
+        self._room: int | None = None
+        """That a liquid had when the last part that was found was finished."""
+
+    def __call__(self, frame: int, draw: int, *, failures: bool):
+        """The result, or in words why there is none.
+
+        Args:
+            frame: its number.
+            draw: number of the ensemble's draw.
+            failures: return the words; else raise ValueError.
+        """
+        name, liquid = f"frame_{frame:06d}_{draw:05d}", isinstance(self._one, Liquid)
+        kept = self._parts.read(name)
+        if kept is not None:
+            found, self._room = kept
+            return found
+        if liquid and self._room is not None:
+            self._one.resume(self._beads[0, 0], self._room, key=self._subkey(0, 0))
+            self._room = None
+        try:
+            found = self._one(self._beads[draw, frame], key=self._subkey(frame, draw))
+        except ValueError as error:
+            if not failures:
+                raise
+            found = str(error)
+        self._parts.keep(name, (found, self._one.room if liquid else 0))
+        return found
+
+    def _subkey(self, frame: int, draw: int):
+        return jax.random.fold_in(jax.random.fold_in(self._key, frame), draw)
+
+
+def _identity(conditional: Conditional, target, energy: Energy, beads: np.ndarray, how: tuple, key) -> str:
+    """What two calls must share for their draws to be the same."""
+    field = target.force_field if isinstance(target, OpenMMTarget) else target
+    if isinstance(field, ForceField):
+        known = jax.tree.leaves(field)
+    else:
+        places = np.random.default_rng(0).normal(size=(2, conditional.fibre.n_atoms, 3))
+        known = [f"{float(energy.reduced(x)):.4g}" for x in places]
+    parts = (np.asarray(leaf) for leaf in (*jax.tree.leaves(conditional), *known))
+    return digest(type(conditional).__name__, *parts, beads, *how, np.asarray(jax.random.key_data(key)))
 
 
 def _labels(ensemble: xr.Dataset, n_frames: int) -> np.ndarray:

@@ -18,16 +18,17 @@ state = {"debug": False}
 @contextlib.contextmanager
 def errors() -> Iterator[None]:
     """Expected errors as one message and exit code 2, warnings as one line each, interrupts as exit code 130 or 143."""
+    terminated: list[int] = []
     try:
-        with _terminated_like_interrupted(), warnings.catch_warnings():
+        with _terminated_like_interrupted(terminated), warnings.catch_warnings():
             warnings.simplefilter("default")
             for category in (DeprecationWarning, PendingDeprecationWarning, FutureWarning):
                 warnings.simplefilter("ignore", category)  # for programmers, not for users of a command
             warnings.showwarning = lambda message, *_, **__: say(f"warning: {message}")
             yield
-    except KeyboardInterrupt as stop:
+    except KeyboardInterrupt:
         _print("[bold]Interrupted.[/bold] Finished parts remain; the same command goes on from there.")
-        raise typer.Exit(143 if isinstance(stop, _Terminated) else 130) from None
+        raise typer.Exit(143 if terminated else 130) from None
     except (ValueError, OSError, ImportError) as error:
         if state["debug"]:
             raise
@@ -37,19 +38,20 @@ def errors() -> Iterator[None]:
         raise typer.Exit(2) from None
 
 
-class _Terminated(KeyboardInterrupt):
-    """The system asks the process to end, as batch systems do when time is up."""
-
-
 @contextlib.contextmanager
-def _terminated_like_interrupted() -> Iterator[None]:
-    """Let SIGTERM end the work as Ctrl-C does: what is finished is kept."""
+def _terminated_like_interrupted(terminated: list[int]) -> Iterator[None]:
+    """Let SIGTERM, which batch systems send when time is up, end the work as Ctrl-C does: what is finished is kept.
+
+    Args:
+        terminated: receives the signal, whatever becomes of the interrupt on its way.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def stop(number, frame):
-        raise _Terminated
+        terminated.append(number)
+        raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGTERM, stop)
     try:

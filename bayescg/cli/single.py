@@ -88,15 +88,19 @@ def simulate(
 ) -> None:
     """Simulate draws of a posterior by Langevin dynamics at constant volume and temperature.
 
+    Finished draws are kept in OUTPUT.unfinished until all are there: the same command goes on from them.
+
     Example: bayescg simulate posterior.nc --initial cg_last.nc --draws 16 --time 20 -o ensemble.nc
     """
     with errors():
         import jax
 
         import bayescg as bcg
+        from bayescg import _checkpoint
         from bayescg.report import Results, headline
         from bayescg.storage.expected import load_posterior
 
+        parts = output.with_name(f"{output.name}.unfinished")
         ensemble = bcg.simulate(
             load_posterior(posterior),
             _configuration(initial).isel(frame=-1),
@@ -105,9 +109,13 @@ def simulate(
             dynamics=bcg.Langevin(timestep, friction, equilibration, interval),
             temperature=temperature,
             engine=engine,
+            checkpoint=parts,
             key=jax.random.key(seed),
         )
         bcg.save(ensemble, output)
+        if ensemble.attrs["interrupted"]:
+            raise KeyboardInterrupt
+        _checkpoint.remove(parts)
         table(headline(Results(ensemble=ensemble)), [output])
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from bayescg import plots
+from bayescg._checksum import checksum
 from bayescg._runtime import atomic_path
 from bayescg.report import figures as figure_files
 from bayescg.report import outcomes, page, sections, side_by_side
@@ -66,8 +67,9 @@ def write(
         }
     parts["Reproducibility"] = outcomes.reproducibility(results)
     text = page.frame(title, _subtitle(results), head, parts, meta or {})
+    content = f"{text}<!-- ".encode()
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_bytes(content + checksum(content) + b" -->\n")
     return Path(path)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import tempfile
 import threading
 import warnings
@@ -17,6 +18,7 @@ import xarray as xr
 from jaxtyping import Array
 
 from bayescg import posterior as posteriors
+from bayescg._checkpoint import Parts, digest, parts_in
 from bayescg._runtime import cpu_count, double_precision, progress
 from bayescg.data.dataset import check_temperature
 from bayescg.exports.lammps import can_run
@@ -24,7 +26,7 @@ from bayescg.potentials import Interactions, Potential
 from bayescg.simulation import lammps, langevin
 from bayescg.simulation.dynamics import Langevin, System, Trajectory
 from bayescg.simulation.layout import Finished, assemble
-from bayescg.simulation.measure import Meter
+from bayescg.simulation.measure import Measurement, Meter
 from bayescg.simulation.start import start_of
 
 ENGINES = ("auto", "jax", "lammps")
@@ -45,6 +47,7 @@ def simulate(
     dynamics: Langevin = _DEFAULT,
     temperature: float | None = None,
     engine: str = "auto",
+    checkpoint: str | os.PathLike[str] | None = None,
     key: Array,
 ) -> xr.Dataset:
     """Simulate draws of a posterior at constant volume and temperature.
@@ -53,7 +56,8 @@ def simulate(
     (`dynamics.equilibration`, thrown away) and sampled for `time`. Draws run in parallel: on a CPU in threads (jax) or
     processes (lammps), on a GPU in one compiled program.
 
-    Ctrl-C returns the draws that are finished, with a warning; if none is, KeyboardInterrupt goes on.
+    Ctrl-C returns the draws that are finished, with a warning; if none is, KeyboardInterrupt goes on. With `checkpoint`
+    they are on disk as well, whatever ends the process, and the same call goes on from there.
 
     Args:
         posterior: from `force_match`, `relative_entropy` or `posterior.from_coefficients`.
@@ -65,6 +69,8 @@ def simulate(
         engine: "jax" (BAOAB), "lammps" (exported tables and splines, `fix gjf`), or "auto": jax on a GPU or with terms
             that LAMMPS has no pair style for, else LAMMPS if it can be imported and was built with the styles that
             three-body (uf3) and local-density terms need, else jax.
+        checkpoint: folder for finished draws, each written when it is finished; the same call goes on from there, and
+            returns to the last bit what an uninterrupted one would. It stays until you delete it. None: no folder.
         key: JAX random key: chooses draws and seeds the dynamics.
 
     Returns:
@@ -74,12 +80,12 @@ def simulate(
         (draw, term, side), the share of interactions below and above the sampled range, `rebuilds`, `list_growth`
         and `failed` (draw). Frames of a draw that blew up, or that LAMMPS refused, are NaN from there on, and a warning
         names the draw. The
-        attributes hold the potential, the engine and the dynamics.
+        attributes hold the potential, the engine and the dynamics; `interrupted` is 1 if draws are missing.
 
     Raises:
         ValueError: for a start that is no finite single frame or does not fit the potential, a time, timestep or
             temperature that is not positive, an unknown engine or LAMMPS where it is not installed, more draws than
-            the posterior has, and if every draw failed.
+            the posterior has, a checkpoint of another simulation, and if every draw failed.
     """
     planned = plan(
         posterior,
@@ -91,7 +97,7 @@ def simulate(
         engine=engine,
         key=key,
     )
-    return planned.run()
+    return planned.run(checkpoint)
 
 
 def plan(
@@ -151,58 +157,58 @@ class Plan:
     engine: str
     ranges: tuple[tuple[float, float], ...]
 
-    def run(self, earlier: xr.Dataset | None = None) -> xr.Dataset:
+    def run(self, checkpoint: str | os.PathLike[str] | None = None) -> xr.Dataset:
         """Simulate the draws that are not there yet.
 
         Args:
-            earlier: what a run of the same plan left that was interrupted.
+            checkpoint: folder for finished draws; None: no folder.
 
         Returns:
-            The ensemble, see `simulate`, with the draws of `earlier` in their places.
+            The ensemble, see `simulate`.
+
+        Raises:
+            KeyboardInterrupt: if interrupted before any draw is finished.
+            ValueError: if the folder holds another simulation, or every draw failed.
         """
-        count = len(self.chosen.coefficients)
-        there = {} if earlier is None else self._numbers(earlier)
-        missing = [k for k in range(count) if k not in there]
-        if not missing and earlier is not None:
-            return earlier
-        finished = self._simulate(missing, len(there))
+        with parts_in(checkpoint, "simulation", self.identity, (Finished, Trajectory, Measurement)) as parts:
+            finished = self._simulate(parts)
         ensemble = assemble(self.system, self.start, self.chosen, finished, self.engine)
-        if earlier is not None and there:
-            joined = xr.concat(
-                [earlier.isel(draw=list(there.values())), ensemble],
-                dim="draw",
-                data_vars="minimal",
-                coords="minimal",
-                compat="override",
-                join="override",
-                combine_attrs="override",
-            )
-            order = np.argsort([*there, *sorted(finished)])
-            ensemble = joined.isel(draw=order).assign_coords(draw=np.arange(len(order))).assign_attrs(ensemble.attrs)
+        ensemble.attrs["interrupted"] = int(len(finished) < len(self.chosen.coefficients))
         _report_failures(ensemble)
         return ensemble
 
-    def _numbers(self, earlier: xr.Dataset) -> dict[int, int]:
-        """Where the draws stand that an earlier run has finished: number of the draw -> place in its ensemble."""
-        if earlier.attrs.get("engine") != self.engine:
-            return {}
-        names = zip(self.chosen.chain.tolist(), self.chosen.draw.tolist(), strict=True)
-        number = {name: k for k, name in enumerate(names)}
-        places = zip(earlier["posterior_chain"].values.tolist(), earlier["posterior_draw"].values.tolist(), strict=True)
-        return {number[name]: place for place, name in enumerate(places) if name in number}
+    @property
+    def identity(self) -> str:
+        """What a simulation must share with another one for their draws to be the same."""
+        system = self.system
+        who = system.interactions
+        bonded = [part for name, rows in sorted(who.bonded.items()) for part in (name, np.asarray(rows))]
+        return digest(
+            *(who.potential.to_json(), *bonded, who.type_index, who.excluded),
+            *(system.positions, system.box, system.mass, system.temperature, system.dynamics, system.frames),
+            *(self.chosen.coefficients, self.chosen.chain, self.chosen.draw),
+            *(np.asarray(jax.random.key_data(self.keys)), self.engine, self.ranges),
+        )
 
-    def _simulate(self, numbers: list[int], before: int) -> dict[int, Finished]:
+    def _simulate(self, parts: Parts) -> dict[int, Finished]:
+        """All draws by their number; fewer if interrupted."""
         system, coefficients = self.system, self.chosen.coefficients
-        meter = Meter(system.interactions, system.box, self.ranges)
-        groups, workers = _groups(system, numbers, self.engine)
+        groups, workers = _groups(system, len(coefficients), self.engine)
+        kept = ((k, parts.read(_name(k))) for k in range(len(coefficients)))
+        finished = {k: part for k, part in kept if part is not None}
+        # Draws that run together are simulated together again: in other company their last digits would differ.
+        missing = [group for group in groups if not finished.keys() >= set(group)]
+        if not missing:
+            return finished
+        count = sum(map(len, missing))
         steps = system.dynamics.equilibration_steps + system.frames * system.dynamics.stride
         mean = bool(np.all(self.chosen.draw < 0))
-        label = "simulating the mean" if mean else f"simulating {len(numbers)} draws"
+        label = "simulating the mean" if mean else f"simulating {count} draws"
         runner = _jax_runner if self.engine == "jax" else _lammps_runner
         with (
             double_precision(),
             runner(system, self.start, coefficients, self.keys) as go,
-            progress(f"{label} ({self.engine})", len(numbers) * steps) as advanced,
+            progress(f"{label} ({self.engine})", count * steps) as advanced,
         ):
 
             def finish(group: list[int], stopped: Callable[[], bool]) -> dict[int, Finished] | None:
@@ -211,11 +217,19 @@ class Plan:
                     if trajectories is None:
                         return None
                     return {
-                        k: Finished(each, meter.measure(coefficients[k], each.positions))
-                        for k, each in zip(group, trajectories, strict=True)
+                        k: Finished(each, self._measured(k, each)) for k, each in zip(group, trajectories, strict=True)
                     }
 
-            return _in_parallel(finish, groups, workers, before)
+            return _in_parallel(finish, missing, workers, finished, parts)
+
+    def _measured(self, k: int, trajectory: Trajectory) -> Measurement:
+        """By a meter of its own: the last digits depend on its padding, and that must not depend on other draws."""
+        meter = Meter(self.system.interactions, self.system.box, self.ranges)
+        return meter.measure(self.chosen.coefficients[k], trajectory.positions)
+
+
+def _name(k: int) -> str:
+    return f"draw_{k:05d}"
 
 
 def _engine(engine: str, potential: Potential) -> str:
@@ -229,16 +243,17 @@ def _engine(engine: str, potential: Potential) -> str:
     return "lammps" if answer else "jax"
 
 
-def _groups(system: System, numbers: list[int], engine: str) -> tuple[list[list[int]], int]:
+def _groups(system: System, count: int, engine: str) -> tuple[list[list[int]], int]:
     """Which draws run together, and how many groups at a time."""
+    numbers = list(range(count))
     if engine == "lammps" or jax.default_backend() == "cpu":
         # One draw a thread: batches on a CPU are no faster, and one draw's lists need not wait for another's.
-        return [[k] for k in numbers], min(cpu_count(), len(numbers))
+        return [[k] for k in numbers], min(cpu_count(), count)
     volume = abs(np.linalg.det(system.box))
     reach = system.interactions.potential.cutoff + langevin.SKIN
     neighbors = 2 * len(system.mass) * (4 / 3 * np.pi * reach**3 / volume) + 16
-    size = int(np.clip(_BATCH_BYTES / (100 * len(system.mass) * neighbors), 1, len(numbers)))
-    return [numbers[k : k + size] for k in range(0, len(numbers), size)], 1
+    size = int(np.clip(_BATCH_BYTES / (100 * len(system.mass) * neighbors), 1, count))
+    return [numbers[k : k + size] for k in range(0, count, size)], 1
 
 
 @contextlib.contextmanager
@@ -261,21 +276,29 @@ def _lammps_runner(system: System, start: xr.Dataset, coefficients, keys) -> Ite
         yield go
 
 
-def _in_parallel(finish, groups: list[list[int]], workers: int, before: int) -> dict[int, Finished]:
-    """Run all groups in threads (compiled code and other processes leave Python's lock alone)."""
-    count = before + sum(map(len, groups))
+def _in_parallel(
+    finish, groups: list[list[int]], workers: int, finished: dict[int, Finished], parts: Parts
+) -> dict[int, Finished]:
+    """Run groups in threads (compiled code and other processes leave Python's lock alone); keep what is finished.
+
+    Returns:
+        `finished`, with what these groups add.
+    """
+    count = len(finished.keys() | {k for group in groups for k in group})
     stop = threading.Event()
-    finished: dict[int, Finished] = {}
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(min(workers, len(groups))) as pool:
         futures = [pool.submit(finish, group, stop.is_set) for group in groups]
         try:
             for future in as_completed(futures):
-                finished.update(future.result() or {})
+                for k, draw in (future.result() or {}).items():
+                    parts.keep(_name(k), draw)
+                    finished[k] = draw
         except KeyboardInterrupt:
             if not finished:
                 raise
+            more = "" if parts.folder is None else f"; the same call goes on from {parts.folder}"
             warnings.warn(
-                f"interrupted: {before + len(finished)} of {count} draws are finished and returned",
+                f"interrupted: {len(finished)} of {count} draws are finished and returned{more}",
                 UserWarning,
                 stacklevel=5,
             )

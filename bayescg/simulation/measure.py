@@ -43,7 +43,8 @@ class Measurement(NamedTuple):
 class Meter:
     """Measures frames of one system.
 
-    Pair lists are padded to sizes that only grow, shared by all frames and draws: each new size would compile anew.
+    Pair lists are padded to sizes that only grow, from frame to frame: each new size would compile anew. Sizes are of
+    few kinds, so that meters of like systems share programs.
 
     Args:
         interactions: who interacts.
@@ -84,7 +85,9 @@ class Meter:
         for name, found in self.interactions.pairs(positions, self.box).items():
             size = self._sizes.get(name, 64)
             if len(found) > size:
-                size = self._sizes[name] = 64 + int(1.15 * len(found))
+                while size < 1.05 * len(found):
+                    size += size // 4
+                self._sizes[name] = size
             tuples[name] = np.zeros((size, found.shape[1]), np.int32)
             tuples[name][: len(found)] = found
         return Configuration(positions, self.box, tuples)

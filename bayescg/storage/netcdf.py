@@ -8,6 +8,7 @@ from pathlib import Path
 import xarray as xr
 
 from bayescg import posterior as posteriors
+from bayescg._checksum import check
 from bayescg._runtime import write_netcdf
 from bayescg._version import ORIGIN
 from bayescg.data import validate
@@ -30,6 +31,7 @@ def read(path: str | os.PathLike[str]):
     Raises:
         ValueError: if the file is damaged, no result of bayescg, or of another version's layout.
     """
+    check(path)
     try:
         tree = xr.load_datatree(path, engine="h5netcdf")
     except (OSError, KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:

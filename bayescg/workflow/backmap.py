@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import xarray as xr
 
+from bayescg import _checkpoint
 from bayescg._runtime import write_netcdf
 from bayescg._settings import Count, Positive, Section, Text, validate
 from bayescg._yaml import Document, read_yaml
@@ -98,6 +99,9 @@ def read_plan(path: Path | None, given: dict[str, Any]) -> Plan:
 def backmap(files: Files, plan: Plan, say: Callable[[str], None]) -> xr.Dataset:
     """Learn the conditional, place atoms, and write them.
 
+    Finished configurations are kept beside the output until all are there: the same call learns again and goes on from
+    them.
+
     Args:
         files: what is read and written.
         plan: what is done.
@@ -109,6 +113,7 @@ def backmap(files: Files, plan: Plan, say: Callable[[str], None]) -> xr.Dataset:
     Raises:
         FileNotFoundError: if a file is missing.
         ValueError: if files do not fit together, naming what and the remedy.
+        KeyboardInterrupt: if interrupted; what is finished is written, and kept for the next call.
     """
     # Everything that can be wrong with the files comes before the work.
     beads = read_configurations(files, plan)
@@ -134,10 +139,15 @@ def backmap(files: Files, plan: Plan, say: Callable[[str], None]) -> xr.Dataset:
         how = Annealing(**{name: value for name, value in given.items() if value is not None})
     elif plan.chains is not None or plan.rounds is not None:
         raise ValueError("`chains` and `rounds` are for liquids, and the beads are of one molecule")
-    placed = sample(*(conditional, beads, target), draws=plan.draws, method=plan.method, tempering=how, key=second)
+    parts = files.output.with_name(f"{files.output.name}.unfinished")
+    options = {"draws": plan.draws, "method": plan.method, "tempering": how, "checkpoint": parts}
+    placed = sample(conditional, beads, target, **options, key=second)
     write_netcdf(placed, files.output)
     if files.atoms is not None:
         write_atoms(placed, files.atoms, universe)
+    if placed.attrs["interrupted"]:
+        raise KeyboardInterrupt
+    _checkpoint.remove(parts)
     return placed
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import xarray as xr
 
+from bayescg._checksum import check
 from bayescg.observables import summarize
 from bayescg.report.results import Compared
 from bayescg.workflow.schema.observables import Observable
@@ -59,6 +60,7 @@ def load_observables(path: str | os.PathLike[str]) -> list[Compared]:
         ValueError: if the file holds none.
     """
     path = Path(path)
+    check(path)
     try:
         tree = xr.load_datatree(path, engine="h5netcdf")
     except (OSError, ValueError) as error:

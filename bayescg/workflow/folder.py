@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import get_args
@@ -11,12 +11,13 @@ from typing import get_args
 import numpy as np
 import xarray as xr
 
+from bayescg._checksum import check
 from bayescg._yaml import read_yaml
 from bayescg.report.results import Results
 from bayescg.storage.expected import load_posterior
 from bayescg.workflow.comparisons import load_observables
 from bayescg.workflow.schema.choices import ObservableKind
-from bayescg.workflow.stamps import record_of
+from bayescg.workflow.stamps import read_json, record_of
 
 STATISTICS = "statistics.nc"
 LAST_FRAME = "cg_last.nc"
@@ -29,6 +30,8 @@ EXPORTS = "exports.json"
 CONFIG = "config.yaml"
 REPORT = "report.html"
 FIGURES = "figures"
+UNFINISHED = "unfinished"
+"""Folder of what is done of a step that has not ended."""
 # What of an ensemble a report needs: not its positions.
 _DIAGNOSTICS = ("temperature", "configurational_temperature", "pressure", "out_of_range", "failed", "failure")
 
@@ -70,11 +73,10 @@ def has_results(folder: Path) -> bool:
 
 
 def _parts(folder: Path) -> list[Path]:
-    """Folders of several potentials, in the order of the settings, where these are known."""
-    found = sorted(path.parent for path in folder.glob(f"*/{POSTERIOR}"))
+    """Folders of several potentials, in the order of the settings; empty if there is one potential."""
     settings = read_yaml(folder / CONFIG).table if (folder / CONFIG).is_file() else {}
-    order = [str(name) for name in settings.get("potentials") or ()]
-    return sorted(found, key=lambda path: order.index(path.name) if path.name in order else len(order))
+    places = [folder / str(name) for name in settings.get("potentials") or ()]
+    return [place for place in places if (place / POSTERIOR).is_file()]
 
 
 def _config(folder: Path) -> str:
@@ -110,7 +112,7 @@ def read_results(folder: Path, names: Iterable[str]) -> Results:
             compared += load_observables(path)
             attrs[f"observe {kinds[name]}"] = _attributes(path)
         elif name == EXPORTS:
-            attrs["export"] = json.loads(path.read_text())
+            attrs["export"] = read_json(path)
             exports = attrs["export"]["files"]
     config = _config(folder)
     records = {step: record_of(found) for step, found in attrs.items()}
@@ -123,7 +125,8 @@ def read_results(folder: Path, names: Iterable[str]) -> Results:
 
 
 def _attributes(path: Path) -> dict:
-    """Root attributes of a netCDF file, without reading anything else."""
+    """Root attributes of a netCDF file, without reading anything else but its checksum."""
+    check(path)
     with xr.open_dataset(path, engine="h5netcdf") as data:
         return dict(data.attrs)
 
@@ -137,6 +140,7 @@ def load_ensemble(path: str | os.PathLike[str], *, diagnostics_only: bool = Fals
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"no ensemble at {path}")
+    check(path)
     try:
         with xr.open_dataset(path, engine="h5netcdf") as opened:
             if not {"positions", "box"} <= set(opened.data_vars) or "draw" not in opened.dims:
@@ -146,6 +150,12 @@ def load_ensemble(path: str | os.PathLike[str], *, diagnostics_only: bool = Fals
             data = opened.drop_vars(dropped).load()
     except (OSError, ValueError) as error:
         raise ValueError(f"{path} is no ensemble of bayescg: {error}") from error
+    if data.attrs.get("interrupted"):
+        warnings.warn(
+            f"{path} is partial: its simulation was interrupted after {data.sizes['draw']} draws; the command that "
+            "made it goes on from there",
+            stacklevel=2,
+        )
     words = [name for name, variable in data.variables.items() if variable.dtype == object]
     return data.assign({name: (data[name].dims, data[name].values.astype(str), data[name].attrs) for name in words})
 

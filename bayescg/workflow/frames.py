@@ -8,9 +8,10 @@ from pathlib import Path
 
 import xarray as xr
 
-from bayescg.data import Mapping, stream
+from bayescg.data import Mapping
 from bayescg.data.dumps import LennardJonesUnits
 from bayescg.data.mapping.checks import masses_are_guessed
+from bayescg.data.trajectories.frames import FrameReader
 from bayescg.data.trajectories.order import first_at_each_time
 from bayescg.data.trajectories.universe import open_universe
 from bayescg.storage.expected import load_trajectory
@@ -66,21 +67,19 @@ class Frames:
             )
 
     def __iter__(self) -> Iterator[xr.Dataset]:
+        return self.after(0)
+
+    def after(self, done: int) -> Iterator[xr.Dataset]:
+        """The frames, 50 at a time, without so many that have passed before; borders of chunks are the same."""
         if self._dataset is not None:
-            for begin in range(0, self.count, 50):
+            for begin in range(done, self.count, 50):
                 yield self._dataset.isel(frame=slice(begin, begin + 50))
             return
         given = self._given
-        yield from stream(
-            self._universe,
-            self._mapping,
-            temperature=given.temperature,
-            start=given.start,
-            stop=given.stop,
-            step=given.step,
-            continuous=given.continuous,
-            forces=self._forces,
-        )
+        how = given.temperature, self._window, None, self._forces, given.continuous
+        reader = FrameReader(self._universe, self._mapping, *how)
+        for raw in reader.chunks(50, skip=done):
+            yield reader.dataset(raw)
 
     def chunks(self, size: int = 200) -> list[Callable[[], Frames]]:
         """Functions that open so many successive frames each, wherever they are called.

@@ -50,6 +50,22 @@ class Reference:
                     parts[block] = [_merge(kept)]
         self._seen += size
 
+    def state(self) -> dict[str, xr.Dataset]:
+        """What has been counted so far, for a file: a group for each block of each observable."""
+        return {
+            f"{number}/{block}": part.to_dataset(name="value").assign_attrs(frames=frames, name=str(part.name))
+            for number, parts in enumerate(self._parts)
+            for block, ((frames, part),) in parts.items()
+        }
+
+    def restore(self, state: dict[str, xr.Dataset], seen: int) -> None:
+        """Go on from a state, after so many frames."""
+        self._seen = seen
+        for place, part in state.items():
+            number, block = map(int, place.split("/"))
+            if number < len(self._parts):
+                self._parts[number][block] = [(int(part.attrs["frames"]), part["value"].rename(part.attrs["name"]))]
+
     def results(self) -> list[xr.DataArray]:
         """One array for each observable, dims (block, ...)."""
         return [_stack(parts) for parts in self._parts]

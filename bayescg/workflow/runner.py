@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import get_args
@@ -12,7 +13,7 @@ from filelock import FileLock, Timeout
 from bayescg import _runtime
 from bayescg.report.results import Results
 from bayescg.workflow import folder
-from bayescg.workflow.schema.choices import StepName
+from bayescg.workflow.schema.choices import Format, StepName
 from bayescg.workflow.schema.config import Config
 from bayescg.workflow.stamps import recording
 from bayescg.workflow.steps.export import Export
@@ -51,12 +52,13 @@ def run(
     Raises:
         ValueError: for settings that do not fit the data, or results that another run has replaced meanwhile; finished
             steps remain.
-        KeyboardInterrupt: if interrupted; finished steps remain, and draws that were simulated.
+        KeyboardInterrupt: if interrupted; finished steps remain, and finished parts of the step that was under way.
     """
     if last not in STEPS:
         raise ValueError(f"last={last!r}: the steps are {', '.join(STEPS)}")
     config.output.mkdir(parents=True, exist_ok=True)
     with _alone(config.output):
+        _clear(config.output)
         _keep_config(config)
         if not config.each:
             for step in steps_of(config, scheduler)[: STEPS.index(last) + 1]:
@@ -73,6 +75,7 @@ def _carry_out_each(config: Config, force: bool, last: str, scheduler: str | Non
     reports = []
     for name, part in config.each.items():
         part.output.mkdir(exist_ok=True)
+        _clear(part.output)
         steps = steps_of(part, scheduler)
         for step in steps[: STEPS.index(last) + 1]:
             _carry_out(step, force, lambda text, name=name: say(f"{name}: {text}"))
@@ -97,6 +100,13 @@ def _alone(output: Path) -> Iterator[None]:
         ) from None
 
 
+def _clear(output: Path) -> None:
+    """Delete what processes that were killed have not written to its end."""
+    for place in (output, output / folder.FIGURES, *(output / form for form in get_args(Format))):
+        for path in place.glob(".*.????????.part"):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
 def steps_of(config: Config, scheduler: str | None = None) -> tuple[Map, Fit, Simulate, Observe, Export, Report]:
     """All steps of a configuration with one potential, in order."""
     mapped = Map(config, scheduler)
@@ -112,6 +122,7 @@ def _carry_out(step: Step, force: bool, say: Callable[[str], None]) -> None:
     wanted = step.writes if force else tuple(product for product in step.writes if not product.is_current)
     if not wanted:
         say(f"{step.name}: up to date ({listed})")
+        step.forget()
         return
     why = "asked for" if force else "settings or inputs have changed"
     again = any(product.path.exists() for product in wanted)
@@ -126,6 +137,7 @@ def _carry_out(step: Step, force: bool, say: Callable[[str], None]) -> None:
         step.forget()
     with recording(say) as record:
         step.act(wanted, record)
+    step.forget()
     say(f"{step.name}: done in {record.seconds:.0f} s ({listed})")
 
 

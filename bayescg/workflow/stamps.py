@@ -14,7 +14,8 @@ from typing import Any
 
 import xarray as xr
 
-from bayescg._runtime import write_netcdf
+from bayescg._checksum import check, checksum
+from bayescg._runtime import atomic_path, write_netcdf
 
 _STAMP = "workflow_fingerprint"
 _WARNINGS = "workflow_warnings"
@@ -102,7 +103,7 @@ class Product:
 
     @property
     def unfinished(self) -> Product:
-        """The same file as an interrupted step leaves it, to go on from."""
+        """The same file as an interrupted step leaves it: partial, and never current."""
         return replace(self, stamp=f"interrupted {self.stamp}")
 
     def attrs(self, record: Record) -> dict[str, Any]:
@@ -115,6 +116,12 @@ class Product:
         copy.attrs.update(self.attrs(record))
         write_netcdf(copy, self.path)
 
+    def write_json(self, content: dict[str, Any], record: Record) -> None:
+        """Write a table to JSON, atomically, with what made it; its last entry is a checksum of all before."""
+        text = json.dumps({**self.attrs(record), **content}, indent=1).removesuffix("\n}") + ',\n "checksum": "'
+        with atomic_path(self.path) as temporary:
+            temporary.write_bytes(text.encode() + checksum(text.encode()) + b'"\n}\n')
+
 
 def stamp_of(path: Path) -> str | None:
     """The fingerprint that a file carries; None if it is missing, damaged or carries none."""
@@ -122,13 +129,31 @@ def stamp_of(path: Path) -> str | None:
         return None
     try:
         if path.suffix == ".json":
-            return json.loads(path.read_text()).get(_STAMP)
+            return read_json(path).get(_STAMP)
+        check(path)
         if path.suffix == ".html":
             return _meta(path.read_text(encoding="utf-8"))
         with xr.open_dataset(path, engine="h5netcdf") as data:
             return data.attrs.get(_STAMP)
     except _UNREADABLE:
         return None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read what `Product.write_json` wrote.
+
+    Raises:
+        OSError: if there is no such file.
+        ValueError: if it is damaged, or no table.
+    """
+    check(path)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged, or no file of a run: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} is no file of a run: it holds no table")
+    return content
 
 
 def _meta(html: str) -> str | None:

@@ -12,6 +12,8 @@ from bayescg._runtime import double_precision
 from bayescg.atomistic import OpenMMTarget
 from bayescg.backmapping import Fibre, GaussianConditional, Tempering, sample
 from tests.backmapping.gaussian_chain import Unnormalized, beads, chain, ensemble, exact
+from tests.seeds import shifted
+from tests.storage.kills import moments
 
 FEW = Tempering(particles=20, replicates=2, moves=1)
 
@@ -87,6 +89,31 @@ def test_frames_are_kept_when_interrupted(small, monkeypatch):
     with pytest.warns(UserWarning, match="frame 1: too strained"):
         data = sample(conditional, ensemble(x, x, x), model.energy, **options)
     assert data["frame"].values.tolist() == [0, 2]
+
+
+def test_a_checkpoint_goes_on_to_the_same_bits(small, tmp_path, monkeypatch):
+    """From what a kill at any moment has left; frames that are there are not placed again."""
+    from bayescg.backmapping import sampling
+
+    model, x, conditional = small
+    arguments = conditional, ensemble(x, x, x), model.energy
+    options = {"draws": 30, "method": "imh", "key": jax.random.key(0)}
+    whole, folder = sample(*arguments, **options), tmp_path / "run"
+    with moments(folder, tmp_path / "copies", monkeypatch) as copies:
+        sample(*arguments, **options, checkpoint=folder)
+    placed, real = [], sampling.sample_frame
+    monkeypatch.setattr(sampling, "sample_frame", lambda *a, **b: placed.append(1) or real(*a, **b))
+    chosen = np.random.default_rng(shifted(0)).choice(len(copies), 2, replace=False)
+    for copy in (folder, *(copies[k] for k in chosen)):
+        placed.clear()
+        missing = 3 - len(list(copy.glob("frame_*.npz")))
+        xr.testing.assert_identical(sample(*arguments, **options, checkpoint=copy), whole)
+        assert len(placed) == missing
+    for other in ({"draws": 31}, {"key": jax.random.key(1)}):
+        with pytest.raises(ValueError, match="run holds finished parts of another backmapping"):
+            sample(*arguments, **{**options, **other}, checkpoint=folder)
+    with pytest.raises(ValueError, match="of another backmapping"):
+        sample(conditional, arguments[1], lambda y: 2 * model.energy(y), **options, checkpoint=folder)
 
 
 def test_few_effective_samples_are_flagged(small):

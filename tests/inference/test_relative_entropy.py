@@ -5,6 +5,7 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
+import xarray as xr
 
 import bayescg as bcg
 from bayescg.inference import Sampling
@@ -14,6 +15,7 @@ from bayescg.inference.structural.refinement import Refinement
 from bayescg.posterior import curves, mean_coefficients, potential_of
 from tests.compilation import optimized
 from tests.inference import dimers, systems
+from tests.storage.kills import moments
 
 QUICK = Refinement(
     time=10.0,
@@ -91,7 +93,7 @@ def test_layout_and_report(fitted):
 
 
 def test_interrupted_fits_go_on_from_their_checkpoint(bonds, fitted, tmp_path, monkeypatch):
-    path = tmp_path / "fit.nc"
+    path = tmp_path / "fit" / "fit.nc"
     real, calls = problem.simulate, []
 
     def interrupted(*args, **kwargs):
@@ -107,9 +109,14 @@ def test_interrupted_fits_go_on_from_their_checkpoint(bonds, fitted, tmp_path, m
         part = relative_entropy(dimers.potential(), bonds, **fit)
     assert not part["posterior"].attrs["converged"]
     done = len(calls)
-    whole = relative_entropy(dimers.potential(), bonds, **fit)
+    with moments(path.parent, tmp_path / "copies", monkeypatch) as copies:
+        whole = relative_entropy(dimers.potential(), bonds, **fit)
     assert len(calls) - done == int(fitted["posterior"].attrs["iterations"]) - 1
-    np.testing.assert_allclose(mean_coefficients(whole), mean_coefficients(fitted), rtol=1e-9, atol=1e-9)
+    np.testing.assert_array_equal(mean_coefficients(whole), mean_coefficients(fitted))
+    # Whenever it is killed, the iterations before are there as a whole.
+    kept_iterations = [xr.load_dataset(copy / path.name).sizes["iteration"] for copy in copies]
+    assert kept_iterations == sorted(kept_iterations)
+    assert set(kept_iterations) == set(range(1, len(calls) - done + 1))
     again = relative_entropy(dimers.potential(), bonds, **fit)
     assert len(calls) - done == int(fitted["posterior"].attrs["iterations"]) - 1
     np.testing.assert_array_equal(mean_coefficients(again), mean_coefficients(whole))

@@ -7,12 +7,15 @@ import jax
 import numpy as np
 import pytest
 import xarray as xr
+from filelock import FileLock
 
 import bayescg
 from bayescg import posterior as posteriors
 from bayescg.exports.lammps import setup
 from bayescg.potentials import LennardJones, Pair, Potential
 from bayescg.simulation import ensemble as verb
+from tests.seeds import shifted
+from tests.storage.kills import moments
 
 from .systems import chains, liquid
 
@@ -114,6 +117,41 @@ def test_an_interrupt_with_nothing_finished_goes_on(posterior, frame, monkeypatc
     monkeypatch.setattr(verb, "as_completed", interrupting)
     with pytest.raises(KeyboardInterrupt):
         _simulate(posterior, frame, draws=2, time=1000.0)
+
+
+def test_a_checkpoint_goes_on_to_the_same_bits(posterior, frame, tmp_path, monkeypatch):
+    """From what a kill at any moment has left; each draw that is there is not simulated again."""
+    folder = tmp_path / "draws"
+    whole = _simulate(posterior, frame, draws=3)
+    with moments(folder, tmp_path / "copies", monkeypatch) as copies:
+        xr.testing.assert_identical(_simulate(posterior, frame, draws=3, checkpoint=folder), whole)
+    seen, measured = [], verb.Plan._measured
+    monkeypatch.setattr(verb.Plan, "_measured", lambda self, k, found: seen.append(k) or measured(self, k, found))
+    chosen = np.random.default_rng(shifted(0)).choice(len(copies), 3, replace=False)
+    for copy in (folder, *(copies[k] for k in chosen)):
+        seen.clear()
+        there = {path.stem for path in copy.glob("draw_*.npz")}
+        xr.testing.assert_identical(_simulate(posterior, frame, draws=3, checkpoint=copy), whole)
+        assert sorted(seen) == [k for k in range(3) if f"draw_{k:05d}" not in there]
+    damaged = folder / "draw_00001.npz"
+    damaged.write_bytes(damaged.read_bytes()[:-300])
+    xr.testing.assert_identical(_simulate(posterior, frame, draws=3, checkpoint=folder), whole)
+
+
+def test_a_checkpoint_of_another_simulation_is_refused(posterior, frame, tmp_path):
+    _simulate(posterior, frame, checkpoint=tmp_path / "mean")
+    for other in ({"draws": 2}, {"time": 0.12}, {"key": jax.random.key(5)}, {"temperature": 310.0}):
+        with pytest.raises(ValueError, match=r"mean holds finished parts of another simulation .* delete it"):
+            _simulate(posterior, frame, **{"checkpoint": tmp_path / "mean", **other})
+    moved = frame.assign(positions=frame["positions"] + 0.01)
+    with pytest.raises(ValueError, match="of another simulation"):
+        _simulate(posterior, moved, checkpoint=tmp_path / "mean")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").touch()
+    with pytest.raises(ValueError, match=r"full holds something else \(mine\.txt\)"):
+        _simulate(posterior, frame, checkpoint=tmp_path / "full")
+    with FileLock(tmp_path / "mean" / ".lock"), pytest.raises(ValueError, match="another process is at work"):
+        _simulate(posterior, frame, checkpoint=tmp_path / "mean")
 
 
 def test_auto_takes_lammps_or_says_jax(posterior, frame, monkeypatch):

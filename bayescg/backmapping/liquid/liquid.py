@@ -132,23 +132,51 @@ class Liquid:
         draws = self.draws
         first, second, third = jax.random.split(key, 3)
         x = beads.reshape(self.energy.molecules, -1, 3)
-        count = self.annealing.chains if self.method == "blocks" else draws
-        tiled = np.tile(x, (count, 1, 1))
-        placed = liquid_chains.place(self.conditional, jnp.asarray(tiled), jax.random.split(second, len(tiled)))[1]
-        positions = placed.reshape(count, len(x), -1, 3)
+        positions = self._placed(x, second)
         whole_energy, own = self._reduced(positions)
         check_order(own, self.energy.whole.n_atoms)
         if self.method == "gp":
             weights = np.full(draws, -np.log(draws))
             atoms = np.asarray(positions).reshape(draws, -1, 3)
             return LiquidResult(atoms, weights, whole_energy, float(draws), float(draws), np.nan, np.nan, 0)
-        if self._setup is None:
-            self._setup = prepare(self.conditional, self.energy, tiled, self.thermal, key=first)
-            crowd = most_near(self.energy.pairs, self._setup.extent, x, np.asarray(positions), self.box)
-            self._setup = replace(self._setup, room=round(_MORE * crowd))
-        setup = self._setup
+        setup = self._setup or self._prepared(x, positions, first)
         near = find_neighbors(x, self.box, self.energy.cutoff, setup.extent)
         return self._sampled(setup, jnp.asarray(x), near, positions, draws, third)
+
+    @property
+    def room(self) -> int:
+        """Most atoms near a bead that there is room for, after the frames so far; 0 before the first."""
+        return 0 if self._setup is None else self._setup.room
+
+    def resume(self, beads: np.ndarray, room: int, *, key) -> None:
+        """Make ready as after earlier frames: what is the same for all of them comes from the first one.
+
+        Args:
+            beads: of the first frame, (bead, 3) [nm].
+            room: after the last one.
+            key: of the first one.
+        """
+        if self.method == "blocks":
+            first, second, _ = jax.random.split(key, 3)
+            x = beads.reshape(self.energy.molecules, -1, 3)
+            self._setup = replace(self._setup or self._prepared(x, self._placed(x, second), first), room=room)
+
+    def _tiled(self, x: np.ndarray) -> np.ndarray:
+        """Beads of every chain, molecule by molecule."""
+        return np.tile(x, (self.annealing.chains if self.method == "blocks" else self.draws, 1, 1))
+
+    def _placed(self, x: np.ndarray, key):
+        """Atoms by the guide alone, (chain, molecule, atom, 3)."""
+        tiled = self._tiled(x)
+        placed = liquid_chains.place(self.conditional, jnp.asarray(tiled), jax.random.split(key, len(tiled)))[1]
+        return placed.reshape(len(tiled) // len(x), len(x), -1, 3)
+
+    def _prepared(self, x: np.ndarray, positions, key) -> Setup:
+        """What is the same for all frames, from the first one."""
+        setup = prepare(self.conditional, self.energy, self._tiled(x), self.thermal, key=key)
+        crowd = most_near(self.energy.pairs, setup.extent, x, np.asarray(positions), self.box)
+        self._setup = replace(setup, room=round(_MORE * crowd))
+        return self._setup
 
     def _reduced(self, positions) -> tuple[np.ndarray, np.ndarray]:
         """Energies of all atoms, and of the molecules alone, in kT, (chain,)."""

@@ -104,14 +104,26 @@ class FrameReader:
         """Frames asked for."""
         return len(self._frames)
 
-    def chunks(self, size: int) -> Iterator[RawFrames]:
-        """Mapped frames, at most `size` at a time."""
+    def chunks(self, size: int, skip: int = 0) -> Iterator[RawFrames]:
+        """Mapped frames, at most `size` at a time.
+
+        Args:
+            size: frames in a chunk.
+            skip: so many frames have passed already, in another process, and were found good. The rest is read as if
+                they had passed here.
+        """
         readers = dumps.parts_of(self._trajectory)
         order = FrameOrder(_file_names(self._trajectory), self._continuous)
         with contextlib.ExitStack() as stack:
             stack.callback(self._hand_back)
             guards = [stack.enter_context(FrameGuard(reader)) for reader in readers]
-            for begin in range(0, len(self._frames), size):
+            if skip:
+                self._checked = True
+                # The first says how large the box of a vacuum is, the last where time stands.
+                with _without_reader_warnings():
+                    for number in (self._frames[0], self._frames[skip - 1]):
+                        self._frame(number, guards, order)
+            for begin in range(skip, len(self._frames), size):
                 numbers = self._frames[begin : begin + size]
                 with _without_reader_warnings():
                     found = (self._frame(number, guards, order) for number in numbers)

@@ -8,10 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
+from bayescg._records import read_record, write_record
 from bayescg._runtime import atomic_path
 from bayescg.generative.model.files import read_model, write_model
 from bayescg.generative.model.latent_model import LatentModel
 from bayescg.generative.particles.smc import Particles
+
+_PARTICLES, _FORMAT = "explored", 1
 
 
 class Checkpoint:
@@ -57,19 +60,13 @@ class Checkpoint:
         path = self._path("particles.npz")
         if path is None or not path.exists():
             return None
-        with np.load(path) as data:
-            if {*Particles._fields, "samples"} - set(data.files):
-                raise ValueError(f"{path} was kept by another version of bayescg: give another folder")
-            scalars = {name: data[name].item() for name in ("log_z", "log_z_se", "evaluations", "step_size")}
-            arrays = {name: data[name] for name in ("coordinates", "weights", "widths")}
-            return Particles(**arrays, **scalars), data["samples"]
+        return read_record(path, _PARTICLES, _FORMAT, classes=(Particles,))
 
     def keep_particles(self, particles: Particles, samples: np.ndarray) -> None:
         """Keep particles and the samples that they led to."""
         path = self._path("particles.npz")
         if path is not None:
-            with atomic_path(path) as temporary, temporary.open("wb") as file:
-                np.savez_compressed(file, samples=samples, **particles._asdict())
+            write_record(path, _PARTICLES, _FORMAT, (particles, samples))
 
     def _path(self, name: str) -> Path | None:
         return None if self.folder is None else self.folder / name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import jax
 import numpy as np
@@ -36,16 +36,41 @@ def statistics_of(
     total: ForceStatistics | None = None
     frames = data.sizes.get("frame", 1) if isinstance(data, xr.Dataset) else None
     with progress("Force statistics", frames) as advance:
-        for chunk in chunks:
-            if total is not None:
-                potential = total.potential
-            # Blocks no shorter than the total's, which would merge them anyway.
-            level = 0 if total is None else total.levels.get(_source(chunk), 0)
-            part = chunk_statistics(potential, chunk, pilot=pilot, system=system, level=level, advance=advance)
-            total = part if total is None else total + part
+        for sums in running_statistics(potential, chunks, pilot=pilot, system=system, advance=advance):
+            total = sums
     if total is None:
         raise ValueError("there are no frames: the trajectory is empty")
     return total
+
+
+def running_statistics(
+    potential: Potential,
+    chunks: Iterable[xr.Dataset],
+    *,
+    pilot: Pilot | None = None,
+    system: str | None = None,
+    before: ForceStatistics | None = None,
+    advance: Callable[[float], object] = lambda n: None,
+) -> Iterator[ForceStatistics]:
+    """The sums of `statistics_of` after each chunk.
+
+    Args:
+        potential: what to fit.
+        chunks: of frames.
+        pilot: from `fit_pilot`.
+        system: name of the thermodynamic system.
+        before: the sums of the chunks before these: to go on from a file gives what one pass would, to the last bit.
+        advance: called with the number of frames done since the last call.
+    """
+    total = before
+    for chunk in chunks:
+        if total is not None:
+            potential = total.potential
+        # Blocks no shorter than the total's, which would merge them anyway.
+        level = 0 if total is None else total.levels.get(_source(chunk), 0)
+        part = chunk_statistics(potential, chunk, pilot=pilot, system=system, level=level, advance=advance)
+        total = part if total is None else total + part
+        yield total
 
 
 def chunk_statistics(

@@ -14,6 +14,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
+from bayescg._checksum import check
 from bayescg._runtime import write_netcdf
 from bayescg.inference.structural.reweighting import Reference
 from bayescg.inference.structural.structure import Frames
@@ -185,6 +186,7 @@ def load(path: str | Path, identity: str) -> State:
         ValueError: if the file is no checkpoint of this fit.
     """
     try:
+        check(path)
         data = xr.load_dataset(path, engine="h5netcdf")
     except (OSError, ValueError) as error:
         raise ValueError(f"{path} is not a readable netCDF file: {error}; delete it to begin anew") from error

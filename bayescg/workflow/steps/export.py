@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import ClassVar
 
 import bayescg as bcg
-from bayescg import _runtime
 from bayescg.storage.expected import load_posterior, load_trajectory
 from bayescg.workflow import folder
 from bayescg.workflow.schema.choices import StepName
@@ -63,5 +61,4 @@ class Export(Step):
                 record.said.append(f"not exported for {form}: {error}")
                 continue
             written[form] = [str(path.relative_to(output)) for path in paths]
-        with _runtime.atomic_path(self.index.path) as temporary:
-            temporary.write_text(json.dumps({**self.index.attrs(record), "files": written}, indent=1) + "\n")
+        self.index.write_json({"files": written}, record)

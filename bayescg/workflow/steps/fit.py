@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar
 
 import xarray as xr
@@ -65,25 +64,19 @@ class Fit(Step):
                 key=self.key(0),
             )
         self.posterior.write(tree, record)
-        self._checkpoint.unlink(missing_ok=True)
-
-    @property
-    def _checkpoint(self) -> Path:
-        """Finished iterations; of another fit, by its name, it is not gone on from."""
-        return self.posterior.path.with_name(f".relative_entropy_{self.posterior.stamp}.nc")
 
     def _to_structure(self) -> xr.DataTree:
         settings = self.config.settings
         chosen, simulation = settings.inference, settings.simulation
+        # Of another fit, by its name, a checkpoint is not gone on from.
+        checkpoint = self.unfinished / f"{self.posterior.stamp}.nc"
         tree = relative_entropy(
             self.config.potential,
             load_trajectory(self.map.trajectory.path),
             kernels=kernels_of(self.config.kernels),
             method=chosen.sampler,
             calibration=chosen.calibration,
-            settings=settings.refinement.build(
-                simulation.dynamics, simulation.engine, chosen.sampling, self._checkpoint
-            ),
+            settings=settings.refinement.build(simulation.dynamics, simulation.engine, chosen.sampling, checkpoint),
             key=self.key(0),
         )
         if tree["posterior"].attrs["interrupted"]:

@@ -11,14 +11,16 @@ import xarray as xr
 
 from bayescg import _runtime
 from bayescg.data.dataset import joined
-from bayescg.inference import ForceStatistics, distributed_statistics, fit_pilot, force_statistics
+from bayescg.inference import ForceStatistics, distributed_statistics, fit_pilot
 from bayescg.inference.statistics.files import to_dataset
+from bayescg.inference.statistics.streaming import running_statistics
 from bayescg.workflow import folder
 from bayescg.workflow.frames import Frames
 from bayescg.workflow.reference import Reference
 from bayescg.workflow.schema.choices import StepName
 from bayescg.workflow.stamps import Product, Record, file_fingerprint, fingerprint
 from bayescg.workflow.steps.step import Step
+from bayescg.workflow.unfinished import Keeper, Passed, read_pass
 
 
 @dataclass(frozen=True)
@@ -90,25 +92,40 @@ class Map(Step):
         last: xr.Dataset | None = None
         kept: list[xr.Dataset] = []
         sums: ForceStatistics | None = None
+        keeper = Keeper(self.unfinished / "pass.nc", {product.path.name: product.stamp for product in wanted})
+        # Frames themselves are read again: that is quick.
+        resumable = self.scheduler is None and not self.structural
+        begun = read_pass(keeper.path, keeper.stamps) if resumable else None
+        done = 0
+        if begun is not None:
+            done, sums = begun.frames, begun.sums if self.statistics in wanted else None
+            reference.restore(begun.observed, done)
+            record.said[:] = [*begun.said, *(text for text in record.said if text not in begun.said)]
 
         def passing(advance: Callable[[float], None]) -> Iterator[xr.Dataset]:
-            nonlocal last
-            for chunk in frames:
+            nonlocal last, done
+            advance(done)
+            for chunk in frames.after(done):
                 reference.add(chunk)
                 last = chunk.isel(frame=[-1])
                 if self.trajectory in wanted:
                     kept.append(chunk)
+                done += chunk.sizes["frame"]
                 yield chunk
+                # The sums of this chunk are there when the next one is asked for.
+                if resumable and keeper.is_due and done < frames.count:
+                    keeper.write(Passed(done, sums, reference.state(), record.said))
                 advance(chunk.sizes["frame"])
 
         # Scores are summed whatever the calibration, so that another one needs no new pass.
-        pilot = fit_pilot(potential, frames) if self.statistics in wanted else None
+        pilot = sums.pilot if sums is not None else fit_pilot(potential, frames) if self.statistics in wanted else None
         if self.scheduler is not None and self.statistics in wanted:
             sums = distributed_statistics(potential, frames.chunks(), client=self.scheduler, pilot=pilot)
             frames = frames if observables else frames.last()
         with _runtime.progress("One pass over the trajectory", frames.count) as advance:
-            if self.statistics in wanted and sums is None:
-                sums = force_statistics(potential, passing(advance), pilot=pilot)
+            if self.statistics in wanted and self.scheduler is None:
+                for total in running_statistics(potential, passing(advance), pilot=pilot, before=sums):
+                    sums = total
             else:
                 for _ in passing(advance):
                     pass

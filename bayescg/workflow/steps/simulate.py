@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -22,7 +23,7 @@ from bayescg.workflow.steps.step import Step
 
 @dataclass(frozen=True)
 class Simulate(Step):
-    """From a posterior to an ensemble; if interrupted, with the finished draws: the next run goes on from them.
+    """From a posterior to an ensemble. Finished draws are kept; an ensemble of some of them says that it is partial.
 
     With `propagate`, the ensemble is a run of the posterior mean, and further runs where draws need them.
 
@@ -53,7 +54,6 @@ class Simulate(Step):
 
     def act(self, wanted: tuple[Product, ...], record: Record) -> None:
         chosen, product = self.config.settings.simulation, self.ensemble
-        earlier = folder.load_ensemble(product.path) if product.unfinished.is_current else None
         tree = load_posterior(self.fit.posterior.path)
         planned = plan(
             tree,
@@ -65,11 +65,16 @@ class Simulate(Step):
             engine=chosen.engine,
             key=self.key(1),
         )
-        ensemble = planned.run(earlier)
-        if chosen.propagate:
+        parts = self.unfinished / planned.identity
+        for other in self.unfinished.glob("*"):
+            # Draws of other settings, or of a posterior that has been made anew.
+            if other != parts:
+                shutil.rmtree(other)
+        ensemble = planned.run(parts)
+        interrupted = bool(ensemble.attrs["interrupted"])
+        if chosen.propagate and not interrupted:
             runs = add_references(tree, ensemble, draws=chosen.n_draws, key=self.propagation_key)
             ensemble = _as_draws(runs, ensemble)
-        interrupted = not chosen.propagate and ensemble.sizes["draw"] < chosen.n_draws
         (product.unfinished if interrupted else product).write(ensemble, record)
         if interrupted:
             raise KeyboardInterrupt
@@ -78,9 +83,6 @@ class Simulate(Step):
     def propagation_key(self) -> Array:
         """Chooses the draws to which runs are reweighted: the same here and where observables are computed."""
         return self.key(3)
-
-    def forget(self) -> None:
-        self.ensemble.path.unlink(missing_ok=True)
 
 
 def _as_draws(runs: list[xr.Dataset], first: xr.Dataset) -> xr.Dataset:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import jax
 from jaxtyping import Array
 
+from bayescg.workflow import folder
 from bayescg.workflow.schema.choices import StepName
 from bayescg.workflow.schema.config import Config
 from bayescg.workflow.stamps import Product, Record
@@ -45,8 +49,16 @@ class Step(ABC):
             record: what is kept of warnings and time beside the results.
         """
 
-    def forget(self) -> None:  # noqa: B027  (only simulations are gone on from)
-        """Drop what an interrupted run has left, which would be gone on from."""
+    @property
+    def unfinished(self) -> Path:
+        """Folder for what is done of it, which a run goes on from that comes after an interrupt or a crash."""
+        return self.config.output / folder.UNFINISHED / self.name
+
+    def forget(self) -> None:
+        """Drop that folder."""
+        shutil.rmtree(self.unfinished, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            self.unfinished.parent.rmdir()
 
     def product(self, name: str, stamp: str) -> Product:
         """A file of the output folder."""

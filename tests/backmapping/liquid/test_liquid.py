@@ -1,5 +1,6 @@
 """Liquids: energies of molecules, and a small one whose averages are known from independent draws."""
 
+import warnings
 from typing import NamedTuple
 
 import jax
@@ -142,6 +143,20 @@ def atoms(conditional, frame, triangles) -> xr.Dataset:
     """What is sampled."""
     how = backmapping.Annealing(chains=16, rise=10, settle=10, between=5)
     return backmapping.sample(conditional, frame, triangles, draws=192, tempering=how, key=jax.random.key(shifted(0)))
+
+
+def test_frames_after_a_stop_are_those_of_one_run(conditional, frame, triangles, tmp_path):
+    """What is the same for all frames comes from the first one, which is not placed again."""
+    moved = frame.assign(positions=frame["positions"] + 0.01).assign_coords(frame=[8])
+    both = xr.concat([frame, moved], "frame", data_vars="minimal", coords="minimal")
+    how = backmapping.Annealing(chains=16, rise=10, settle=10, between=5)
+    options = {"draws": 32, "tempering": how, "floor": 0.0, "checkpoint": tmp_path, "key": jax.random.key(0)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # so short a run is not reliable
+        whole = backmapping.sample(conditional, both, triangles, **options)
+        (tmp_path / "frame_000001_00000.npz").unlink()
+        xr.testing.assert_identical(backmapping.sample(conditional, both, triangles, **options), whole)
+    assert whole.sizes["frame"] == 2
 
 
 def _between(atoms: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:

@@ -16,6 +16,7 @@ from bayescg.generative.training import training
 from bayescg.generative.training.checkpoint import Checkpoint
 from tests.generative.models import random_model
 from tests.seeds import shifted
+from tests.storage.kills import moments
 
 QUICK = Training(
     discovery_steps=200, sharpening_steps=100, refinement_steps=60, rounds=1, batch=128, decoder="gaussian"
@@ -102,7 +103,7 @@ def test_arguments_that_cannot_be_are_refused():
             Training(**wrong)
 
 
-def test_what_is_kept_comes_back(tmp_path):
+def test_what_is_kept_comes_back(tmp_path, monkeypatch):
     """Models and particles, to the last bit; without a folder nothing."""
     rng = np.random.default_rng(0)
     particles = Particles(rng.normal(size=(5, 2)), np.full(5, 0.2), 1.5, 0.1, 1234, 0.3, np.ones(2))
@@ -115,8 +116,18 @@ def test_what_is_kept_comes_back(tmp_path):
     store = Checkpoint(tmp_path / "a" / "b", {"a": 1})
     assert store.particles() is None
     assert store.model("model") is None
-    store.keep_particles(particles, samples)
-    store.keep("model", model)
+    with moments(tmp_path / "a", tmp_path / "copies", monkeypatch) as copies:
+        store.keep_particles(particles, samples)
+        store.keep("model", model)
+    # Whenever it is killed, a part is there as a whole or not at all.
+    there = []
+    for copy in copies:
+        store = Checkpoint(copy / "b", {"a": 1})
+        found = store.particles(), store.model("model")
+        there.append(sum(each is not None for each in found))
+        assert found[0] is None or np.array_equal(found[0][1], samples)
+    assert there == sorted(there)
+    assert set(there) == {0, 1}
     store = Checkpoint(tmp_path / "a" / "b", {"a": 1})
     back, kept = store.particles()
     for ours, theirs in zip(back, particles, strict=True):
@@ -126,3 +137,8 @@ def test_what_is_kept_comes_back(tmp_path):
     assert eqx.tree_equal(*(eqx.filter(m, eqx.is_array) for m in (store.model("model"), model)))
     with pytest.raises(ValueError, match="other arguments"):
         Checkpoint(tmp_path / "a" / "b", {"a": 2})
+    for name, read in (("particles", store.particles), ("model", lambda: store.model("model"))):
+        path = tmp_path / "a" / "b" / f"{name}.npz"
+        path.write_bytes(path.read_bytes()[:-200])
+        with pytest.raises(ValueError, match=rf"{name}\.npz is damaged"):
+            read()
