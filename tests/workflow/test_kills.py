@@ -35,7 +35,7 @@ def _values(folder):
                 found[f"{name}:{place}"] = data.drop_attrs(deep=False), _attributes(data)
         elif path.name == "exports.json":
             found[name] = json.loads(path.read_text())["files"]
-        elif path.parent != folder and path.is_file() and path.suffix != ".png":
+        elif path.parent != folder and path.is_file() and path.parent.name != "figures":
             found[name] = path.read_bytes()
     return found
 
