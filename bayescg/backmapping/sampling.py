@@ -117,7 +117,8 @@ def sample(
     labels = _labels(ensemble, n_frames)
     done = _Done({}, {})
     how = (draws, method, tempering, energy.temperature)
-    identity = _identity(conditional, target, energy, beads.positions, how, key) if checkpoint is not None else ""
+    with double_precision():
+        identity = "" if checkpoint is None else _identity(conditional, target, energy, beads.positions, how, key)
     with (
         double_precision(),
         parts_in(checkpoint, "backmapping", identity, (Result, LiquidResult)) as parts,

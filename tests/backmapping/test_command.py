@@ -1,11 +1,14 @@
 """`bayescg backmap`: from files to files, and one clear message for bad input, before any work."""
 
+import itertools
+
 import numpy as np
 import pytest
 import xarray as xr
 from typer.testing import CliRunner
 
 import bayescg as bcg
+from bayescg.backmapping import sampling
 from bayescg.cli import app
 from bayescg.data import from_arrays
 from bayescg.storage import save
@@ -81,8 +84,20 @@ def chain_system(openmm):
     return system
 
 
+def _first_alone(real):
+    """The first frame, then Ctrl-C."""
+    calls = itertools.count()
+
+    def one(*arguments, **options):
+        if next(calls):
+            raise KeyboardInterrupt
+        return real(*arguments, **options)
+
+    return one
+
+
 @pytest.mark.filterwarnings("ignore::UserWarning:MDAnalysis")
-def test_from_files_to_files(tmp_path):
+def test_from_files_to_files(tmp_path, monkeypatch):
     openmm, mda = pytest.importorskip("openmm"), pytest.importorskip("MDAnalysis")
     x = planted.chain(150, seed=0).positions
     made = planted.universe(x, BONDS)
@@ -94,9 +109,19 @@ def test_from_files_to_files(tmp_path):
     save(beads, tmp_path / "cg.nc")
     output, atoms = tmp_path / "atoms.nc", tmp_path / "atoms.dcd"
     more = ("--by", "atoms", "--select", "index 0 1 2", "--method", "imh", "--draws", "20")
-    result = call(tmp_path, "cg.nc", *more, "--output", str(output), "--atoms", str(atoms))
+    arguments = (tmp_path, "cg.nc", *more, "--output", str(output), "--atoms", str(atoms))
+    with monkeypatch.context() as patch:
+        patch.setattr(sampling, "sample_frame", _first_alone(sampling.sample_frame))
+        result = call(*arguments)
+    assert result.exit_code == 130
+    part = xr.load_dataset(output)
+    assert (part.sizes["frame"], part.attrs["interrupted"]) == (1, 1)
+    assert output.with_name("atoms.nc.unfinished").is_dir()
+    result = call(*arguments)
     assert result.exit_code == 0, result.output
     assert "imh" in result.output
+    assert not output.with_name("atoms.nc.unfinished").exists()
+    xr.testing.assert_equal(xr.load_dataset(output)["positions"].isel(frame=[0]), part["positions"])
     placed = xr.load_dataset(output)
     # The beads are atoms: they stay where they were given.
     kept = placed["positions"].values[:, :, :3]

@@ -5,6 +5,7 @@ import pytest
 import xarray as xr
 
 import bayescg as bcg
+from bayescg.simulation import ensemble as verb
 from bayescg.workflow.comparisons import load_observables
 from tests.cli.shell import call
 from tests.runs import write_inputs
@@ -33,7 +34,14 @@ def test_fit_from_a_configuration_stops_there(ran):
     assert "simulate" not in result.stderr
 
 
-def test_single_steps_from_file_to_file(ran, tmp_path):
+def _first_alone(futures):
+    """The first draw, then Ctrl-C."""
+    futures[0].result()
+    yield futures[0]
+    raise KeyboardInterrupt
+
+
+def test_single_steps_from_file_to_file(ran, tmp_path, monkeypatch):
     """fit, simulate, observe, export, report: each from what the former wrote."""
     out = ran[0] / "results"
     posterior, ensemble, rdf = tmp_path / "p.nc", tmp_path / "e.nc", tmp_path / "g.nc"
@@ -42,12 +50,26 @@ def test_single_steps_from_file_to_file(ran, tmp_path):
     )
     assert fit.exit_code == 0, fit.stderr
     assert bcg.load(posterior).attrs["method"] == "laplace"
-    simulate = call(
+    draws = [
         *("simulate", posterior, "--initial", out / "cg_last.nc", "--draws", 2, "--time", 0.2, "-o", ensemble),
         *("--engine", "jax", "--timestep", 0.004, "--equilibration", 0.04, "--interval", 0.04),
-    )
+    ]
+    with monkeypatch.context() as patch:
+        patch.setattr(verb, "as_completed", _first_alone)
+        simulate = call(*draws)
+    assert simulate.exit_code == 130
+    assert "1 of 2 draws are finished" in " ".join(simulate.stderr.split())
+    part = xr.load_dataset(ensemble, engine="h5netcdf")
+    assert (part.sizes["draw"], part.attrs["interrupted"]) == (1, 1)
+    other = call(*draws, "--seed", 1)
+    assert other.exit_code == 2
+    assert "holds finished parts of another simulation" in " ".join(other.stderr.split())
+    simulate = call(*draws)
     assert simulate.exit_code == 0, simulate.stderr
-    assert xr.load_dataset(ensemble, engine="h5netcdf").sizes["draw"] == 2
+    whole = xr.load_dataset(ensemble, engine="h5netcdf")
+    assert (whole.sizes["draw"], whole.attrs["interrupted"]) == (2, 0)
+    xr.testing.assert_equal(whole["positions"].isel(draw=[0]), part["positions"])
+    assert not ensemble.with_name("e.nc.unfinished").exists()
     figure = tmp_path / "g.png"
     observe = call(
         *("observe", ensemble, "rdf", "A", "A", "--cutoff", 0.7, "--reference", ran[0] / "cg.nc", "-o", rdf),
