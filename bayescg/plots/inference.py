@@ -41,7 +41,7 @@ def trace(posterior: xr.DataTree, names: list[str] | None = None) -> Figure:
     import arviz_plots
 
     chosen = _chosen(posterior, names)
-    return _drawn(
+    figure = _drawn(
         lambda **options: arviz_plots.plot_trace_dist(posterior, **options),
         *(chosen, (2 * look.COLUMN, 1.5 * len(chosen) + 0.3)),
         aes={"color": ["chain"]},
@@ -49,6 +49,24 @@ def trace(posterior: xr.DataTree, names: list[str] | None = None) -> Figure:
         linestyle=["-"] * max(3, posterior["posterior"].sizes["chain"]),
         visuals={"trace": {"width": 0.4}, "dist": {"width": 1.2}},
     )
+    # ArviZ knows no units, and says names on both axes.
+    for axes in figure.axes:
+        name = next((each for each in chosen if axes.get_xlabel().startswith(each)), None)
+        if name is not None:
+            axes.set_xlabel(axes.get_xlabel().replace(name, _label(posterior, name, " ")))
+            continue
+        name = next((each for each in chosen if axes.get_ylabel().startswith(each)), None)
+        if name is not None:
+            unit = look.label("", posterior["posterior"][name].attrs.get("units"))
+            axes.set(xlabel="draw", ylabel=unit.strip(" ()"))
+    return figure
+
+
+def _label(posterior: xr.DataTree, name: str, between: str) -> str:
+    """A hyperparameter and its unit."""
+    unit = posterior["posterior"][name].attrs.get("units")
+    words = name.replace("_", " ", 1)
+    return words + look.label("", unit).replace(" ", between, 1)
 
 
 def pairs(posterior: xr.DataTree, names: list[str] | None = None) -> Figure:
@@ -110,8 +128,7 @@ def prior_posterior(posterior: xr.DataTree, names: list[str] | None = None) -> F
             panel.set_yticks([])
             panel.set_ylim(0, 1.08)
             panel.spines["left"].set_visible(False)
-            unit = posterior["posterior"][name].attrs.get("units")
-            panel.set_xlabel(look.label(name.replace("_", " ", 1), unit))
+            panel.set_xlabel(_label(posterior, name, "\n"))  # on one line, labels of neighbors would touch
         for panel in axes.flat[len(chosen) :]:
             panel.set_axis_off()
         figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside upper right", ncols=2)

@@ -140,7 +140,11 @@ def headline(results: Results) -> dict[str, str]:
 
 
 def _cards(rows: Mapping[str, str]) -> str:
-    cards = "".join(f"<div><dt>{page.text(name)}</dt><dd>{page.text(value)}</dd></div>" for name, value in rows.items())
+    mark = {"unknown": ' class="unknown"'}
+    cards = "".join(
+        f"<div><dt>{page.text(name)}</dt><dd{mark.get(value, '')}>{page.text(value)}</dd></div>"
+        for name, value in rows.items()
+    )
     return f'<dl class="cards">{cards}</dl>' if cards else ""
 
 

@@ -22,6 +22,7 @@ p { margin: .5rem 0; max-width: 46rem; } .soft { color: var(--soft); } a { color
 nav { margin: 1rem 0; display: flex; flex-wrap: wrap; gap: .2rem 1rem; font-size: .95rem; }
 dl.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(11.5rem, 1fr)); gap: .7rem; margin: 1.2rem 0; }
 dl.cards div { background: var(--panel); border-radius: .5rem; padding: .6rem .8rem; }
+dl.cards dd.unknown { font-size: .85rem; font-weight: 400; color: var(--soft); }
 dl.cards dt { font-size: .85rem; color: var(--soft); } dl.cards dd { margin: 0; font-size: 1.1rem; font-weight: 600; }
 .scroll { overflow-x: auto; margin: .6rem 0; }
 table { border-collapse: collapse; font-size: .92rem; min-width: 50%; font-variant-numeric: tabular-nums; }

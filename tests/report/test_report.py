@@ -13,7 +13,7 @@ import xarray as xr
 
 import bayescg as bcg
 from bayescg import report
-from bayescg.report import outcomes, page
+from bayescg.report import outcomes, page, sections
 
 
 class Reader(html.parser.HTMLParser):
@@ -223,3 +223,12 @@ def test_figures_are_written_too(results, tmp_path):
 )
 def test_numbers(value, shown):
     assert page.text(value) == shown
+
+
+def test_hyperparameters_in_the_tail_of_their_prior_are_named():
+    rng = np.random.default_rng(0)
+    prior = xr.Dataset({name: (("chain", "draw"), rng.lognormal(size=(1, 500))) for name in ("a", "b")})
+    found = {"a": np.full((2, 50), 40.0), "b": rng.lognormal(size=(2, 50))}
+    posterior = xr.Dataset({name: (("chain", "draw"), values, {"units": "nm"}) for name, values in found.items()})
+    tree = xr.DataTree.from_dict({"posterior": posterior, "prior": prior})
+    assert sections.in_the_tail(tree, ["a", "b", "not there"]) == ["a: median 40 nm; 0.0% of the prior lies above it"]
