@@ -9,12 +9,14 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import h5py
 import jax
 import numpy as np
 import pytest
 import xarray as xr
 
 from bayescg import _runtime
+from bayescg._checksum import check
 from bayescg._runtime import atomic_path, map_threads, write_netcdf
 
 _PATIENCE = 60.0
@@ -67,6 +69,25 @@ def test_what_is_written_is_read_back(tmp_path, monkeypatch, in_memory):
     xr.testing.assert_equal(xr.load_datatree(write_netcdf(tree, tmp_path / "tree.nc"), engine="h5netcdf"), tree)
     array = xr.DataArray(np.arange(3.0), dims="x", name="a")
     xr.testing.assert_equal(xr.load_dataarray(write_netcdf(array, tmp_path / "b.nc"), engine="h5netcdf"), array)
+
+
+@pytest.mark.parametrize("in_memory", [1 << 30, 0], ids=["small", "large"])
+def test_files_end_with_a_checksum(tmp_path, monkeypatch, in_memory):
+    """It counts until another program changes the file, which cuts it off."""
+    monkeypatch.setattr(_runtime, "_IN_MEMORY", in_memory)
+    path = write_netcdf(xr.Dataset({"a": ("x", np.arange(500.0))}), tmp_path / "a.nc")
+    content = path.read_bytes()
+    assert content[-22:].startswith(b"bayescg crc32 ")
+    check(path)
+    path.write_bytes(content.replace(np.float64(77.0).tobytes(), np.float64(78.0).tobytes()))
+    assert float(xr.load_dataset(path, engine="h5netcdf")["a"][77]) == 78.0
+    with pytest.raises(ValueError, match=r"a\.nc is damaged: its bytes are not those"):
+        check(path)
+    path.write_bytes(content)
+    with h5py.File(path, "r+") as file:
+        file.attrs["mine"] = 1
+    check(path)
+    assert xr.load_dataset(path, engine="h5netcdf").attrs["mine"] == 1
 
 
 def _write(path, text):

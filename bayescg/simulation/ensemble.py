@@ -70,7 +70,8 @@ def simulate(
             that LAMMPS has no pair style for, else LAMMPS if it can be imported and was built with the styles that
             three-body (uf3) and local-density terms need, else jax.
         checkpoint: folder for finished draws, each written when it is finished; the same call goes on from there, and
-            returns to the last bit what an uninterrupted one would. It stays until you delete it. None: no folder.
+            returns to the last bit what an uninterrupted one would (on the same kind of machine). Failed draws are
+            tried again. The folder stays until you delete it. None: no folder.
         key: JAX random key: chooses draws and seeds the dynamics.
 
     Returns:
@@ -291,7 +292,9 @@ def _in_parallel(
         try:
             for future in as_completed(futures):
                 for k, draw in (future.result() or {}).items():
-                    parts.keep(_name(k), draw)
+                    # What failed may have failed for a reason outside, such as memory: it is tried again.
+                    if draw.trajectory.failure is None:
+                        parts.keep(_name(k), draw)
                     finished[k] = draw
         except KeyboardInterrupt:
             if not finished:

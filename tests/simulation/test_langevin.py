@@ -218,7 +218,10 @@ def test_a_failed_draw_rests_while_its_batch_goes_on():
     assert np.all(np.isnan(bad.positions[-1]))
 
 
-def test_if_every_draw_blows_up_it_is_an_error():
+def test_if_every_draw_blows_up_it_is_an_error(tmp_path):
+    """A failed draw is not kept: the next call tries it again."""
     potential, rows = _collapsing()
+    settings = {"time": 1.0, "engine": "jax", "checkpoint": tmp_path, "key": jax.random.key(0)}
     with pytest.raises(ValueError, match="every simulation failed"):
-        bayescg.simulate(_given(potential, rows[1]), liquid(64, 14.0), time=1.0, engine="jax", key=jax.random.key(0))
+        bayescg.simulate(_given(potential, rows[1]), liquid(64, 14.0), **settings)
+    assert not list(tmp_path.glob("draw_*"))

@@ -3,19 +3,22 @@
 import MDAnalysis as mda
 import numpy as np
 import pytest
+import xarray as xr
 
 from bayescg.data import Mapping, coarse_grain, stream
+from bayescg.data.trajectories.frames import FrameReader
 from bayescg.data.trajectories.order import FrameOrder
-from tests.data.systems import universe_of
+from tests.data.systems import CUBE, universe_of
 
 X, F = np.random.default_rng(0).normal(size=(2, 20, 5, 3)) * 5
 
 
-def part(tmp_path, name, frames, times=None):
+def part(tmp_path, name, frames, times=None, box=CUBE):
     """A TRR of some of twenty frames; frame k is at k ps."""
     universe = universe_of(
         *(X[list(frames)], F[list(frames)]),
         **{"names": list("ABCDE"), "resnames": ["M"], "masses": [12.0] * 5, "bonds": [(k, k + 1) for k in range(4)]},
+        box=box,
     )
     path = tmp_path / f"{name}.trr"
     with mda.Writer(str(path), 5) as writer:
@@ -57,6 +60,33 @@ def test_chunks_of_a_restarted_run(tmp_path):
     times = [chunk["time"].values.tolist() for chunk in stream(universe, mapping, **given)]
     assert list(map(len, times)) == [7, 7, 6]
     assert [time for chunk in times for time in chunk] == list(range(20))
+
+
+@pytest.mark.parametrize("kind", ["restarted", "every second", "vacuum"])
+def test_the_rest_of_frames_is_what_follows_in_one_reading(tmp_path, kind):
+    """Of parts that overlap, too, and in vacuum, where the first frame says how large the box is."""
+    universe, first = part(tmp_path, "first", range(12), box=None if kind == "vacuum" else CUBE)
+    if kind == "restarted":
+        universe.load_new([first, part(tmp_path, "second", range(8, 20))[1]])
+    mapping = Mapping.center_of_geometry(universe, by="atoms", constraints="none")
+    window = slice(1, None, 2) if kind == "every second" else slice(None)
+    how = universe, mapping, 300.0, window, None, "unchecked", kind == "restarted" or None
+    reader = FrameReader(*how)
+    whole = [reader.dataset(raw) for raw in reader.chunks(2)]
+    again = FrameReader(*how)
+    rest = [again.dataset(raw) for raw in again.chunks(2, skip=4)]
+    assert len(rest) == len(whole) - 2
+    for one, two in zip(rest, whole[2:], strict=True):
+        xr.testing.assert_identical(one, two)
+
+
+def test_time_may_not_run_backward_from_what_has_passed(tmp_path):
+    universe, path = part(tmp_path, "one", range(6), times=[0, 1, 2, 1, 2, 3])
+    universe.load_new(path)
+    mapping = Mapping.center_of_geometry(universe, by="atoms", constraints="none")
+    reader = FrameReader(universe, mapping, 300.0, slice(None), None, "unchecked")
+    with pytest.raises(ValueError, match="time goes from 2 back to 1 ps at frame 3"):
+        next(reader.chunks(2, skip=3))
 
 
 def test_one_file_twice(tmp_path):
