@@ -26,7 +26,8 @@ class Wall:
         edge: inner edge of the well-sampled range [nm].
         force: there [kJ/mol/nm].
         power: exponent; 13 for Lennard-Jones without its attraction, more with it.
-        seen: whether the first fit repels there; if not, too few contacts were met to say where repulsion begins.
+        seen: whether the first fit repels where contacts become many, or holds beads apart further in; if not, too
+            few contacts were met to say where repulsion begins.
     """
 
     edge: float
@@ -79,7 +80,7 @@ def pair_prior(
 def force_below(term: Pair, smallest: float) -> Float[np.ndarray, "row basis"]:
     """Rows whose products with coefficients bound the force just below what was sampled from below.
 
-    They are the Bezier points of the pieces of the force, a quadratic on each half of a knot interval: where all are
+    They are the Bezier points of the pieces of the force, a quadratic between two knots: where all are
     positive, the force is. From three knots below the smallest distance on, where draws begin to differ from the prior
     mean.
 
@@ -93,7 +94,8 @@ def force_below(term: Pair, smallest: float) -> Float[np.ndarray, "row basis"]:
     spline = term.spline
     inside = int(np.clip((smallest - spline.start) / spline.spacing, 0, spline.intervals - 1))
     ends = np.append(spline.knots[np.maximum(np.arange(inside - 3, inside + 1), 0)], max(smallest, spline.start))
-    ends = np.sort(np.concatenate([ends, 0.5 * (ends[1:] + ends[:-1])]))
+    # Quarters of knot intervals: the shorter the piece, the closer to its points the quadratic.
+    ends = np.interp(np.arange(4 * len(ends) - 3) / 4, np.arange(len(ends)), ends)
     force = -spline.matrix(ends, 1)[:, : term.n_basis]
     middle = -spline.matrix(0.5 * (ends[1:] + ends[:-1]), 1)[:, : term.n_basis]
     return np.concatenate([force, 2 * middle - 0.5 * (force[1:] + force[:-1])])
@@ -113,13 +115,13 @@ def wall_of(
     last = int(np.searchsorted(knots, well_sampled_edge(term, counts) - 0.5 * spacing))
     inside = knots[int(np.argmax(counts > 0)) : last + 1][::-1]
     forces = -term.spline.matrix(inside, 1)[:, : term.n_basis] @ coefficients
-    seen = bool(np.any(forces >= least))
-    first = int(np.argmax(forces >= least)) if seen else len(inside) - 1
+    holding = forces >= least
+    first = int(np.argmax(holding)) if holding.any() else len(inside) - 1
     edge, outer = float(inside[first]), float(inside[first]) + 2 * spacing
     outer_force = float((-term.spline.matrix(np.array([outer]), 1)[:, : term.n_basis] @ coefficients)[0])
     force = max(float(forces[first]), least)
     power = np.log(force / max(outer_force, 1e-3 * force)) / np.log(outer / edge)
-    return Wall(edge, force, float(np.clip(power, 10, 24)), seen)
+    return Wall(edge, force, float(np.clip(power, 10, 24)), bool(forces[0] > 0 or holding.any()))
 
 
 def well_sampled_edge(term: Pair, counts: Float[np.ndarray, " interval"], enough: int = 20) -> float:

@@ -12,7 +12,8 @@ import xarray as xr
 
 import bayescg as bcg
 from bayescg import report
-from bayescg.report import outcomes, page
+from bayescg.posterior import from_coefficients
+from bayescg.report import Results, outcomes, page, sections
 
 
 class Reader(html.parser.HTMLParser):
@@ -211,3 +212,19 @@ def test_figures_are_written_too(results, tmp_path):
 )
 def test_numbers(value, shown):
     assert page.text(value) == shown
+
+
+def test_the_caption_counts_draws_that_attract():
+    potential = bcg.Potential(bcg.Pair("A", "A", 0.9, knot_spacing=0.03))
+    term = potential.terms[0]
+    repulsive = np.exp(-term.spline.knots[: term.n_basis] / 0.1)
+    attractive = -repulsive
+    sampled = {"A-A": (0.3, 0.9)}
+    for draws, words in (
+        ([repulsive] * 4, "below the sampled distances every draw is repulsive"),
+        ([repulsive] * 3 + [attractive], "25.0% of the draws of A-A attract somewhere"),
+    ):
+        tree = from_coefficients(potential, np.array(draws), temperature=300.0, ranges=sampled)
+        assert words in sections.potential(Results(posterior=tree), {"potential": b""})
+    unknown = from_coefficients(potential, repulsive, temperature=300.0)
+    assert "below the sampled" not in sections.potential(Results(posterior=unknown), {"potential": b""})
