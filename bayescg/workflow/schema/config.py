@@ -8,12 +8,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Self
 
+import xarray as xr
 from pydantic import BeforeValidator, Field, model_validator
 
 from bayescg._settings import Count, Number, Positive, Section, Text, Texts, as_tuple, validate
 from bayescg._yaml import read_yaml
+from bayescg.data.dumps import LennardJonesUnits
+from bayescg.data.trajectories.universe import open_universe
+from bayescg.data.trajectories.vacuum import OPEN, in_vacuum
 from bayescg.exports import check_format
-from bayescg.potentials import Potential
+from bayescg.potentials import Pair, Potential
 from bayescg.simulation import Langevin
 from bayescg.workflow.schema.choices import By, Calibration, Center, Constraints, Engine, Format, Method, Units
 from bayescg.workflow.schema.observables import Observable, Observables, default_observable
@@ -60,6 +64,26 @@ class Input(Section):
     """Of several trajectories: true: parts of one simulation, whose overlaps count once; false: several simulations."""
     constraints: Constraints = "h-bonds"
     """What the simulation held rigid."""
+
+    def universe(self, folder: Path):
+        """The MDAnalysis Universe of topology and trajectory.
+
+        Args:
+            folder: where relative paths start.
+
+        Raises:
+            FileNotFoundError: if a file is missing.
+            ValueError: if one cannot be read.
+        """
+        units = self.units
+        return open_universe(
+            folder / Path(str(self.topology)).expanduser(),
+            [folder / Path(name).expanduser() for name in self.trajectory],
+            units=LennardJonesUnits(**dict(units)) if isinstance(units, LennardJones) else units,
+            timestep=self.timestep,
+            format=self.format,
+            masses=self.masses,
+        )
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -245,8 +269,23 @@ class Config:
     @cached_property
     def observables(self) -> tuple[Observable, ...]:
         """What is computed; by default one for each term."""
-        given = self.settings.observables
-        return tuple(map(default_observable, self.potential.terms)) if given is None else given
+        given, terms = self.settings.observables, self.potential.terms
+        if given is not None:
+            return given
+        # Only for pairs does it matter whether there is a box: no other input is opened for that.
+        vacuum = any(isinstance(term, Pair) for term in terms) and self._in_vacuum()
+        return tuple(default_observable(term, open_boundary=vacuum) for term in terms)
+
+    def _in_vacuum(self) -> bool:
+        given = self.settings.input
+        if given.dataset is not None:
+            # A file that is no dataset is refused, with the reason, where its frames are read.
+            try:
+                with xr.open_dataset(self.path(given.dataset), engine="h5netcdf") as dataset:
+                    return dataset.attrs.get("boundary") == OPEN
+            except (OSError, ValueError):
+                return False
+        return in_vacuum(given.universe(self.file.parent))
 
 
 def load(path: str | os.PathLike[str]) -> Config:
