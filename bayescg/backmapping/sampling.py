@@ -22,6 +22,7 @@ from bayescg.backmapping.guides.guide import Conditional
 from bayescg.backmapping.liquid.checks import is_liquid, liquid_beads
 from bayescg.backmapping.liquid.liquid import RHAT, Annealing, Liquid, LiquidResult
 from bayescg.backmapping.molecule.frame import Result, Tempering, sample_frame
+from bayescg.data.trajectories.vacuum import OPEN
 
 Method = Literal["smc", "nuts", "imh", "gp", "blocks"]
 _METHODS = ("smc", "nuts", "imh", "gp", "blocks")
@@ -237,7 +238,10 @@ def _dataset(
             **ORIGIN,
         },
     )
-    if "box" in ensemble and ensemble["box"].dims == ("frame", "vector", "xyz"):
+    if ensemble.attrs.get("boundary") == OPEN:
+        # Atoms in vacuum have no box that a file should carry.
+        data.attrs["boundary"] = OPEN
+    elif "box" in ensemble and ensemble["box"].dims == ("frame", "vector", "xyz"):
         data["box"] = ensemble["box"].isel(frame=frames).drop_vars("time", errors="ignore")
     if "time" in ensemble.coords and ensemble["time"].dims == ("frame",):
         data = data.assign_coords(time=("frame", ensemble["time"].values[frames]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 
 import numpy as np
@@ -26,9 +27,11 @@ _UNITS = {
 }
 _SMALLEST, _LARGEST = 0.3, 1e4
 _FRAMES, _SIGNIFICANCE, _TOLERANCE = 16, 6.0, 0.1
+_APART = 5.0
+"""Errors of the configurational temperature that equilibrium does not make: right input is within one, mostly."""
 
 
-def check_force_magnitude(dataset: xr.Dataset, mistakes: Mapping[str, float] | None = None) -> None:
+def check_force_magnitude(dataset: xr.Dataset, mistakes: Mapping[str, float] | None = None) -> tuple[float, float]:
     """Refuse forces that cannot be in kJ/mol/nm; nothing is ever converted.
 
     Two tests. The scale: thermal forces in condensed matter are tens to thousands of kT/nm per component; below 0.3
@@ -41,6 +44,9 @@ def check_force_magnitude(dataset: xr.Dataset, mistakes: Mapping[str, float] | N
         dataset: with positions, forces [kJ/mol/nm], box and temperature.
         mistakes: what else may have gone wrong where units were said -> ratio of the configurational temperature to
             the true one then.
+
+    Returns:
+        Configurational temperature and its standard error [K].
 
     Raises:
         ValueError: naming the likely unit; or if all forces are zero, or one constant.
@@ -56,7 +62,9 @@ def check_force_magnitude(dataset: xr.Dataset, mistakes: Mapping[str, float] | N
     flat = dataset["forces"].values.reshape(-1, 3)
     if len(flat) > 1 and np.all(flat == flat[0]):
         raise ValueError(f"all beads have the force {flat[0].tolist()} kJ/mol/nm in all frames: these are no forces")
-    unit = _recognized_unit(dataset, {**_UNITS, **(mistakes or {})})
+    measured, error = configurational_temperature(dataset)
+    ratio = measured / float(dataset.attrs["temperature"])
+    unit = _recognized_unit(ratio, error / max(abs(measured), 1e-9), {**_UNITS, **(mistakes or {})})
     if unit is not None:
         raise ValueError(
             f"forces of {size:.3g} kJ/mol/nm (rms) do not fit {dataset.attrs['temperature']:g} K: they look like "
@@ -68,6 +76,35 @@ def check_force_magnitude(dataset: xr.Dataset, mistakes: Mapping[str, float] | N
             f"forces of {size:.3g} kJ/mol/nm (rms) are implausible: thermal forces are some 10 to 1000 kT/nm, here "
             f"{10 * thermal:.3g} to {1000 * thermal:.3g}. They look like {nearest}; convert them to kJ/mol/nm "
             f"({escape})"
+        )
+    return measured, error
+
+
+def errors_apart(measured: float, error: float, temperature: float) -> float | None:
+    """By how many of its errors the configurational temperature misses the thermostat's, where that is too far.
+
+    Args:
+        measured: configurational temperature [K]; NaN where unknown.
+        error: its standard error [K].
+        temperature: of the thermostat [K].
+
+    Returns:
+        None where positions and forces may belong together, or nothing is known.
+    """
+    apart = abs(measured - temperature) / max(error, 1e-9)
+    return float(apart) if apart > _APART else None
+
+
+def warn_of_other_forces(measured: float, error: float, temperature: float) -> None:
+    """Warn of forces and positions that do not belong together, or not to this temperature. Arguments as above."""
+    apart = errors_apart(measured, error, temperature)
+    if apart is not None:
+        warnings.warn(
+            f"positions and forces agree on a temperature of {measured:.0f} ± {error:.0f} K, {apart:.0f} errors from "
+            f"{temperature:g} K: they do not belong together. Are forces of another frame or simulation, in another "
+            "unit, or of only a part of the force field? Is the temperature right, and the system in equilibrium? If "
+            'this is meant, give forces="unchecked"',
+            stacklevel=6,
         )
 
 
@@ -110,14 +147,18 @@ def configurational_temperature(dataset: xr.Dataset) -> tuple[float, float]:
     return thermal / BOLTZMANN, error / BOLTZMANN
 
 
-def _recognized_unit(dataset: xr.Dataset, units: Mapping[str, float]) -> str | None:
-    """Another unit, or None where the forces fit theirs or nothing can be said."""
-    measured, error = configurational_temperature(dataset)
-    if not np.isfinite(error) or abs(measured) < _SIGNIFICANCE * error:
+def _recognized_unit(ratio: float, error: float, units: Mapping[str, float]) -> str | None:
+    """Another unit, or None where the forces fit theirs or nothing can be said.
+
+    Args:
+        ratio: of the configurational temperature to the true one.
+        error: of the ratio, relative; NaN where unknown.
+        units: ratios by what would explain them.
+    """
+    if not error < 1 / _SIGNIFICANCE:
         return None
-    ratio = measured / float(dataset.attrs["temperature"])
     for unit, factor in units.items():
-        if abs(ratio / factor - 1) < _TOLERANCE + error / abs(measured):
+        if abs(ratio / factor - 1) < _TOLERANCE + error:
             return unit
     return None
 

@@ -24,6 +24,7 @@ from bayescg.exports.lammps import commands as lammps_commands
 from bayescg.exports.lammps import data as lammps_data
 from bayescg.exports.lammps import style as lammps_style
 from bayescg.exports.lammps import tables as lammps_tables
+from bayescg.exports.lammps.names import keyword
 from bayescg.exports.openmm import system as openmm
 from bayescg.exports.tables.curves import TOLERANCE, Comparison, terms_of
 from bayescg.potentials import Interactions, Potential
@@ -178,10 +179,10 @@ def _write_lammps(
         compared.append(Comparison(path, "bead positions", 0.0 if distance < 1e-6 else np.inf))
         _write_text(folder / "in.bayescg", lammps_data.input_text(initial, potential, conditions))
     commands = lammps_commands.interaction_commands(potential, tables, types, other_bonds=others)
-    notes = [f"# atom type {number}: {bead}" for number, bead in enumerate(types, 1)]
+    notes = [f"# atom type {number}: {keyword(bead)}" for number, bead in enumerate(types, 1)]
     for kind in lammps_style.KINDS[1:]:
         listed = terms_of(potential, kind)
-        notes += [f"# {kind} type {number}: {term.name}" for number, term in enumerate(listed, 1)]
+        notes += [f"# {kind} type {number}: {keyword(term.name)}" for number, term in enumerate(listed, 1)]
     head = [
         "# bayescg: interactions, units real; include after the box and the atoms are defined",
         "# Where a curve is straight, LAMMPS may call its forces inconsistent with -dE/dr: that is rounding.",

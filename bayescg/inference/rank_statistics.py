@@ -19,7 +19,8 @@ from jaxtyping import Array
 from bayescg import posterior as posterior_room
 from bayescg._runtime import double_precision, map_threads
 from bayescg.inference.linear import marginal
-from bayescg.inference.linear.fit import METHODS, draw_coefficients, sample_hyperparameters
+from bayescg.inference.linear.draws import draw_coefficients
+from bayescg.inference.linear.fit import METHODS, sample_hyperparameters
 from bayescg.inference.linear.marginal import Prior, Reduced
 from bayescg.inference.linear.priors import build_prior
 from bayescg.inference.statistics.force_statistics import ForceStatistics

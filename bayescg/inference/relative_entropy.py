@@ -22,6 +22,7 @@ from jaxtyping import Array
 from bayescg import kernels as kernel_room
 from bayescg._runtime import double_precision, progress
 from bayescg.data.dataset import check_temperature, fingerprint
+from bayescg.data.trajectories.vacuum import refuse_open
 from bayescg.inference.linear.calibration import CALIBRATIONS
 from bayescg.inference.linear.fit import METHODS
 from bayescg.inference.structural.iteration import advance
@@ -176,6 +177,8 @@ def _check(potential: Potential, cg: xr.Dataset, settings: Refinement) -> float:
     pairs = [term for term in potential.terms if isinstance(term, Pair) and term.learn]
     if settings.target_pressure is not None and not pairs:
         raise ValueError("target_pressure needs a pair term that learns: the ramp is one of pairs")
+    if settings.target_pressure is not None:
+        refuse_open(cg, "there is no volume that could have a pressure", "leave target_pressure out")
     boxes = np.asarray(cg["box"].values, float).reshape(-1, 3, 3)
     volumes = np.abs(np.linalg.det(boxes))
     if np.ptp(boxes, axis=0).max() > 1e-4 * np.abs(boxes).max():

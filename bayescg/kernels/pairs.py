@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -26,11 +26,14 @@ class Wall:
         edge: inner edge of the well-sampled range [nm].
         force: there [kJ/mol/nm].
         power: exponent; 13 for Lennard-Jones without its attraction, more with it.
+        seen: whether the first fit repels where contacts become many, or holds beads apart further in; if not, too
+            few contacts were met to say where repulsion begins.
     """
 
     edge: float
     force: float
     power: float
+    seen: bool = True
 
 
 @prior_of.register
@@ -65,9 +68,37 @@ def pair_prior(
         return np.concatenate([inward, np.zeros((1, differences.shape[1]))])[: term.n_basis]
 
     # Effective pair potentials of liquids vary by about kT around the wall.
-    return spline_prior(
-        term, edges, slope, spread, integrate, lengthscale=lengthscale, amplitude=1.5 * kT, warp=_warp(term, wall)
+    amplitude, warp = 1.5 * kT, _warp(term, wall)
+    prior = spline_prior(term, edges, slope, spread, integrate, lengthscale=lengthscale, amplitude=amplitude, warp=warp)
+    return (
+        prior
+        if wall is None or not wall.seen or term.baseline is not None
+        else replace(prior, repulsive=force_below(term, sampled[0]))
     )
+
+
+def force_below(term: Pair, smallest: float) -> Float[np.ndarray, "row basis"]:
+    """Rows whose products with coefficients bound the force just below what was sampled from below.
+
+    They are the Bezier points of the pieces of the force, a quadratic between two knots: where all are
+    positive, the force is. From three knots below the smallest distance on, where draws begin to differ from the prior
+    mean.
+
+    Args:
+        term: the term.
+        smallest: distance met [nm].
+
+    Returns:
+        (row, basis) [1/nm]; as many rows for any distance, so that fits share compiled code.
+    """
+    spline = term.spline
+    inside = int(np.clip((smallest - spline.start) / spline.spacing, 0, spline.intervals - 1))
+    ends = np.append(spline.knots[np.maximum(np.arange(inside - 3, inside + 1), 0)], max(smallest, spline.start))
+    # Quarters of knot intervals: the shorter the piece, the closer to its points the quadratic.
+    ends = np.interp(np.arange(4 * len(ends) - 3) / 4, np.arange(len(ends)), ends)
+    force = -spline.matrix(ends, 1)[:, : term.n_basis]
+    middle = -spline.matrix(0.5 * (ends[1:] + ends[:-1]), 1)[:, : term.n_basis]
+    return np.concatenate([force, 2 * middle - 0.5 * (force[1:] + force[:-1])])
 
 
 def wall_of(
@@ -84,12 +115,13 @@ def wall_of(
     last = int(np.searchsorted(knots, well_sampled_edge(term, counts) - 0.5 * spacing))
     inside = knots[int(np.argmax(counts > 0)) : last + 1][::-1]
     forces = -term.spline.matrix(inside, 1)[:, : term.n_basis] @ coefficients
-    first = int(np.argmax(forces >= least)) if np.any(forces >= least) else len(inside) - 1
+    holding = forces >= least
+    first = int(np.argmax(holding)) if holding.any() else len(inside) - 1
     edge, outer = float(inside[first]), float(inside[first]) + 2 * spacing
     outer_force = float((-term.spline.matrix(np.array([outer]), 1)[:, : term.n_basis] @ coefficients)[0])
     force = max(float(forces[first]), least)
     power = np.log(force / max(outer_force, 1e-3 * force)) / np.log(outer / edge)
-    return Wall(edge, force, float(np.clip(power, 10, 24)))
+    return Wall(edge, force, float(np.clip(power, 10, 24)), bool(forces[0] > 0 or holding.any()))
 
 
 def well_sampled_edge(term: Pair, counts: Float[np.ndarray, " interval"], enough: int = 20) -> float:

@@ -91,7 +91,7 @@ class IndependentPrior(TermPrior):
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=("inputs", "warp", "transform", "lift", "mean", "lengthscale", "amplitude"),
+    data_fields=("inputs", "warp", "transform", "lift", "mean", "lengthscale", "amplitude", "repulsive"),
     meta_fields=("name",),
 )
 @dataclass(frozen=True, eq=False)
@@ -113,6 +113,8 @@ class CurvePrior(TermPrior):
         mean: (basis,) prior mean [kJ/mol].
         lengthscale: prior median of lengthscales, in units of the inputs.
         amplitude: prior median of the curve's standard deviation [kJ/mol].
+        repulsive: (row, basis) or None; rows whose products with w are forces that the prior knows to be positive.
+            The Gaussian does not: draws are conditioned on it (`bayescg.inference.linear.draws`).
     """
 
     name: str
@@ -123,6 +125,7 @@ class CurvePrior(TermPrior):
     mean: Float[AnyArray, " basis"]
     lengthscale: float
     amplitude: float
+    repulsive: Float[AnyArray, "row basis"] | None = None
 
     def hyperpriors(self, kernel):
         sites = lognormal_hyperpriors(kernel, self.name, self.lengthscale, self.amplitude)

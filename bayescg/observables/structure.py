@@ -7,6 +7,7 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from bayescg.data.neighbors import pairs
+from bayescg.data.trajectories.vacuum import refuse_open
 from bayescg.geometry.images import minimum_image
 from bayescg.observables._beads import bead_types, bin_edges, bonds_excluded, centers, histogram, pair_filter
 from bayescg.observables._blocks import block_averages, to_array
@@ -50,8 +51,15 @@ def rdf(
         within it; the coordinate `block_weight` is its share in the average of its draw. A block without weight is NaN.
 
     Raises:
-        ValueError: if a type does not occur, the cutoff does not fit the box, or bins, blocks or weights do not fit.
+        ValueError: if a type does not occur, the cutoff does not fit the box, or bins, blocks or weights do not fit; or
+            in vacuum, where beads have no mean density.
     """
+    refuse_open(
+        dataset,
+        "there is no mean density for g(r) to be relative to",
+        "observe coordination_number, angle_distribution or distributions of bonded beads, or count distances yourself "
+        "by per_frame",
+    )
     types = bead_types(dataset, a, b)
     beads = np.flatnonzero((types == a) | (types == b))
     is_a = types[beads] == a

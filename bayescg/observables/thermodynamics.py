@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
+from bayescg.data.trajectories.vacuum import refuse_open
 from bayescg.observables._blocks import BlockAverages, block_averages, block_of_frame, frame_weights, to_array
 from bayescg.observables._virial import basis_virials
 from bayescg.units import BAR, BOLTZMANN
@@ -103,8 +104,9 @@ def virial_pressure(
         [bar], dims (draw, block) or (block,).
 
     Raises:
-        ValueError: if the dataset has no virials, or blocks or weights do not fit.
+        ValueError: if the dataset has no virials, blocks or weights do not fit, or the beads are in vacuum.
     """
+    refuse_open(dataset, "there is no volume that could have a pressure", "observe potential_energy")
     name = "pressure" if "pressure" in dataset else "virial"
     values = _stored(dataset, name)
     if name == "virial":

@@ -1,5 +1,6 @@
 """The posterior, an `xarray.DataTree` in ArviZ layout: built, checked, drawn from and evaluated."""
 
+from bayescg.posterior.attraction import attractive_shares
 from bayescg.posterior.grids import curve_grid, curves
 from bayescg.posterior.layout import FORMAT, build, check, from_coefficients
 from bayescg.posterior.parts import as_baseline, only_choice
@@ -16,6 +17,7 @@ __all__ = [
     "FORMAT",
     "Draws",
     "as_baseline",
+    "attractive_shares",
     "build",
     "check",
     "curve_grid",

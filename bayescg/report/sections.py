@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -72,7 +72,7 @@ def potential(results: Results, pictures: dict[str, bytes]) -> str:
         found += page.paragraph(f"Beads at most {model.exclude_bonds} bonds apart have no pair interaction.")
     caption = (
         "Energy and force of each term: posterior mean, 50 % and 90 % bands, and single draws. Gray: never sampled, "
-        "there the prior speaks; below the sampled distances every draw is repulsive."
+        f"there the prior speaks{_repulsion(posteriors.attractive_shares(tree))}."
     )
     captions = {
         "potential": caption,
@@ -81,6 +81,16 @@ def potential(results: Results, pictures: dict[str, bytes]) -> str:
         "would be closer to each other than was sampled, nothing is shown.",
     }
     return "".join(page.image(pictures[name], words) for name, words in captions.items() if name in pictures) + found
+
+
+def _repulsion(attractive: Mapping[str, float]) -> str:
+    """What the draws of pairs do below the sampled distances."""
+    if not attractive:
+        return ""
+    some = [f"{share:.1%} of the draws of {name}" for name, share in attractive.items() if share > 0]
+    if not some:
+        return "; below the sampled distances every draw is repulsive"
+    return f"; below the sampled distances {' and '.join(some)} attract somewhere: more frames tell what is there"
 
 
 def _sampled(term: Term, low: float, high: float) -> str:

@@ -17,7 +17,7 @@ from bayescg.units import BAR, BOLTZMANN
 
 _KEPT_VARIABLES = ("bonds", "angles", "dihedrals")
 _KEPT_COORDS = ("bead_type", "molecule", "mass", "charge", "bond_group", "angle_group", "dihedral_group", "xyz")
-_KEPT_ATTRS = ("source", "mapping", "units")
+_KEPT_ATTRS = ("source", "mapping", "units", "boundary")
 
 
 class Finished(NamedTuple):

@@ -13,7 +13,7 @@ import xarray as xr
 
 from bayescg._runtime import cpu_count, double_precision, hidden_progress
 from bayescg.data.dataset import joined
-from bayescg.data.plausibility import configurational_temperature
+from bayescg.data.plausibility import configurational_temperature, errors_apart
 from bayescg.geometry.images import shortest_height
 from bayescg.inference import ForceStatistics, fit_pilot, force_statistics
 from bayescg.inference.linear.fit import kernels_by_name
@@ -122,8 +122,8 @@ def _forces(first: xr.Dataset) -> Iterator[tuple[str, str]]:
     if not np.isfinite(error):
         yield "configurational temperature", "unknown: too few beads are near each other"
         return
-    off = abs(temperature - wanted) / error
-    doubt = f"; {off:.0f} errors off: positions and forces do not belong together" if off > 6 else ""
+    off = errors_apart(temperature, error, wanted)
+    doubt = "" if off is None else f"; {off:.0f} errors off: positions and forces do not belong together"
     yield "configurational temperature", f"{temperature:.0f} ± {error:.0f} K of {wanted:g} K{doubt}"
 
 

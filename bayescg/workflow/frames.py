@@ -9,13 +9,11 @@ from pathlib import Path
 import xarray as xr
 
 from bayescg.data import Mapping
-from bayescg.data.dumps import LennardJonesUnits
 from bayescg.data.mapping.checks import masses_are_guessed
 from bayescg.data.trajectories.frames import FrameReader
 from bayescg.data.trajectories.order import first_at_each_time
-from bayescg.data.trajectories.universe import open_universe
 from bayescg.storage.expected import load_trajectory
-from bayescg.workflow.schema.sections import Input, LennardJones, MappingChoice
+from bayescg.workflow.schema.sections import Input, MappingChoice
 
 
 class Frames:
@@ -45,16 +43,7 @@ class Frames:
                 raise ValueError(f"{given.dataset} has no frames between start and stop")
             return
         self._dataset = None
-        files = [folder / Path(name).expanduser() for name in given.trajectory]
-        topology = folder / Path(str(given.topology)).expanduser()
-        units = given.units
-        self._universe = open_universe(
-            *(topology, files),
-            units=LennardJonesUnits(**dict(units)) if isinstance(units, LennardJones) else units,
-            timestep=given.timestep,
-            format=given.format,
-            masses=given.masses,
-        )
+        self._universe = given.universe(folder)
         self._mapping = mapping_of(self._universe, mapping, folder, constraints=given.constraints)
         self._numbers: Sequence[int] = range(*self._window.indices(self._universe.trajectory.n_frames))
         if given.continuous:

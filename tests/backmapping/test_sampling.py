@@ -198,3 +198,14 @@ def test_gaussian_conditionals_that_cannot_be(small):
         GaussianConditional(fibre, np.zeros(5))
     with pytest.raises(ValueError, match="not positive definite"):
         GaussianConditional(fibre, 0.0, -1.0)
+
+
+def test_atoms_in_vacuum_have_no_box(small):
+    model, x, conditional = small
+    data = xr.Dataset(
+        {"positions": (("frame", "bead", "xyz"), x[None]), "box": (("frame", "vector", "xyz"), 99 * np.eye(3)[None])},
+        attrs={"temperature": 300.0, "boundary": "open"},
+    )
+    placed = sample(conditional, data, model.energy, draws=5, method="gp", key=jax.random.key(0))
+    assert "box" not in placed
+    assert placed.attrs["boundary"] == "open"

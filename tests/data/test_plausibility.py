@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bayescg.data import Mapping, coarse_grain, datasets, from_arrays, with_forces
-from bayescg.data.plausibility import configurational_temperature
+from bayescg.data.plausibility import configurational_temperature, errors_apart
 
 from .systems import KT
 
@@ -75,3 +75,33 @@ def test_dilute_gas_and_single_bead_pass():
     positions, forces = dumbbells(20.0, n_pairs=3)
     assert "forces" in from_arrays(positions, [50, 50, 50], "A", temperature=300.0, forces=forces)
     assert "forces" in from_arrays(positions[:, :1], [50, 50, 50], "A", temperature=300.0, forces=forces[:, :1])
+
+
+def moved(shift, frames=16):
+    """Bundled water in memory, its forces those of the frames `shift` later."""
+    source = datasets.water().universe()
+    steps = [
+        (step.positions.copy(), step.forces.copy(), step.dimensions) for step in source.trajectory[: frames + shift]
+    ]
+    positions, forces, boxes = (np.array(part) for part in zip(*steps, strict=True))
+    memory = datasets.water().universe()
+    return memory.load_new(positions[:frames], forces=forces[shift:], dimensions=boxes[:frames])
+
+
+def test_forces_of_another_frame_are_doubted_when_they_are_read():
+    universe = moved(1)
+    mapping = Mapping.center_of_mass(universe)
+    with pytest.warns(UserWarning, match=r"errors from 300 K: they do not belong together"):
+        coarse_grain(universe, mapping, temperature=300.0)
+    coarse_grain(universe, mapping, temperature=300.0, forces="unchecked")
+    coarse_grain(universe, mapping, temperature=300.0, forces=False)
+
+
+def test_right_forces_are_not_doubted(water):
+    """By no part of the trajectory, and not for a temperature that is wrong by less than its error."""
+    for begin in range(0, 96, 16):
+        found = configurational_temperature(water.isel(frame=slice(begin, begin + 16)))
+        assert errors_apart(*found, 300.0) is None
+        assert errors_apart(*found, 320.0) is None
+    assert errors_apart(float("nan"), float("inf"), 300.0) is None
+    assert errors_apart(150.0, 25.0, 300.0) == 6.0

@@ -202,3 +202,14 @@ def test_bad_input_is_refused_with_the_remedy():
         obs.rdf(gas(CUBIC, [*MIXED, "C"], frames=2), "C", "C", cutoff=0.9)
     with pytest.raises(ValueError, match="nothing to average"):
         obs.angle_distribution(lattice(types=("A", "B")), "A", "A", "A", cutoff=0.45)
+
+
+def test_vacuum_has_no_density():
+    dataset = gas(CUBIC, MIXED, frames=3).assign_attrs(boundary="open")
+    with pytest.raises(ValueError, match=r"in vacuum .*no mean density for g\(r\).*coordination_number"):
+        obs.rdf(dataset, "A", "B", cutoff=0.9)
+    with pytest.raises(ValueError, match="no volume that could have a pressure"):
+        obs.virial_pressure(dataset)
+    periodic = gas(CUBIC, MIXED, frames=3)
+    for observe, beads in ((obs.coordination_number, "AB"), (obs.angle_distribution, "ABA")):
+        np.testing.assert_array_equal(observe(dataset, *beads, cutoff=0.5), observe(periodic, *beads, cutoff=0.5))

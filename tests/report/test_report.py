@@ -13,7 +13,8 @@ import xarray as xr
 
 import bayescg as bcg
 from bayescg import report
-from bayescg.report import outcomes, page, sections
+from bayescg.posterior import from_coefficients
+from bayescg.report import Results, outcomes, page, sections
 
 
 class Reader(html.parser.HTMLParser):
@@ -232,3 +233,19 @@ def test_hyperparameters_in_the_tail_of_their_prior_are_named():
     posterior = xr.Dataset({name: (("chain", "draw"), values, {"units": "nm"}) for name, values in found.items()})
     tree = xr.DataTree.from_dict({"posterior": posterior, "prior": prior})
     assert sections.in_the_tail(tree, ["a", "b", "not there"]) == ["a: median 40 nm; 0.0% of the prior lies above it"]
+
+
+def test_the_caption_counts_draws_that_attract():
+    potential = bcg.Potential(bcg.Pair("A", "A", 0.9, knot_spacing=0.03))
+    term = potential.terms[0]
+    repulsive = np.exp(-term.spline.knots[: term.n_basis] / 0.1)
+    attractive = -repulsive
+    sampled = {"A-A": (0.3, 0.9)}
+    for draws, words in (
+        ([repulsive] * 4, "below the sampled distances every draw is repulsive"),
+        ([repulsive] * 3 + [attractive], "25.0% of the draws of A-A attract somewhere"),
+    ):
+        tree = from_coefficients(potential, np.array(draws), temperature=300.0, ranges=sampled)
+        assert words in sections.potential(Results(posterior=tree), {"potential": b""})
+    unknown = from_coefficients(potential, repulsive, temperature=300.0)
+    assert "below the sampled" not in sections.potential(Results(posterior=unknown), {"potential": b""})

@@ -41,7 +41,7 @@ def _simulate(posterior, frame, **options):
 
 
 def test_layout_and_energies(posterior, frame, tmp_path):
-    ensemble = _simulate(posterior, frame, draws=3)
+    ensemble = _simulate(posterior, frame.assign_attrs(boundary="open"), draws=3)
     assert ensemble["positions"].dims == ("draw", "frame", "bead", "xyz")
     assert ensemble["positions"].shape == (3, 5, 64, 3)
     assert ensemble["positions"].dtype == np.float32
@@ -49,6 +49,7 @@ def test_layout_and_energies(posterior, frame, tmp_path):
     assert ensemble["basis_energy"].dims == ("draw", "frame", "basis")
     assert ensemble["basis_energy"].dtype == np.float64
     assert ensemble.attrs["source"] == frame.attrs["source"]
+    assert ensemble.attrs["boundary"] == "open"  # beads in vacuum stay there: observables ask
     assert ensemble.attrs["temperature"] == 300.0
     assert Potential.from_json(ensemble.attrs["potential"]) == Potential(TERM)
     assert json.loads(ensemble.attrs["dynamics"])["timestep"] == 0.002

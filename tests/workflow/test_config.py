@@ -1,9 +1,11 @@
 """Configurations: what they say, and one line for each mistake, before any work."""
 
+import numpy as np
 import pytest
 
 import bayescg as bcg
 from bayescg import workflow
+from tests.data.lammps import dump
 from tests.runs import CONFIG
 from tests.workflow.steps import edit
 
@@ -162,3 +164,24 @@ potential:
     path.write_text(text + "exports: {formats: [gromacs]}\n")
     with pytest.raises(ValueError, match="exports: GROMACS has nothing for three_A-B-B, density_B-A"):
         workflow.load(path)
+
+
+@pytest.mark.parametrize(("boundary", "kind"), [("open", "coordination_number"), (None, "rdf")])
+@pytest.mark.parametrize("source", ["dataset", "trajectory"])
+def test_default_observable_of_pairs_in_vacuum(source, boundary, kind, tmp_path):
+    """Without a box there is no g(r): neighbors are counted instead, unless observables are given."""
+    positions = np.random.default_rng(0).normal(size=(2, 4, 3))
+    if source == "dataset":
+        data = bcg.from_arrays(positions, [9.0] * 3, ["A"] * 4, temperature=300.0, mass=[40.0] * 4)
+        bcg.save(data.assign_attrs({"boundary": boundary} if boundary else {}), tmp_path / "cg.nc")
+        given = "{dataset: cg.nc}"
+    else:
+        dump(tmp_path, positions, positions, 9.0, bounds="ss ss ss" if boundary else "pp pp pp")
+        given = "{topology: system.data, trajectory: run.lammpsdump, units: real, temperature: 300}"
+    path = tmp_path / "config.yaml"
+    text = f"input: {given}\npotential:\n  terms:\n    - pair: [A, A]\n      cutoff: 0.7\n"
+    path.write_text(text)
+    (found,) = workflow.load(path).observables
+    assert (found.kind, found.beads, found.arguments) == (kind, ("A", "A"), {"cutoff": 0.7})
+    path.write_text(text + "observables:\n  - rdf: [A, A]\n    cutoff: 0.5\n")
+    assert [each.kind for each in workflow.load(path).observables] == ["rdf"]

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from bayescg.data import dumps
 from bayescg.data.mapping.force_map import bonds_of, masses_of, names_of
 from bayescg.data.mapping.mapping import Mapping
 from bayescg.data.mapping.topology import Topology, connected_components
@@ -120,7 +121,7 @@ def read_positions(universe, molecule: Molecule, frames: slice, most: int) -> Fl
     numbers = np.arange(len(universe.trajectory))[frames]
     if not len(numbers):
         raise ValueError(f"frames={frames} chooses none of the trajectory's {len(universe.trajectory)} frames")
-    copies = len(molecule.atoms)
+    copies, vacuum = len(molecule.atoms), dumps.is_open(universe)
     each = int(np.clip(round(most / len(numbers)), 1, copies))
     numbers = numbers[np.unique(np.linspace(0, len(numbers) - 1, min(len(numbers), max(most // each, 1))).astype(int))]
     rows = []
@@ -129,7 +130,7 @@ def read_positions(universe, molecule: Molecule, frames: slice, most: int) -> Fl
         # Another set of molecules in each frame: neighboring frames know of each other.
         chosen = (turn * each + np.arange(each)) % copies
         positions = step.positions[molecule.atoms[chosen]].astype(float) * _ANGSTROM
-        rows.append(_whole(positions, molecule, _lattice(step)))
+        rows.append(_whole(positions, molecule, None if vacuum else _lattice(step)))
     x = np.concatenate(rows)
     if not np.all(np.isfinite(x)):
         raise ValueError("the trajectory holds positions that are not finite: check it with MDAnalysis")
@@ -144,6 +145,7 @@ def read_positions(universe, molecule: Molecule, frames: slice, most: int) -> Fl
 
 
 def _lattice(step) -> Float[np.ndarray, "3 3"] | None:
+    """Lattice vectors; None for a trajectory without a box. That of an open LAMMPS dump is no lattice: it encloses."""
     box = step.dimensions
     return None if box is None or not np.all(box[:3] > 0) else np.asarray(step.triclinic_dimensions, float) * _ANGSTROM
 

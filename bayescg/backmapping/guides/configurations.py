@@ -11,6 +11,7 @@ import xarray as xr
 from bayescg.atomistic.force_field import ForceField
 from bayescg.atomistic.openmm_target import OpenMMTarget
 from bayescg.backmapping.guides.guide import Conditional
+from bayescg.data.trajectories.vacuum import OPEN
 from bayescg.units import BOLTZMANN
 
 _SHOWN = 3
@@ -70,7 +71,8 @@ def bead_positions(ensemble: xr.Dataset, conditional: Conditional) -> Beads:
             no chain of bonds can join, or what the conditional objects to.
     """
     beads = bead_values(ensemble, conditional.fibre.n_beads)
-    check_beads(beads.positions, conditional, periodic="box" in ensemble)
+    periodic = "box" in ensemble and ensemble.attrs.get("boundary") != OPEN
+    check_beads(beads.positions, conditional, periodic=periodic)
     return beads
 
 

@@ -17,7 +17,7 @@ from bayescg.data import dumps
 from bayescg.data.dataset import assemble, check_box, check_temperature, fingerprint
 from bayescg.data.mapping.mapping import Mapping
 from bayescg.data.mapping.projection import Projection
-from bayescg.data.plausibility import check_force_magnitude
+from bayescg.data.plausibility import check_force_magnitude, warn_of_other_forces
 from bayescg.data.trajectories.damage import UNREADABLE, FrameGuard
 from bayescg.data.trajectories.net_force import NetForce
 from bayescg.data.trajectories.order import FrameOrder, first_at_each_time
@@ -153,7 +153,7 @@ class FrameReader:
             frame=raw.frame,
         )
         if not self._checked:
-            check_force_magnitude(result, self._mistakes)
+            warn_of_other_forces(*check_force_magnitude(result, self._mistakes), self._temperature)
             self._checked = True
             if self._net is not None:
                 self._net.warn(self._temperature, float(mapping.mass.sum()), self._force_unit)

@@ -31,7 +31,7 @@ def interaction_commands(
     def file(kind: str) -> str:
         path = tables.paths[kind]
         text = path.name if relative else str(path.resolve())
-        return f'"{text}"' if re.search(r"\s", text) else text
+        return f'"{text}"' if re.search(r"[^\w./\\:+-]", text) else text
 
     excluded = " ".join("0.0" if separation <= potential.exclude_bonds else "1.0" for separation in (1, 2, 3))
     commands = [f"special_bonds lj/coul {excluded}", *_pair_commands(potential, tables, bead_types, file)]

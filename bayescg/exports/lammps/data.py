@@ -11,6 +11,7 @@ import xarray as xr
 
 from bayescg._runtime import atomic_path
 from bayescg.exports.conditions import Conditions
+from bayescg.exports.lammps.names import keyword
 from bayescg.exports.tables.configuration import one_frame, reduce_box
 from bayescg.exports.tables.curves import terms_of
 from bayescg.geometry.images import minimum_image
@@ -87,7 +88,7 @@ def data_text(cg: xr.Dataset, potential: Potential) -> str:
     if np.any(np.abs(box[[1, 2, 2], [0, 0, 1]]) > 0):
         edges.append(f"{box[1, 0]:.12g} {box[2, 0]:.12g} {box[2, 1]:.12g} xy xz yz")
     mass = masses_by_type(cg, types)
-    masses = [f"{k} {m:.10g}  # {bead}" for k, (bead, m) in enumerate(zip(types, mass, strict=True), 1)]
+    masses = [f"{k} {m:.10g}  # {keyword(bead)}" for k, (bead, m) in enumerate(zip(types, mass, strict=True), 1)]
     molecule = cg["molecule"].values - int(cg["molecule"].values.min()) + 1
     positions = np.asarray(cg["positions"].values, float) / ANGSTROM
     beads = cg["bead_type"].values.astype(str)

@@ -17,6 +17,7 @@ from jaxtyping import Float
 from scipy.interpolate import make_interp_spline
 
 from bayescg._runtime import atomic_path
+from bayescg.exports.lammps.names import keyword
 from bayescg.exports.lammps.style import Overlay, style_of
 from bayescg.exports.tables.curves import Comparison, largest_error
 from bayescg.exports.tables.splines import continue_spline, values_at_knots
@@ -85,7 +86,7 @@ def write_densities(
             f"{term.inner / ANGSTROM:.17g} {term.outer / ANGSTROM:.17g}\n{center}\n{counted}\n"
             f"{low:.17g} {low + (points - 1) * spline.spacing:.17g} {spline.spacing:.17g}\n{rows}\n"
         )
-    head = f"# {', '.join(term.name for term in listed)}, bayescg UNITS: real\n\n{len(listed)} {points}\n\n"
+    head = f"# {', '.join(keyword(term.name) for term in listed)}, bayescg UNITS: real\n\n{len(listed)} {points}\n\n"
     with atomic_path(path) as temporary:
         temporary.write_text(head + "\n".join(blocks) + "\n")
     return path

@@ -116,7 +116,7 @@ def table_text(curve: Curve, points: int) -> str:
         f"{i} {a:.15g} {u:.12g} {f:.12g}"
         for i, a, u, f in zip(range(1, len(x) + 1), x.tolist(), energy.tolist(), force.tolist(), strict=True)
     )
-    return f"# {curve.term.name}\n{keyword(curve.term.name)}\n{header}\n\n{rows}\n\n"
+    return f"# {keyword(curve.term.name)}\n{keyword(curve.term.name)}\n{header}\n\n{rows}\n\n"
 
 
 def write_tables(

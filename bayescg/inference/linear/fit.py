@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from bayescg import kernels as kernel_room
 from bayescg.inference.linear import marginal
 from bayescg.inference.linear.calibration import force_calibration
+from bayescg.inference.linear.draws import draw_repulsive
 from bayescg.inference.linear.marginal import Prior, Reduced
 from bayescg.inference.linear.priors import build_prior
 from bayescg.inference.statistics.force_statistics import ForceStatistics
@@ -73,7 +73,7 @@ def fit(
         free = prior.without_noise()
         fixed = {f"noise_{name}": value for name, value in zip(prior.noise_names, prior.noise, strict=True)}
     target, mode, found = sample_hyperparameters(free, reduced, method=method, sampling=sampling, key=fit_key)
-    coefficients = draw_coefficients(free, reduced, found.values, root=root, key=draw_key)
+    coefficients = draw_repulsive(free, reduced, found.values, root=root, key=draw_key)
     return Fit(prior, target, mode, found, coefficients, fixed, report, root)
 
 
@@ -93,42 +93,3 @@ def sample_hyperparameters(
     draws = sampling.chains * sampling.draws
     sample = variational if method == "vi" else laplace
     return target, mode, sample(target, mode, draws, key=key)
-
-
-def draw_coefficients(
-    prior: Prior,
-    data: Reduced,
-    values: Mapping[str, np.ndarray],
-    *,
-    root: Float[Array, "free direction"] | None = None,
-    key: Array,
-) -> Float[np.ndarray, "chain draw basis"]:
-    """One exact Gaussian draw of the coefficients for every hyperparameter draw.
-
-    Args:
-        prior: of the coefficients.
-        data: sums in its free coordinates.
-        values: hyperparameters, (chain, draw, ...).
-        root: of the covariance of the scores, where calibration found one (`Calibrated.root`).
-        key: JAX random key.
-    """
-    chains, draws = next(iter(values.values())).shape[:2]
-    if root is not None:
-        # As many columns for any number of directions that data of this shape may have known: one program serves all.
-        root = jnp.asarray(np.pad(root, ((0, 0), (0, root.shape[0] - root.shape[1]))))
-    flat = {name: jnp.asarray(np.reshape(v, (chains * draws, *v.shape[2:]))) for name, v in values.items()}
-    free = np.asarray(_draw_each(prior, data, root, flat, jax.random.split(key, chains * draws)))
-    return (prior.mean + free @ prior.lift.T).reshape(chains, draws, -1)
-
-
-@jax.jit
-def _draw_each(prior: Prior, data: Reduced, root, values, keys):
-    def one(item):
-        value, draw_key = item
-        solution = marginal.solve(data, prior.factors(value), prior.noises(value))
-        noise_key, score_key = jax.random.split(draw_key)
-        noise = jax.random.normal(noise_key, solution.whitened.shape)
-        scatter = None if root is None else root @ jax.random.normal(score_key, root.shape[1:])
-        return marginal.draw(solution, noise, scatter)
-
-    return jax.lax.map(one, (values, keys))

@@ -7,7 +7,8 @@ import numpy as np
 import xarray as xr
 
 from bayescg import posterior as posterior_room
-from bayescg.inference.linear.fit import draw_coefficients, sample_hyperparameters
+from bayescg.inference.linear.draws import draw_repulsive
+from bayescg.inference.linear.fit import sample_hyperparameters
 from bayescg.inference.structural.newton import Model
 from bayescg.inference.structural.pressure import pressure_at
 from bayescg.inference.structural.problem import Problem
@@ -44,7 +45,7 @@ def finish(problem: Problem, state: State, notes: list[str]) -> xr.DataTree:
     settled = settle(prior, model, state.before, settings, problem.calibration)
     data, root, report = settled.likelihood
     _, _, found = sample_hyperparameters(prior, data, method=problem.method, sampling=settings.sampling, key=fit_key)
-    coefficients = draw_coefficients(prior, data, found.values, root=root, key=draw_key)
+    coefficients = draw_repulsive(prior, data, found.values, root=root, key=draw_key)
     numbers, words = convergence.judge(found)
     attrs: dict[str, object] = {**numbers}
     if found.stats:  # of Laplace the Pareto k is kept: with one hyperparameter it raises false alarms

@@ -9,12 +9,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Self, get_args
 
+import xarray as xr
 from pydantic import BeforeValidator, Field, model_validator
 
 from bayescg._settings import Section, Text, validate
 from bayescg._yaml import read_yaml
+from bayescg.data.trajectories.vacuum import OPEN, in_vacuum
 from bayescg.exports import check_format
-from bayescg.potentials import Potential
+from bayescg.potentials import Pair, Potential
 from bayescg.workflow.schema.choices import Format
 from bayescg.workflow.schema.observables import Observable, Observables, default_observable
 from bayescg.workflow.schema.sections import (
@@ -185,12 +187,25 @@ class Config:
             return given
         chosen = [*self.settings.potentials.values()] or [self.settings.potential]
         terms = [term for potential in chosen if potential is not None for term in potential.build().terms]
-        return tuple(dict.fromkeys(map(default_observable, terms)))
+        # Only for pairs does it matter whether there is a box: no other input is opened for that.
+        vacuum = any(isinstance(term, Pair) for term in terms) and self._in_vacuum()
+        return tuple(dict.fromkeys(default_observable(term, open_boundary=vacuum) for term in terms))
 
     @property
     def compared(self) -> tuple[Observable, ...]:
         """Observables that atomistic data have, too."""
         return tuple(each for each in self.observables if each.atomistic)
+
+    def _in_vacuum(self) -> bool:
+        given = self.settings.input
+        if given.dataset is not None:
+            # A file that is no dataset is refused, with the reason, where its frames are read.
+            try:
+                with xr.open_dataset(self.path(given.dataset), engine="h5netcdf") as dataset:
+                    return dataset.attrs.get("boundary") == OPEN
+            except (OSError, ValueError):
+                return False
+        return in_vacuum(given.universe(self.file.parent))
 
 
 def load(path: str | os.PathLike[str]) -> Config:

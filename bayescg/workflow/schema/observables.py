@@ -197,9 +197,16 @@ Observables = Annotated[
 """A list of different observables."""
 
 
-def default_observable(term: Term) -> Observable:
-    """What shows best how well a term was learned."""
+def default_observable(term: Term, *, open_boundary: bool = False) -> Observable:
+    """What shows best how well a term was learned.
+
+    Args:
+        term: the term.
+        open_boundary: the beads are in vacuum: no mean density, so no g(r), but neighbors can be counted.
+    """
     match term:
+        case Pair() if open_boundary:
+            return CoordinationNumber(coordination_number=term.types, cutoff=float(term.cutoff))
         case Pair():
             return Rdf(rdf=term.types, cutoff=float(term.cutoff))
         case ThreeBody():

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from bayescg._settings import Count, Number, Positive, Section, Text, Texts, as_tuple
+from bayescg.data.dumps import LennardJonesUnits
+from bayescg.data.trajectories.universe import open_universe
 from bayescg.inference import Refinement, Sampling
 from bayescg.simulation import Langevin
 from bayescg.workflow.schema.choices import (
@@ -64,6 +67,26 @@ class Input(Section):
     """Of several trajectories: true: parts of one simulation, whose overlaps count once; false: several simulations."""
     constraints: Constraints = "h-bonds"
     """What the simulation held rigid."""
+
+    def universe(self, folder: Path):
+        """The MDAnalysis Universe of topology and trajectory.
+
+        Args:
+            folder: where relative paths start.
+
+        Raises:
+            FileNotFoundError: if a file is missing.
+            ValueError: if one cannot be read.
+        """
+        units = self.units
+        return open_universe(
+            folder / Path(str(self.topology)).expanduser(),
+            [folder / Path(name).expanduser() for name in self.trajectory],
+            units=LennardJonesUnits(**dict(units)) if isinstance(units, LennardJones) else units,
+            timestep=self.timestep,
+            format=self.format,
+            masses=self.masses,
+        )
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -12,6 +12,7 @@ import bayescg
 from bayescg._runtime import double_precision
 from bayescg.backmapping import Learning
 from bayescg.backmapping.conditional.gaussian_process import fit_conditional
+from bayescg.backmapping.conditional.molecules import find_molecule, read_positions
 from tests.atomistic.molecules import rotation
 from tests.backmapping import planted
 from tests.seeds import shifted
@@ -165,6 +166,26 @@ def test_many_molecules_across_a_boundary_are_one_kind():
     assert conditional.fibre.n_atoms == 3
     positions, log_q = _draws(conditional, [[0.0, 0.0, 0.0]])
     assert _is_one(planted.log_density_water(positions), log_q, 0.03) > 0.5
+
+
+def test_a_molecule_without_a_box_is_whole_already(tmp_path):
+    """A flat molecule in an open dump: its bounds enclose it, narrower than its bonds, and are no lattice."""
+    x = planted.water(60, 0)
+    memory = planted.universe(x, _WATER, "OHH")
+    memory.atoms.write(str(tmp_path / "traj.trr"), frames="all")
+    text = ""
+    for step, frame in enumerate(10 * x):
+        ends = "".join(f"{a:.8g} {b:.8g}\n" for a, b in zip(frame.min(axis=0), frame.max(axis=0), strict=True))
+        rows = "".join(f"{k} 1 {a:.8g} {b:.8g} {c:.8g}\n" for k, (a, b, c) in enumerate(frame, 1))
+        text += f"ITEM: TIMESTEP\n{step}\nITEM: NUMBER OF ATOMS\n3\nITEM: BOX BOUNDS ss ss ss\n{ends}"
+        text += f"ITEM: ATOMS id type x y z\n{rows}"
+    (tmp_path / "traj.lammpsdump").write_text(text)
+    for name, options in (("traj.trr", {}), ("traj.lammpsdump", {"dt": 1.0})):
+        universe = planted.universe(x, _WATER, "OHH").load_new(str(tmp_path / name), **options)
+        molecule = find_molecule(universe, planted.kept(universe, "index 0"))
+        found = read_positions(universe, molecule, slice(None), 60)
+        # The reader of dumps moves the origin.
+        np.testing.assert_allclose(found - found[:, :1], x - x[:, :1], atol=1e-5)
 
 
 def test_what_is_refused():

@@ -46,3 +46,30 @@ def test_transformer_in_a_pipeline(molecule):
     np.testing.assert_allclose(pipeline.fit_transform(rows).std(axis=0), 1, rtol=1e-6)
     np.testing.assert_array_equal(clone(pipeline[0], safe=False).transform(rows), pipeline[0].transform(rows))
     assert pipeline.get_feature_names_out().tolist() == ["z1", "z2"]
+
+
+@pytest.mark.parametrize("name", ["run.trr", "run.xyz", "run.lammpsdump"])
+def test_a_molecule_without_a_box_is_encoded(molecule, name, tmp_path):
+    """Files of a molecule in vacuum, and the bounds of an open dump, which are no box."""
+    import MDAnalysis
+
+    model, target, x = molecule
+    frames = np.stack([shaken(x) for _ in range(3)])
+    memory = MDAnalysis.Universe.empty(len(x), trajectory=True)
+    memory.add_TopologyAttr("names", ["C"] * len(x))
+    memory.load_new(10 * frames)
+    path = tmp_path / name
+    if name.endswith("dump"):
+        text = ""
+        for step, frame in enumerate(10 * frames):
+            ends = "".join(f"{a:.8g} {b:.8g}\n" for a, b in zip(frame.min(axis=0), frame.max(axis=0), strict=True))
+            rows = "".join(f"{k} 1 {a:.8g} {b:.8g} {c:.8g}\n" for k, (a, b, c) in enumerate(frame, 1))
+            text += f"ITEM: TIMESTEP\n{step}\nITEM: NUMBER OF ATOMS\n{len(x)}\nITEM: BOX BOUNDS ss ss ss\n{ends}"
+            text += f"ITEM: ATOMS id type x y z\n{rows}"
+        path.write_text(text)
+        universe = memory.load_new(str(path), format="LAMMPSDUMP", dt=1.0)
+    else:
+        memory.atoms.write(str(path), frames="all")
+        universe = memory.load_new(str(path))
+        assert universe.trajectory.ts.dimensions is None
+    np.testing.assert_allclose(encode(model, universe, target), encode(model, frames, target), atol=1e-3)

@@ -1,0 +1,129 @@
+"""Draws of the coefficients: Gaussian at given hyperparameters, and conditioned on what no Gaussian knows.
+
+Below the smallest distance that was met, beads hold each other apart: otherwise some would have been met there. The
+prior mean says so, its Gaussian does not quite: its force is as uncertain there as it is large, and between sparse
+contacts draws swing into attraction. So coefficients given hyperparameters are truncated to curves that repel there:
+draws that attract are drawn again, at the same hyperparameters. These keep the posterior that the Gaussian gives them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from bayescg.inference.linear import marginal
+from bayescg.inference.linear.marginal import Prior, Reduced
+from bayescg.kernels.priors import CurvePrior
+
+_TRIES = (8, 256)
+"""Attempts at a draw: first few, to see what the data allow, then as many as a fit of several terms may need."""
+
+_INSISTING = 0.5
+"""Share of draws still attractive after the first attempts, above which the data say that this term attracts."""
+
+
+def draw_repulsive(
+    prior: Prior,
+    data: Reduced,
+    values: Mapping[str, np.ndarray],
+    *,
+    root: Float[Array, "free direction"] | None = None,
+    key: Array,
+) -> Float[np.ndarray, "chain draw basis"]:
+    """Draws of the coefficients whose pair terms repel below the smallest distance met. Arguments as below.
+
+    A term of which more than nine draws in ten attract there is left as it is: then the data say so, as where another
+    pair of the same molecules holds them apart.
+    """
+    rows, owner = _rows_of(prior)
+    if not len(rows):
+        return draw_coefficients(prior, data, values, root=root, key=key)
+    active = np.ones(len(rows), bool)
+    found = np.zeros(0)
+    for tries in _TRIES:
+        found = _draw(prior, data, values, root, key, rows * active[:, None], tries)
+        attracts = (found @ rows.T < 0) & active
+        if not attracts.any():
+            break
+        for term in np.unique(owner):
+            own = owner == term
+            if attracts[..., own].any(axis=-1).mean() > _INSISTING:
+                active &= ~own
+    return found
+
+
+def draw_coefficients(
+    prior: Prior,
+    data: Reduced,
+    values: Mapping[str, np.ndarray],
+    *,
+    root: Float[Array, "free direction"] | None = None,
+    key: Array,
+) -> Float[np.ndarray, "chain draw basis"]:
+    """One exact Gaussian draw of the coefficients for every hyperparameter draw.
+
+    Args:
+        prior: of the coefficients.
+        data: sums in its free coordinates.
+        values: hyperparameters, (chain, draw, ...).
+        root: of the covariance of the scores, where calibration found one (`Calibrated.root`).
+        key: JAX random key.
+    """
+    return _draw(prior, data, values, root, key, np.zeros((0, len(prior.mean))), 1)
+
+
+def _rows_of(prior: Prior) -> tuple[Float[np.ndarray, "row basis"], np.ndarray]:
+    """Rows of the forces that must be positive, of all terms, and the number of the term of each."""
+    rows, owner, first = [np.zeros((0, len(prior.mean)))], [np.zeros(0, int)], 0
+    for number, term in enumerate(prior.terms):
+        if isinstance(term, CurvePrior) and term.repulsive is not None:
+            own = np.zeros((len(term.repulsive), len(prior.mean)))
+            own[:, first : first + len(term.mean)] = term.repulsive
+            rows.append(own)
+            owner.append(np.full(len(own), number))
+        first += len(term.mean)
+    return np.concatenate(rows), np.concatenate(owner)
+
+
+def _draw(prior: Prior, data: Reduced, values, root, key: Array, rows: np.ndarray, tries: int):
+    chains, draws = next(iter(values.values())).shape[:2]
+    if root is not None:
+        # As many columns for any number of directions that data of this shape may have known: one program serves all.
+        root = jnp.asarray(np.pad(root, ((0, 0), (0, root.shape[0] - root.shape[1]))))
+    flat = {name: jnp.asarray(np.reshape(v, (chains * draws, *v.shape[2:]))) for name, v in values.items()}
+    lift = prior.lift
+    # In free coordinates; never negative where a row is zero.
+    bound = (jnp.asarray(rows @ lift), jnp.asarray(rows @ prior.mean))
+    free = np.asarray(_draw_each(prior, data, root, bound, tries, flat, jax.random.split(key, chains * draws)))
+    return (prior.mean + free @ lift.T).reshape(chains, draws, -1)
+
+
+@jax.jit
+def _draw_each(prior: Prior, data: Reduced, root, bound, tries, values, keys):
+    rows, offset = bound
+
+    def one(item):
+        value, draw_key = item
+        solution = marginal.solve(data, prior.factors(value), prior.noises(value))
+
+        def attempt(attempt_key: Array) -> Float[Array, " free"]:
+            noise_key, score_key = jax.random.split(attempt_key)
+            noise = jax.random.normal(noise_key, solution.whitened.shape)
+            scatter = None if root is None else root @ jax.random.normal(score_key, root.shape[1:])
+            return marginal.draw(solution, noise, scatter)
+
+        def attracts(state: tuple[Array, Array]) -> Bool[Array, ""]:
+            number, free = state
+            return (number < tries) & jnp.any(rows @ free + offset < 0)
+
+        def again(state: tuple[Array, Array]) -> tuple[Array, Array]:
+            number, _ = state
+            return number + 1, attempt(jax.random.fold_in(draw_key, number))
+
+        return jax.lax.while_loop(attracts, again, (jnp.asarray(1), attempt(draw_key)))[1]
+
+    return jax.lax.map(one, (values, keys))
