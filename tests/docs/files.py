@@ -39,7 +39,7 @@ def _copied(given, path: Path) -> None:
 
 def _part(given, path: Path) -> None:
     """The first three quarters, or the last ones: the middle is in both."""
-    path.write_bytes(first_frames(given.files.trajectory, 30 if path.name == "part1.trr" else -30))
+    path.write_bytes(first_frames(given.files.trajectory, 24 if path.name == "part1.trr" else -24))
 
 
 FILES: dict[str, Callable[[Given, Path], object]] = {

@@ -16,7 +16,7 @@ from tests.docs import molecules
 
 IMPORTED = {"jax": jax, "np": np, "mda": mda, "bcg": bcg}
 """Modules that docs/index.md says are imported."""
-FRAMES = 40
+FRAMES = 32
 """As few as `coverage` takes."""
 
 
@@ -52,7 +52,7 @@ class Given:
 
     @cached_property
     def trajectories(self):
-        return [self.cg.isel(frame=slice(20)), self.cg.isel(frame=slice(20, None))]
+        return [self.cg.isel(frame=slice(16)), self.cg.isel(frame=slice(16, None))]
 
     @cached_property
     def paths(self):
@@ -202,7 +202,7 @@ class _Sparse(_Few):
 
     @cached_property
     def cg(self):
-        return self._water.cg.isel(frame=slice(16), bead=slice(150))
+        return self._water.cg.isel(frame=slice(10), bead=slice(150))
 
 
 class _Mixture(_Page):

@@ -157,7 +157,8 @@ def run_yaml(block: Block, namespace: dict) -> None:
             Path("mapping.yaml").write_text(block.code)
         elif set(table) & set(Settings.model_fields):
             Path("cg.nc").touch()
-            Path("config.yaml").write_text(block.code if "input" in table else yaml.safe_dump(MINIMAL | table))
+            whole = {name: part for name, part in MINIMAL.items() if name != "potential" or "potentials" not in table}
+            Path("config.yaml").write_text(block.code if "input" in table else yaml.safe_dump(whole | table))
             workflow.load("config.yaml")
         else:
             Path("settings.yaml").write_text(block.code)
