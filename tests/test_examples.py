@@ -1,4 +1,4 @@
-"""The examples in their fast mode, the ten lines of the README, and the names that the documentation uses."""
+"""The examples in their fast mode."""
 
 import os
 import re
@@ -7,8 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from bayescg.data import datasets
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -76,31 +74,3 @@ def test_traction(tmp_path):
     printed = run(ROOT / "examples" / "traction.py", tmp_path)
     assert re.search(r"^work of separation to \S+ nm: \S+ \+- \S+ mJ/m\^2", printed, re.MULTILINE)
     assert pictures(tmp_path / "traction") == {"traction.png", "traction_extrapolated.png"}
-
-
-def test_ten_lines_of_the_readme(tmp_path):
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    found = re.search(r"```python\n(import MDAnalysis.*?)```", text, re.DOTALL)
-    assert found is not None
-    code = found[1]
-    assert len([line for line in code.splitlines() if line and not line.startswith("import")]) == 9
-    # As written, but for how long it samples and simulates.
-    short = code.replace("draws=16, time=20.0", "draws=2, time=1.0")
-    short = short.replace("cg, key=", "cg, settings=bcg.Sampling(chains=1, warmup=100, draws=100), key=")
-    assert short.count("time=1.0") == short.count("bcg.Sampling") == 1
-    datasets.water(tmp_path)
-    run(short + "\nassert rdf.dims == ('draw', 'block', 'r')\n", tmp_path)
-    assert (tmp_path / "lammps" / "potential.in").is_file()
-
-
-@pytest.mark.parametrize("page", sorted((ROOT / "docs").rglob("*.md")), ids=lambda path: path.stem)
-def test_documented_names_exist(page):
-    import bayescg as bcg
-    from bayescg import observables, plots, posterior
-
-    rooms = {"bcg": bcg, "obs": observables, "bcg.observables": observables, "bcg.plots": plots}
-    rooms["bcg.posterior"] = posterior
-    for code in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
-        compile(code, str(page), "exec")
-        for room, name in re.findall(r"\b(bcg\.observables|bcg\.plots|bcg\.posterior|bcg|obs)\.(\w+)", code):
-            assert hasattr(rooms[room], name), f"{page.name}: {room}.{name}"

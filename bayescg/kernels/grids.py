@@ -51,8 +51,8 @@ class GridPrior(TermPrior):
     name: str
     symmetric: bool
     conditions: tuple[int, int]
-    side: Float[AnyArray, "site site_and_one"]
-    opposite: Float[AnyArray, "site site_and_one"]
+    side: Float[AnyArray, "side_site side_site_and_one"]
+    opposite: Float[AnyArray, "opposite_site opposite_site_and_one"]
     columns: Int[AnyArray, "3 free"]
     lift: Float[AnyArray, "basis free"]
     mean: Float[AnyArray, " basis"]

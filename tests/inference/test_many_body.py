@@ -9,6 +9,8 @@ import bayescg as bcg
 from bayescg._runtime import double_precision
 from bayescg.inference.linear.priors import build_prior
 from bayescg.inference.statistics import memory
+from bayescg.kernels import prior_of
+from bayescg.kernels.grids import GridPrior
 from bayescg.potentials import Interactions, LocalDensity, Pair, Potential, SmoothOverlap, ThreeBody
 from tests.seeds import shifted
 
@@ -78,6 +80,13 @@ def test_a_planted_three_body_potential_is_recovered(tmp_path):
         bcg.posterior.curves(potential, THREE.name, mean, np.array([0.3]))
     with pytest.raises(ValueError, match="three_A-A-A"):
         bcg.export(posterior, tmp_path, format="gromacs")
+
+
+def test_sides_of_a_triangle_may_have_different_numbers_of_knots():
+    term = ThreeBody("W", "W", "W", cutoff=0.4, start=0.2)
+    prior = prior_of(term, np.ones(term.bins), (0.0, 1.0), kT=2.5)
+    assert isinstance(prior, GridPrior)
+    assert len(prior.side) != len(prior.opposite)
 
 
 def test_the_linear_part_of_a_local_density_is_left_to_pairs():
