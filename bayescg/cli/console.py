@@ -99,4 +99,4 @@ def run_config(path: Path, *, force: bool, last: str, scheduler: str | None = No
 
     config = workflow.load(path)
     results = workflow.run(config, force=force, last=last, scheduler=scheduler, say=say)
-    table(headline(results), contents(config.output, config.settings.exports.formats))
+    table(headline(results), contents(config.output, (*config.settings.exports.formats, *config.each)))

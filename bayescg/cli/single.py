@@ -122,7 +122,7 @@ def simulate(
 def observe(
     trajectory: Annotated[Path, typer.Argument(help="Ensemble (ensemble.nc), or a coarse-grained dataset.")],
     observable: Annotated[ObservableKind, typer.Argument(help="Which observable.")],
-    beads: Annotated[list[str], typer.Argument(help="Bead types, as in: W W.")],
+    beads: Annotated[list[str] | None, typer.Argument(help="Bead types, as in: W W; none for a pressure.")] = None,
     cutoff: Annotated[float | None, typer.Option(help="Largest distance, in nm.")] = None,
     group: Annotated[str | None, typer.Option(help="Only bonds, angles or dihedrals of this group.")] = None,
     blocks: Annotated[int | None, typer.Option(help="Blocks of frames, for sampling errors.")] = None,
@@ -140,7 +140,7 @@ def observe(
         target = output or Path(f"{observable}.nc")
         options = {"cutoff": cutoff, "group": group, "blocks": blocks}
         compared = compute(
-            *(trajectory, observable, tuple(beads)),
+            *(trajectory, observable, tuple(beads or ())),
             **{"options": options, "reference": reference, "output": target},
         )
         written = [target]

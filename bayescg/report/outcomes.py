@@ -86,10 +86,12 @@ def simulation(results: Results) -> str:
     target = float(ensemble.attrs.get("temperature", float("nan")))
     failed = int(ensemble["failed"].sum()) if "failed" in ensemble else 0
     frames = ensemble.sizes["frame"]
+    # The run of the posterior mean is that of no draw.
+    drawn = "posterior_draw" not in ensemble.coords or bool(np.all(ensemble["posterior_draw"] >= 0))
     rows: dict[str, object] = {
         "engine": f"{ensemble.attrs.get('engine', 'unknown')}, {dynamics.get('integrator', '')}".rstrip(", "),
-        "draws": ensemble.sizes["draw"],
-        "sampled": f"{frames * dynamics.get('interval', math.nan):g} ps in {frames} frames of each draw",
+        "draws" if drawn else "runs, reweighted to draws": ensemble.sizes["draw"],
+        "sampled": f"{frames * dynamics.get('interval', math.nan):g} ps in {frames} frames of each",
         "equilibration before": f"{dynamics.get('equilibration', math.nan):g} ps",
         "timestep, friction": f"{dynamics.get('timestep', math.nan):g} ps, {dynamics.get('friction', math.nan):g} ps⁻¹",
         "thermostat": f"{target:g} K",

@@ -36,10 +36,10 @@ UNFINISHED = "unfinished"
 _DIAGNOSTICS = ("temperature", "configurational_temperature", "pressure", "out_of_range", "failed", "failure")
 
 
-def contents(directory: Path, formats: Iterable[str]) -> list[Path]:
-    """What is worth naming to a user: results, page, figures, and the folders of exported files."""
+def contents(directory: Path, folders: Iterable[str]) -> list[Path]:
+    """What is worth naming to a user: results, page, figures, and folders of exported files or of each potential."""
     found = [path for path in directory.iterdir() if path.suffix in (".nc", ".html") or path.name == FIGURES]
-    return sorted([*found, *(directory / form for form in formats if (directory / form).is_dir())])
+    return sorted([*found, *(directory / name for name in folders if (directory / name).is_dir())])
 
 
 def load_results(directory: str | os.PathLike[str]) -> Results:

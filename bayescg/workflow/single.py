@@ -55,6 +55,8 @@ def observe(
 
 def _observable(kind: str, beads: tuple[str, ...], options: dict[str, Any]) -> Observable:
     model = OBSERVABLES[kind]
+    if beads and not model.width:
+        raise ValueError(f"{kind} is that of all beads: no bead types were expected, not {' '.join(beads)}")
     if len(beads) != model.width:
         raise ValueError(
             f"{kind} needs {model.width} bead types, as in {' '.join('ABBA'[: model.width])}; got {len(beads)}"
