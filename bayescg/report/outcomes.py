@@ -29,7 +29,7 @@ def observables(results: Results, pictures: dict[str, bytes]) -> str:
         [each.title, _value(each.predicted), _value(each.atomistic), each.difference, each.unit, each.mean_abs_z]
         for each in results.observables
     ]
-    head = ("observable", "coarse-grained", "atomistic", "∫ |difference|", "in", "mean |z|")
+    head = ("observable", "coarse-grained", "atomistic", "∫ |difference|", "unit", "mean |z|")
     body = page.table(head, rows)
     body += page.paragraph(
         "z is the difference in units of the combined standard deviation of both. A mean |z| of about 0.8 is what "

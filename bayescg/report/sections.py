@@ -221,10 +221,10 @@ def in_the_tail(tree: xr.DataTree, names: Sequence[str]) -> list[str]:
         if name not in prior:
             continue
         median = float(posterior[name].median())
-        below = float((prior[name] < median).mean())
-        if min(below, 1 - below) < _TAIL:
-            share, side = (1 - below, "above") if below > 0.5 else (below, "below")
+        above, count = int((prior[name] > median).sum()), prior[name].size
+        if min(above, count - above) < _TAIL * count:
             unit = str(posterior[name].attrs.get("units", "1"))
             value = f"{median:.3g} {unit}" if unit != "1" else f"{median:.3g}"
-            found.append(f"{name}: median {value}; {share:.1%} of the prior lies {side} it")
+            fewer, side = (above, "above") if above < count - above else (count - above, "below")
+            found.append(f"{name}: median {value}; {fewer} of {count} draws of the prior lie {side} it")
     return found
