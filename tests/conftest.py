@@ -45,7 +45,7 @@ def pytest_configure(config):
 
 
 _LONG = ("known_chains", "force_matching", "checkpoint", "examples", "gaussian_chain", "peers", "systems", "langevin")
-_LONG += ("known_pairs", "latents", "relative_entropy", "water_coverage", "exact", "laws")
+_LONG += ("known_pairs", "latents", "relative_entropy", "water_coverage", "exact", "laws", "snippets")
 
 
 def pytest_collection_modifyitems(items):

@@ -15,14 +15,16 @@ from bayescg.data import Topology, datasets
 from tests.docs import molecules
 
 IMPORTED = {"jax": jax, "np": np, "mda": mda, "bcg": bcg}
-"""Modules that docs/index.md says are imported."""
+"""Modules that docs/index.md says snippets take for granted."""
 FRAMES = 32
 """As few as `coverage` takes."""
 
 
 class Given:
-    """The bundled water, its first frames: what most pages speak of. Each attribute is a name that
-    snippets use, but for `folder` and `files`."""
+    """The first frames of the bundled water, what most pages speak of.
+
+    Each attribute is a name that snippets use, but for `folder` and `files`.
+    """
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -190,7 +192,7 @@ class _Molecule(_Page):
 
 
 class _Few(_Page):
-    """Many-body terms have many coefficients: fewer frames."""
+    """Fewer frames: many-body terms have many coefficients."""
 
     @cached_property
     def cg(self):
@@ -198,7 +200,7 @@ class _Few(_Page):
 
 
 class _Sparse(_Few):
-    """And fewer beads."""
+    """Fewer beads, too."""
 
     @cached_property
     def cg(self):
