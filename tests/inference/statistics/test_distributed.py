@@ -212,7 +212,7 @@ def test_run_on_a_scheduler(cluster, tmp_path, monkeypatch):
         return bcg.load(out / "statistics.nc"), bcg.load(out / "cg_last.nc"), reference
 
     here, last, reference = run()
-    monkeypatch.setattr(map_step, "force_statistics", None)
+    monkeypatch.setattr(map_step, "running_statistics", None)
     monkeypatch.setattr(frames.Frames.chunks, "__defaults__", (5,))
     there, also_last, also_reference = run("--force", "--scheduler", cluster.scheduler_address)
     assert here.sums.keys() == there.sums.keys()
