@@ -63,7 +63,7 @@ def load_results(directory: str | os.PathLike[str]) -> Results:
     if not (folder / POSTERIOR).is_file():
         each = {part.name: load_results(part) for part in _parts(folder)}
         return Results(config=_config(folder), each=each)
-    names = (STATISTICS, POSTERIOR, ENSEMBLE, *OBSERVABLES.values(), EXPORTS)
+    names = (STATISTICS, TRAJECTORY, POSTERIOR, ENSEMBLE, *OBSERVABLES.values(), EXPORTS)
     return read_results(folder, (name for name in names if (folder / name).is_file()))
 
 
@@ -98,7 +98,7 @@ def read_results(folder: Path, names: Iterable[str]) -> Results:
     attrs = {}
     for name in names:
         path = folder / name
-        if name == STATISTICS:
+        if name in (STATISTICS, TRAJECTORY):
             attrs["map"] = _attributes(path)
         elif name == POSTERIOR:
             tree = load_posterior(path)

@@ -134,13 +134,14 @@ def test_fits_to_structure_need_no_forces(tmp_path):
             settings=settings,
             key=jax.random.fold_in(jax.random.key(3), 0),
         )
-    results = workflow.run(config, last="fit")
+    results = workflow.run(config)
     np.testing.assert_allclose(
         results.posterior["posterior"]["coefficients"], direct["posterior"]["coefficients"], rtol=1e-6, atol=1e-8
     )
     assert not (tmp_path / "results" / "unfinished").exists()
     assert (tmp_path / "results" / "cg.nc").is_file()
-    text = report.write(results, tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "map" in results.seconds
+    text = (tmp_path / "results" / "report.html").read_text(encoding="utf-8")
     assert "Fitted to structure by relative entropy" in text
 
 

@@ -36,7 +36,7 @@ class Report(Step):
     @property
     def reads(self) -> tuple[Product, ...]:
         simulated = self.observe.simulate
-        made = (self.observe.map.statistics, simulated.fit.posterior, simulated.ensemble)
+        made = (self.observe.map.fitted, simulated.fit.posterior, simulated.ensemble)
         return *made, *self.observe.writes, *self.export.writes
 
     @property
