@@ -70,11 +70,16 @@ def _value(summary: xr.Dataset | None) -> str:
     if summary is None:
         return "–"
     if not summary["mean"].dims:
-        return f"{float(summary['mean']):.4g} ± {float(summary['sd']):.2g}"
+        return _number(summary)
     dimension = str(summary["mean"].dims[0])
     top = summary.isel({dimension: int(np.argmax(summary["mean"].values))})
     unit = str(summary[dimension].attrs.get("units", ""))
-    return f"{float(top['mean']):.4g} ± {float(top['sd']):.2g} at {float(top[dimension]):.3g} {unit}".rstrip()
+    return f"{_number(top)} at {float(top[dimension]):.3g} {unit}".rstrip()
+
+
+def _number(summary: xr.Dataset) -> str:
+    value, error = float(summary["mean"]), float(summary["sd"])
+    return f"{value:.0f} ± {error:.0f}" if 100 <= error < 1e6 else f"{value:.4g} ± {error:.2g}"
 
 
 def simulation(results: Results) -> str:

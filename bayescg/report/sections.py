@@ -29,7 +29,9 @@ def data(results: Results) -> str:
         return ""
     rows: dict[str, object] = {
         "temperature": f"{posteriors.temperature_of(tree):g} K",
-        "frames with forces": int(tree["posterior"].attrs["n_frames"]),
+        "frames" if "structure_z" in tree["posterior"].attrs else "frames with forces": int(
+            tree["posterior"].attrs["n_frames"]
+        ),
     }
     if "statistics" in tree.children:
         sources = tree["statistics"].dataset["block_source"].values.astype(str)

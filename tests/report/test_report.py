@@ -232,7 +232,9 @@ def test_hyperparameters_in_the_tail_of_their_prior_are_named():
     found = {"a": np.full((2, 50), 40.0), "b": rng.lognormal(size=(2, 50))}
     posterior = xr.Dataset({name: (("chain", "draw"), values, {"units": "nm"}) for name, values in found.items()})
     tree = xr.DataTree.from_dict({"posterior": posterior, "prior": prior})
-    assert sections.in_the_tail(tree, ["a", "b", "not there"]) == ["a: median 40 nm; 0 of 500 draws of the prior lie above it"]
+    assert sections.in_the_tail(tree, ["a", "b", "not there"]) == [
+        "a: median 40 nm; 0 of 500 draws of the prior lie above it"
+    ]
 
 
 def test_the_caption_counts_draws_that_attract():
