@@ -52,8 +52,8 @@ def demo(
 ) -> None:
     """Run the main job on bundled SPC/E water: fit, simulate, g(r) with error bars, exports, report.
 
-    Compares pairs alone with pairs and three-body forces. Takes three to four minutes on two cores. The configuration and the trajectory are put into the folder: change
-    config.yaml there and run it with `bayescg run`.
+    Compares pairs alone with pairs and three-body forces. Takes three to four minutes on two cores. The configuration
+    and the trajectory are put into the folder: change config.yaml there and run it with `bayescg run`.
     """
     with errors():
         from bayescg import datasets, workflow

@@ -30,6 +30,7 @@ EXPORTS = "exports.json"
 CONFIG = "config.yaml"
 REPORT = "report.html"
 FIGURES = "figures"
+FIGURES_LIST = "figures.json"
 UNFINISHED = "unfinished"
 """Folder of what is done of a step that has not ended."""
 # What of an ensemble a report needs: not its positions.

@@ -128,7 +128,7 @@ def _carry_out(step: Step, force: bool, say: Callable[[str], None]) -> None:
     again = any(product.path.exists() for product in wanted)
     say(f"{step.name}: again ({why})" if again else f"{step.name}: begins")
     for product in step.reads:
-        if not product.is_current:
+        if not product.is_made:
             raise ValueError(
                 f"{product.path} is not what an earlier step of this run has left: another run has replaced it; give "
                 "each configuration an output folder of its own"

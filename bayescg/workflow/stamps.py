@@ -97,9 +97,14 @@ class Product:
     stamp: str
 
     @property
-    def is_current(self) -> bool:
+    def is_made(self) -> bool:
         """Whether it is there and was made by these settings and inputs."""
         return stamp_of(self.path) == self.stamp
+
+    @property
+    def is_current(self) -> bool:
+        """Whether it is made, and nothing is missing that belongs to it."""
+        return self.is_made
 
     @property
     def unfinished(self) -> Product:
@@ -121,6 +126,43 @@ class Product:
         text = json.dumps({**self.attrs(record), **content}, indent=1).removesuffix("\n}") + ',\n "checksum": "'
         with atomic_path(self.path) as temporary:
             temporary.write_bytes(text.encode() + checksum(text.encode()) + b'"\n}\n')
+
+
+@dataclass(frozen=True)
+class Listing(Product):
+    """A list of files that other programs read, in groups: it is current if these are as they were written.
+
+    Attributes:
+        needed: names of groups; one that could not be written is tried again by the next run.
+    """
+
+    needed: tuple[str, ...] = ()
+
+    @property
+    def is_current(self) -> bool:
+        """Whether it is made, all groups are there, and all files are as they were written."""
+        if not self.is_made:
+            return False
+        content = read_json(self.path)
+        files = [(self.path.parent / name, digest) for name, digest in content["digests"].items()]
+        return set(self.needed) <= set(content["files"]) and all(
+            path.is_file() and file_fingerprint(path) == digest for path, digest in files
+        )
+
+    def write_listing(self, groups: dict[str, list[Path]], record: Record) -> None:
+        """Write the list.
+
+        Args:
+            groups: files by group; they lie in its folder or below.
+            record: what is kept beside it.
+        """
+        files = {name: [str(path.relative_to(self.path.parent)) for path in paths] for name, paths in groups.items()}
+        digests = {
+            str(path.relative_to(self.path.parent)): file_fingerprint(path)
+            for paths in groups.values()
+            for path in paths
+        }
+        self.write_json({"files": files, "digests": digests}, record)
 
 
 def stamp_of(path: Path) -> str | None:

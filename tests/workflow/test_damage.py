@@ -10,7 +10,7 @@ from bayescg.workflow.comparisons import load_observables
 from bayescg.workflow.folder import load_ensemble
 from bayescg.workflow.stamps import read_json, stamp_of
 from tests.seeds import shifted
-from tests.workflow.steps import again
+from tests.workflow.steps import again, edit
 
 _READERS = {
     "statistics.nc": load_statistics,
@@ -69,6 +69,34 @@ def test_damaged_files_are_made_again(copied):
     assert again(copied) == ["fit", "simulate", "export", "report"]
     for one, two in zip(before, _numbers(results), strict=True):
         xr.testing.assert_equal(one, two)
+
+
+def test_files_for_other_programs_are_as_they_were_written(copied):
+    results = copied.parent / "results"
+    table, figure = results / "lammps" / "pair.table", results / "figures" / "rdf_A-A_0.7_20.png"
+    before = table.read_bytes()
+    table.write_bytes(before + b"# edited\n")
+    assert again(copied) == ["export"]
+    assert table.read_bytes() == before
+    table.unlink()
+    figure.unlink()
+    assert again(copied) == ["export", "report"]
+    assert table.read_bytes() == before
+    assert figure.is_file()
+
+
+def test_a_format_that_could_not_be_written_is_tried_again(copied, monkeypatch):
+    def missing(*args, **options):
+        raise ImportError("not installed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bcg, "export", missing)
+        edit(copied, "draws: 20", "draws: 21")
+        assert "export" in again(copied)
+        assert again(copied) == ["export"]
+    assert again(copied) == ["export"]
+    assert again(copied) == []
+    assert (copied.parent / "results" / "lammps" / "pair.table").is_file()
 
 
 def _numbers(results):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import bayescg as bcg
 from bayescg.storage.expected import load_posterior, load_trajectory
 from bayescg.workflow import folder
 from bayescg.workflow.schema.choices import StepName
-from bayescg.workflow.stamps import Product, Record, fingerprint
+from bayescg.workflow.stamps import Listing, Product, Record, fingerprint
 from bayescg.workflow.steps.fit import Fit
 from bayescg.workflow.steps.map import Map
 from bayescg.workflow.steps.step import Step
@@ -30,12 +31,12 @@ class Export(Step):
     name: ClassVar[StepName] = "export"
 
     @property
-    def index(self) -> Product:
+    def index(self) -> Listing:
         """A list of all files, which lie in a folder for each format."""
         settings = self.config.settings
         script = settings.simulation.model_dump(include={"temperature", "timestep", "friction"})
         stamp = fingerprint(self.fit.posterior.stamp, settings.exports.model_dump(), script, settings.seed)
-        return self.product(folder.EXPORTS, stamp)
+        return Listing(self.config.output / folder.EXPORTS, stamp, settings.exports.formats)
 
     @property
     def reads(self) -> tuple[Product, ...]:
@@ -50,7 +51,7 @@ class Export(Step):
         tree, initial = load_posterior(self.fit.posterior.path), load_trajectory(self.map.last_frame.path)
         given = self.config.settings.simulation
         run = {"temperature": given.temperature, "timestep": given.timestep, "friction": given.friction}
-        written: dict[str, list[str]] = {}
+        written: dict[str, list[Path]] = {}
         for form in chosen.formats:
             try:
                 paths = bcg.export(tree, output / form, format=form, initial=initial, **run)
@@ -60,5 +61,5 @@ class Export(Step):
             except ImportError as error:
                 record.said.append(f"not exported for {form}: {error}")
                 continue
-            written[form] = [str(path.relative_to(output)) for path in paths]
-        self.index.write_json({"files": written}, record)
+            written[form] = paths
+        self.index.write_listing(written, record)

@@ -8,7 +8,7 @@ from typing import ClassVar
 from bayescg import report
 from bayescg.workflow import folder
 from bayescg.workflow.schema.choices import StepName
-from bayescg.workflow.stamps import Product, Record, fingerprint
+from bayescg.workflow.stamps import Listing, Product, Record, fingerprint
 from bayescg.workflow.steps.export import Export
 from bayescg.workflow.steps.observe import Observe
 from bayescg.workflow.steps.step import Step
@@ -34,6 +34,11 @@ class Report(Step):
         return self.product(folder.REPORT, fingerprint(self.observe.stamp, self.export.index.stamp))
 
     @property
+    def figures(self) -> Listing:
+        """A list of the figures."""
+        return Listing(self.config.output / folder.FIGURES_LIST, self.page.stamp, (folder.FIGURES,))
+
+    @property
     def reads(self) -> tuple[Product, ...]:
         simulated = self.observe.simulate
         made = (self.observe.map.fitted, simulated.fit.posterior, simulated.ensemble)
@@ -41,9 +46,10 @@ class Report(Step):
 
     @property
     def writes(self) -> tuple[Product, ...]:
-        return (self.page,)
+        return self.page, self.figures
 
     def act(self, wanted: tuple[Product, ...], record: Record) -> None:
         results = folder.read_results(self.config.output, (product.path.name for product in self.reads))
         figures = self.config.output / folder.FIGURES
         report.write(results, self.page.path, figures=figures, meta=self.page.attrs(record))
+        self.figures.write_listing({folder.FIGURES: sorted(figures.glob("*.*"))}, record)

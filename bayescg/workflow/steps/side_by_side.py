@@ -8,7 +8,7 @@ from typing import ClassVar
 from bayescg import report
 from bayescg.workflow import folder
 from bayescg.workflow.schema.choices import StepName
-from bayescg.workflow.stamps import Product, Record, fingerprint
+from bayescg.workflow.stamps import Listing, Product, Record, fingerprint
 from bayescg.workflow.steps.report import Report
 from bayescg.workflow.steps.step import Step
 
@@ -31,14 +31,20 @@ class SideBySide(Step):
         return self.product(folder.REPORT, fingerprint([each.page.stamp for each in self.reports]))
 
     @property
+    def figures(self) -> Listing:
+        """A list of the figures."""
+        return Listing(self.config.output / folder.FIGURES_LIST, self.page.stamp, (folder.FIGURES,))
+
+    @property
     def reads(self) -> tuple[Product, ...]:
         return tuple(product for each in self.reports for product in each.reads)
 
     @property
     def writes(self) -> tuple[Product, ...]:
-        return (self.page,)
+        return self.page, self.figures
 
     def act(self, wanted: tuple[Product, ...], record: Record) -> None:
         results = folder.load_results(self.config.output)
         figures = self.config.output / folder.FIGURES
         report.write(results, self.page.path, figures=figures, meta=self.page.attrs(record))
+        self.figures.write_listing({folder.FIGURES: sorted(figures.glob("*.*"))}, record)
