@@ -8,15 +8,13 @@ text, of the compiler's version and options: a program that has changed is anoth
 """
 
 import contextlib
-import hashlib
 import os
-import platform
 from pathlib import Path
 
 import jax
-import jaxlib
 
-_FOLDER = "JAX_COMPILATION_CACHE_DIR"
+from bayescg._programs import FOLDER, cache_folder, machine
+
 _QUICK = "JAX_DISABLE_MOST_OPTIMIZATIONS"
 _MOST = 1 << 30
 """Bytes that kept programs may take before the oldest half of them goes."""
@@ -41,14 +39,14 @@ def compile_quickly() -> None:
 
 def keep_programs() -> None:
     """Programs are kept on disk, unless the caller has said where."""
-    if _FOLDER in os.environ:
+    if FOLDER in os.environ:
         return
-    folder = _home() / _machine()
+    folder = _home() / machine()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
         return
-    _set(_FOLDER, str(folder))
+    _set(FOLDER, str(folder))
     _set("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", 0.0)
     _set("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", -1)
 
@@ -69,18 +67,7 @@ def _set(name: str, value) -> None:
 
 
 def _home() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bayescg-tests"
-
-
-def _machine() -> str:
-    """A name for what compiled programs belong to: the compiler, its options, the processor's instructions."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        instructions = next(line for line in lines if line.startswith(("flags", "Features")))
-    except (OSError, StopIteration):
-        instructions = platform.processor()
-    parts = (jax.__version__, jaxlib.__version__, platform.machine(), instructions, os.environ.get("XLA_FLAGS", ""))
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+    return cache_folder("bayescg-tests")
 
 
 @contextlib.contextmanager

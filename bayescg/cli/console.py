@@ -12,12 +12,15 @@ from pathlib import Path
 
 import typer
 
+from bayescg._programs import keep_programs
+
 state = {"debug": False}
 
 
 @contextlib.contextmanager
 def errors() -> Iterator[None]:
     """Expected errors as one message and exit code 2, warnings as one line each, interrupts as exit code 130 or 143."""
+    keep_programs()
     terminated: list[int] = []
     try:
         with _terminated_like_interrupted(terminated), warnings.catch_warnings():
