@@ -9,11 +9,13 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import time
 from importlib import metadata
 from pathlib import Path
 
 FOLDER = "JAX_COMPILATION_CACHE_DIR"
 """Variable that says where programs are kept."""
+_YOUNG = 60.0
 _MOST = 1 << 30
 """Bytes that they may take; those not used for longest go first."""
 
@@ -28,7 +30,10 @@ def keep_programs() -> None:
     folder = cache_folder("bayescg") / machine()
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        _mend(folder)
     except OSError:  # a home that cannot be written: compile anew
+        return
+    if not os.access(folder, os.W_OK):
         return
     os.environ[FOLDER] = str(folder)
     os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(_MOST))
@@ -36,6 +41,20 @@ def keep_programs() -> None:
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
     # XLA compares what it reads with the processor in pages of text, also where all is well.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+def _mend(folder: Path) -> None:
+    """Delete halves of pairs, a program or its time, which a killed process has left and JAX stumbles over.
+
+    A young half may be half of what another process is writing.
+    """
+    pairs = {"-cache": "-atime", "-atime": "-cache"}
+    for path in folder.iterdir():
+        for own, other in pairs.items():
+            if not path.name.endswith(own) or path.with_name(path.name.removesuffix(own) + other).exists():
+                continue
+            if time.time() - path.stat().st_mtime > _YOUNG:
+                path.unlink(missing_ok=True)
 
 
 def cache_folder(name: str) -> Path:

@@ -145,8 +145,7 @@ def report(
         from bayescg.workflow import load_results
 
         results = load_results(directory)
-        path = write(results, output or directory / "report.html")
-        table(headline(results), [path])
+        table(headline(results), write(results, output or directory / "report.html"))
 
 
 for command in (fit, simulate, observe, export, backmap, report):

@@ -27,6 +27,8 @@ def errors() -> Iterator[None]:
             warnings.simplefilter("default")
             for category in (DeprecationWarning, PendingDeprecationWarning, FutureWarning):
                 warnings.simplefilter("ignore", category)  # for programmers, not for users of a command
+            # A program that JAX could not keep is made again.
+            warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache")
             warnings.showwarning = lambda message, *_, **__: say(f"warning: {message}")
             yield
     except KeyboardInterrupt:

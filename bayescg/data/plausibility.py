@@ -103,7 +103,7 @@ def warn_of_other_forces(measured: float, error: float, temperature: float) -> N
             f"positions and forces agree on a temperature of {measured:.0f} ± {error:.0f} K, {apart:.0f} errors from "
             f"{temperature:g} K: they do not belong together. Are forces of another frame or simulation, in another "
             "unit, or of only a part of the force field? Is the temperature right, and the system in equilibrium? If "
-            'this is meant, give forces="unchecked"',
+            'this is meant, give forces="unchecked" to coarse_grain or stream',
             stacklevel=6,
         )
 

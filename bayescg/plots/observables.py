@@ -89,8 +89,8 @@ def _curve(axes: Axes, predicted: xr.Dataset, reference: xr.Dataset | None) -> N
         axes.fill_between(x, *inner, color=look.INNER, lw=0, label=f"{ci_prob * 100:.0f} % posterior alone")
     axes.plot(x, mean, color=look.MODEL, label="coarse-grained", lw=1.1)
     shown = [lower, upper]
+    at = x if reference is None else reference[dimension].values
     if reference is not None:
-        at = reference[dimension].values
         every = max(1, len(at) // _ERROR_BARS)
         chosen = slice(every // 2, None, every)
         middle = reference["mean"].values
@@ -100,8 +100,12 @@ def _curve(axes: Axes, predicted: xr.Dataset, reference: xr.Dataset | None) -> N
             *(at[chosen], middle[chosen], errors[:, chosen]),
             **{"fmt": "o", "ms": 2.0, "color": look.ATOMISTIC, "elinewidth": 0.8, "zorder": 4, "label": "atomistic"},
         )
-        tops = np.interp(x, at, reference["upper"].values, left=np.nan, right=np.nan)
-        shown.append(tops)
+    if reference is not None:
+        # Distributions of bonds cover the bins where something was seen, and that may be others in the two.
+        union = np.unique(np.concatenate([x, at]))
+        curves = ((x, lower), (x, upper), (at, reference["upper"].values))
+        shown = [np.interp(union, *curve, left=np.nan, right=np.nan) for curve in curves]
+        x = union
     data = np.stack(shown)
     axes.set_ylim(min(0.0, float(np.nanmin(data))), 1.05 * float(np.nanmax(data)))
     axes.set_xlim(*visited(x, data))

@@ -52,13 +52,17 @@ def side_by_side(predicted: Mapping[str, xr.Dataset], reference: xr.Dataset | No
 
 def _curves(axes: Axes, predicted: Mapping[str, xr.Dataset], reference: xr.Dataset | None) -> None:
     first = next(iter(predicted.values()))
-    x = first[str(first["mean"].dims[0])].values
+    dimension = str(first["mean"].dims[0])
+    # Distributions of bonds cover the bins where something was seen, and that may be others in each.
+    x = np.unique(
+        np.concatenate([each[dimension].values for each in (*predicted.values(), reference) if each is not None])
+    )
     shown = []
     for (name, summary), color in zip(predicted.items(), _colors(len(predicted)), strict=True):
         at = summary[str(summary["mean"].dims[0])].values
         axes.fill_between(at, summary["lower"].values, summary["upper"].values, color=color, alpha=0.3, lw=0)
         axes.plot(at, summary["mean"].values, color=color, lw=1.2, label=name)
-        shown.append(np.interp(x, at, summary["upper"].values))
+        shown.append(np.interp(x, at, summary["upper"].values, left=np.nan, right=np.nan))
     if reference is not None:
         at = reference[str(reference["mean"].dims[0])].values
         axes.plot(at, reference["mean"].values, color=look.ATOMISTIC, lw=1.0, ls=(0, (4, 2)), label="atomistic")

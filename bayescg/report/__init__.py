@@ -25,7 +25,7 @@ def write(
     *,
     figures: str | os.PathLike[str] | None = None,
     meta: Mapping[str, object] | None = None,
-) -> Path:
+) -> list[Path]:
     """Write the report.
 
     Args:
@@ -35,15 +35,17 @@ def write(
         meta: further meta tags of the page.
 
     Returns:
-        The path.
+        The page, and the files of the figures.
     """
+    written = [Path(path)]
     drawn = draw(results)
     pictures = {name: figure_files.png(figure) for name, figure in drawn.items()}
     if figures is not None:
         for name, figure in drawn.items():
             contents = {"png": pictures[name], "pdf": figure_files.pdf(figure), "csv": figure_files.csv(figure)}
             for ending, content in contents.items():
-                with atomic_path(Path(figures) / f"{name}.{ending}") as temporary:
+                written.append(Path(figures) / f"{name}.{ending}")
+                with atomic_path(written[-1]) as temporary:
                     temporary.write_bytes(content)
     said = [f"{step}: {line}" for step, lines in _warnings(results).items() for line in lines]
     head = _cards(headline(results)) + page.notice("Warnings", said)
@@ -70,7 +72,7 @@ def write(
     content = f"{text}<!-- ".encode()
     with atomic_path(path) as temporary:
         temporary.write_bytes(content + checksum(content) + b" -->\n")
-    return Path(path)
+    return written
 
 
 def draw(results: Results) -> dict[str, Figure]:

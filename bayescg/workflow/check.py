@@ -14,6 +14,8 @@ import xarray as xr
 from bayescg._runtime import cpu_count, double_precision, hidden_progress
 from bayescg.data.dataset import joined
 from bayescg.data.plausibility import configurational_temperature, errors_apart
+from bayescg.data.trajectories.vacuum import refuse_open
+from bayescg.exports.lammps import can_run
 from bayescg.geometry.images import shortest_height
 from bayescg.inference import ForceStatistics, fit_pilot, force_statistics
 from bayescg.inference.linear.fit import kernels_by_name
@@ -65,12 +67,27 @@ def check(config: Config) -> Iterator[tuple[str, str]]:
             yield from _forces(first)
         for name, part in parts.items():
             mark = f"{name}: " if name else ""
+            _refuse(part, first)
             if name in structural:
+                Reference(part.compared, first.sizes["frame"], part.potential.exclude_bonds).add(first)
                 yield f"{mark}fit by relative_entropy", "takes simulations, whose number is not foreseen"
                 continue
             for row, value in _cost(part, first, frames.count, reading):
                 yield f"{mark}{row}", value
     yield "checked in", f"{time.perf_counter() - began:.0f} s"
+
+
+def _refuse(config: Config, first: xr.Dataset) -> None:
+    """What a run would find out only when it simulates and observes.
+
+    Raises:
+        ValueError: for terms or an engine that do not fit, or a pressure where there is no volume.
+    """
+    potential = fill_ranges(config.potential, first)
+    if any(each.kind == "virial_pressure" for each in config.observables):
+        refuse_open(first, "there is no volume that could have a pressure", "leave virial_pressure out")
+    if config.settings.simulation.engine == "lammps" and not (answer := can_run(potential)):
+        raise ValueError(f"simulation.engine: lammps, but {answer.reason}; or take jax")
 
 
 def _frames(first: xr.Dataset, count: int) -> Iterator[tuple[str, str]]:

@@ -61,7 +61,7 @@ def load_results(directory: str | os.PathLike[str]) -> Results:
         raise FileNotFoundError(f"no folder {folder}: give the output folder of `bayescg run`")
     if not has_results(folder):
         raise FileNotFoundError(f"{folder} holds no {POSTERIOR}: give the output folder of `bayescg run`")
-    if not (folder / POSTERIOR).is_file():
+    if _parts(folder):
         each = {part.name: load_results(part) for part in _parts(folder)}
         return Results(config=_config(folder), each=each)
     names = (STATISTICS, TRAJECTORY, POSTERIOR, ENSEMBLE, *OBSERVABLES.values(), EXPORTS)
@@ -70,7 +70,7 @@ def load_results(directory: str | os.PathLike[str]) -> Results:
 
 def has_results(folder: Path) -> bool:
     """Whether a folder holds a posterior, or folders that do."""
-    return (folder / POSTERIOR).is_file() or bool(_parts(folder))
+    return bool(_parts(folder)) or (folder / POSTERIOR).is_file()
 
 
 def _parts(folder: Path) -> list[Path]:

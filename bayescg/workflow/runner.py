@@ -124,7 +124,7 @@ def _carry_out(step: Step, force: bool, say: Callable[[str], None]) -> None:
         say(f"{step.name}: up to date ({listed})")
         step.forget()
         return
-    why = "asked for" if force else "settings or inputs have changed"
+    why = "asked for" if force else "settings, inputs or files have changed"
     again = any(product.path.exists() for product in wanted)
     say(f"{step.name}: again ({why})" if again else f"{step.name}: begins")
     for product in step.reads:

@@ -23,7 +23,7 @@ _SECONDS = "workflow_seconds"
 # What h5py, JSON and xarray raise for a file that another program wrote, or of which bits have flipped.
 _UNREADABLE = (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError, IndexError, EOFError)
 # Part of every fingerprint: a change of what steps do with the same settings makes old files stale.
-_VERSION = 1
+_VERSION = 2
 _SAMPLE, _BLOCKS, _WHOLE = 1 << 16, 128, 1 << 26
 
 
@@ -72,7 +72,9 @@ def recording(say: Callable[[str], None]) -> Iterator[Record]:
 
     def show(message, category, filename, lineno, file=None, line=None):
         text = str(message)
-        # Deprecations are for programmers; ours are UserWarnings.
+        # Deprecations are for programmers; ours are UserWarnings. A program that JAX could not keep is made again.
+        if "persistent compilation cache" in text:
+            return
         if issubclass(category, DeprecationWarning | PendingDeprecationWarning) or text in record.said:
             return
         record.said.append(text)
@@ -148,6 +150,11 @@ class Listing(Product):
         return set(self.needed) <= set(content["files"]) and all(
             path.is_file() and file_fingerprint(path) == digest for path, digest in files
         )
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Names of the groups that could be written."""
+        return tuple(read_json(self.path)["files"]) if self.is_made else ()
 
     def write_listing(self, groups: dict[str, list[Path]], record: Record) -> None:
         """Write the list.

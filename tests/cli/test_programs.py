@@ -47,6 +47,20 @@ def test_a_cache_that_cannot_be_written_is_not_used(variables, tmp_path):
     assert _programs.FOLDER not in os.environ
 
 
+def test_halves_that_a_kill_has_left_are_deleted(variables):
+    _programs.keep_programs()
+    folder = _programs.Path(os.environ[_programs.FOLDER])
+    variables.delenv(_programs.FOLDER)
+    names = ("whole-cache", "whole-atime", "old-cache", "older-atime", "young-cache")
+    for name in names:
+        (folder / name).touch()
+        if not name.startswith("young"):
+            os.utime(folder / name, (0, 0))
+    _programs.keep_programs()
+    variables.delenv(_programs.FOLDER)
+    assert {path.name for path in folder.iterdir()} == {"whole-cache", "whole-atime", "young-cache"}
+
+
 def test_other_options_of_the_compiler_have_another_folder(variables):
     before = _programs.machine()
     variables.setenv("XLA_FLAGS", "--xla_cpu_max_isa=SSE4_2")

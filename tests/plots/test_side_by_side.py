@@ -43,6 +43,16 @@ def test_models_of_other_bins_are_compared_where_bins_are_the_same():
     np.testing.assert_array_equal(line.get_xdata(), reference["r"].values[5:])
 
 
+def test_no_model_is_cut_off():
+    """Distributions of bonds cover only the bins where something was seen."""
+    short = summary(1.0).isel(r=slice(5))
+    top, _ = plots.side_by_side({"short": short, "long": summary(2.0, seed=1)}, summary(1.5, seed=2)).axes
+    assert top.get_xlim()[1] >= 0.8
+    assert top.get_ylim()[1] > 2.0
+    (top, *_) = plots.observable(short, summary(2.0, seed=2)).axes
+    assert top.get_xlim()[1] >= 0.8
+
+
 def test_numbers_have_a_row_each():
     (axes,) = plots.side_by_side({"one": number(4.0), "two": number(5.0)}, number(4.5)).axes
     assert [label.get_text() for label in axes.get_yticklabels()] == ["one", "two", "atomistic"]

@@ -110,7 +110,7 @@ def results():
 
 @pytest.fixture(scope="module")
 def text(results, tmp_path_factory):
-    path = report.write(results, tmp_path_factory.mktemp("report") / "report.html", meta={"made-by": "a test"})
+    path = report.write(results, tmp_path_factory.mktemp("report") / "report.html", meta={"made-by": "a test"})[0]
     return path.read_text()
 
 
@@ -186,7 +186,7 @@ def test_scores_that_are_not_known_are_no_numbers(results, tmp_path):
     tree = results.posterior.copy()
     missing = dict.fromkeys(("held_out_r2", "held_out_r2_se", "elpd", "elpd_se", "pareto_k_max"), float("nan"))
     tree["posterior"].attrs = {**tree["posterior"].attrs, **missing}
-    text = report.write(report.Results(posterior=tree), tmp_path / "report.html").read_text()
+    text = report.write(report.Results(posterior=tree), tmp_path / "report.html")[0].read_text()
     assert text.count("<td>unknown</td>") >= 2
     assert "nan" not in re.sub(r"<[^>]+>", " ", re.sub(r'src="[^"]+"', "", text)).split()
 
@@ -194,7 +194,7 @@ def test_scores_that_are_not_known_are_no_numbers(results, tmp_path):
 def test_a_given_posterior_alone_makes_a_report(tmp_path):
     potential = bcg.Potential(bcg.Pair("A", "A", cutoff=0.9))
     tree = bcg.posterior.from_coefficients(potential, np.zeros((3, potential.n_basis)), temperature=300.0)
-    text = report.write(report.Results(posterior=tree), tmp_path / "report.html").read_text()
+    text = report.write(report.Results(posterior=tree), tmp_path / "report.html")[0].read_text()
     assert "Potential" in Reader(text).headings
     assert "Simulation" not in Reader(text).headings
 

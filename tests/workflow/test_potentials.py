@@ -1,5 +1,6 @@
 """Several potentials in a configuration, sparse fits, fits to structure, and one run reweighted to all draws."""
 
+import shutil
 import warnings
 
 import jax
@@ -11,6 +12,8 @@ import bayescg as bcg
 from bayescg import observables, report, workflow
 from bayescg.storage.expected import load_posterior
 from bayescg.workflow.folder import load_ensemble
+from bayescg.workflow.runner import steps_of
+from bayescg.workflow.stamps import read_json
 from tests.runs import write_inputs
 from tests.workflow.steps import again, edit
 
@@ -74,14 +77,42 @@ def test_each_potential_is_that_of_a_run_of_its_own(two, tmp_path):
 
 def test_only_what_changed_of_several_potentials_is_done_again(two, tmp_path):
     assert again(two) == []
-    text = two.read_text()
-    edit(two, "{method: rvm, draws: 20, chains: 1}", "{method: rvm, draws: 21, chains: 1}")
+    shutil.copytree(two.parent, tmp_path / "run")
+    path = tmp_path / "run" / "config.yaml"
+    edit(path, "{method: rvm, draws: 20, chains: 1}", "{method: rvm, draws: 21, chains: 1}")
     said = []
-    workflow.run(workflow.load(two), last="fit", say=said.append)
-    two.write_text(text)
+    workflow.run(workflow.load(path), last="fit", say=said.append)
     done = [line for line in said if "done in" in line]
     assert len(done) == 1
     assert done[0].startswith("fine+sparse: fit: done")
+
+
+def test_the_page_is_of_these_potentials_only(two, tmp_path):
+    """Neither of an earlier run with one potential in the same folder, nor of an earlier name."""
+    shutil.copytree(two.parent, tmp_path / "run")
+    path, results = tmp_path / "run" / "config.yaml", tmp_path / "run" / "results"
+    for file in (results / "rough").glob("*.nc"):
+        shutil.copy2(file, results / file.name)
+    assert list(workflow.load_results(results).each) == ["rough", "fine+sparse"]
+    edit(path, "rough:", "other:")
+    (results / "rough").rename(results / "other")
+    assert again(path) == ["report"]
+    text = (results / "report.html").read_text(encoding="utf-8")
+    assert '<a href="other/report.html">' in text
+    assert "rough" not in text
+    listed = read_json(results / "figures.json")["files"]["figures"]
+    assert len(listed) == 6
+
+
+def test_the_fit_to_structure_knows_all_that_it_depends_on(tmp_path):
+    path = write_inputs(tmp_path)
+    edit(path, "  method: laplace\n", "  fit: relative_entropy\n")
+    before = steps_of(workflow.load(path))[1].posterior.stamp
+    for old, new in (("equilibration: 0.2", "equilibration: 0.3"), ("timestep: 0.004", "timestep: 0.002")):
+        edit(path, old, new)
+        stamp = steps_of(workflow.load(path))[1].posterior.stamp
+        assert stamp != before
+        before = stamp
 
 
 def test_one_run_reweighted_to_all_draws(tmp_path):
@@ -151,6 +182,7 @@ def test_fits_to_structure_need_no_forces(tmp_path):
         (ONE, "", "give `potential`, as in"),
         ("seed: 3\n", f"seed: 3\n{TWO}", "give `potential`, as in"),
         (ONE, TWO.replace("rough:", "lammps:"), "'lammps' cannot be the name of a potential"),
+        (ONE, TWO.replace("rough:", "Fine+Sparse:"), "stands there twice"),
         (ONE, TWO.replace("rough:", "../rough:"), "cannot be the name of a potential"),
         (ONE, TWO.replace("method: rvm", "kernels: {B-B: RBF}"), r"potentials.fine\+sparse: .*no term is called B-B"),
         (ONE, TWO.replace("draws: 20", "draws: 1"), r"simulation.draws=2, but inference makes .* = 1 draws"),

@@ -43,17 +43,20 @@ def draw_repulsive(
     if not len(rows):
         return draw_coefficients(prior, data, values, root=root, key=key)
     active = np.ones(len(rows), bool)
-    found = np.zeros(0)
-    for tries in _TRIES:
-        found = _draw(prior, data, values, root, key, rows * active[:, None], tries)
-        attracts = (found @ rows.T < 0) & active
-        if not attracts.any():
-            break
-        for term in np.unique(owner):
-            own = owner == term
-            if attracts[..., own].any(axis=-1).mean() > _INSISTING:
-                active &= ~own
-    return found
+    while True:
+        found, insisting = np.zeros(0), None
+        for tries in _TRIES:
+            found = _draw(prior, data, values, root, key, rows * active[:, None], tries)
+            attracts = (found @ rows.T < 0) & active
+            shares = {term: attracts[..., owner == term].any(axis=-1).mean() for term in np.unique(owner)}
+            most = max(shares, key=lambda term: shares[term])
+            insisting = most if shares[most] > _INSISTING else None
+            if insisting is not None or not shares[most]:
+                break
+        if insisting is None:
+            return found
+        # One that insists leaves the others few attempts: they are judged without it.
+        active &= owner != insisting
 
 
 def draw_coefficients(

@@ -30,18 +30,22 @@ from bayescg.workflow.schema.sections import (
 )
 from bayescg.workflow.schema.terms import PotentialChoice
 
-_TAKEN = ("data", "figures")
+_TAKEN = ("data", "figures", "unfinished", "con", "nul", "aux", "prn")
 
 
 def _named(value: Any) -> Any:
     """Names become folders beside the files of a run."""
     if not isinstance(value, dict):
         return value
-    for name in map(str, value):
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_+-]*", name) or name in (*_TAKEN, *get_args(Format)):
+    names = [str(name) for name in value]
+    folders = [name.casefold() for name in names]
+    for name in names:
+        if folders.count(name.casefold()) > 1:
+            raise ValueError(f"{name!r} stands there twice, in the eyes of a disk that takes A and a for one")
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_+-]*", name) or name.casefold() in (*_TAKEN, *get_args(Format)):
             raise ValueError(
                 f"{name!r} cannot be the name of a potential, which is also that of a folder: choose letters, digits, "
-                f"_, + and -, not {', '.join(_TAKEN)} or the name of a program"
+                "_, + and -, not data, figures or the name of a program"
             )
     return {str(name): potential for name, potential in value.items()}
 

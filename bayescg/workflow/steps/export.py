@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -59,7 +60,7 @@ class Export(Step):
                     draws = {"draws": chosen.draws, "key": self.key(2)}
                     paths += bcg.export(tree, output / form / "draws", format=form, initial=initial, **run, **draws)
             except ImportError as error:
-                record.said.append(f"not exported for {form}: {error}")
+                warnings.warn(f"not exported for {form}: {error}", stacklevel=2)
                 continue
             written[form] = paths
         self.index.write_listing(written, record)

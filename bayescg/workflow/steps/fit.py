@@ -36,7 +36,9 @@ class Fit(Step):
         inference = {**settings.inference.model_dump(), "kernels": self.config.kernels}
         parts = [self.map.fitted.stamp, inference, settings.seed]
         if self.map.structural:
-            simulation = settings.simulation.model_dump(include={"timestep", "friction", "interval", "engine"})
+            simulation = settings.simulation.model_dump(
+                include={"timestep", "friction", "equilibration", "interval", "engine"}
+            )
             parts += [self.config.potential.to_json(), settings.refinement.model_dump(), simulation]
         return self.product(folder.POSTERIOR, fingerprint(*parts))
 

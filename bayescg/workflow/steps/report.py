@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from bayescg import report
+from bayescg.report import Results
 from bayescg.workflow import folder
 from bayescg.workflow.schema.choices import StepName
 from bayescg.workflow.stamps import Listing, Product, Record, fingerprint
@@ -31,7 +32,9 @@ class Report(Step):
     @property
     def page(self) -> Product:
         """HTML."""
-        return self.product(folder.REPORT, fingerprint(self.observe.stamp, self.export.index.stamp))
+        # Which formats could be written is known when the step before is done.
+        stamp = fingerprint(self.observe.stamp, self.export.index.stamp, self.export.index.groups)
+        return self.product(folder.REPORT, stamp)
 
     @property
     def figures(self) -> Listing:
@@ -49,7 +52,10 @@ class Report(Step):
         return self.page, self.figures
 
     def act(self, wanted: tuple[Product, ...], record: Record) -> None:
-        results = folder.read_results(self.config.output, (product.path.name for product in self.reads))
         figures = self.config.output / folder.FIGURES
-        report.write(results, self.page.path, figures=figures, meta=self.page.attrs(record))
-        self.figures.write_listing({folder.FIGURES: sorted(figures.glob("*.*"))}, record)
+        written = report.write(self.results(), self.page.path, figures=figures, meta=self.page.attrs(record))
+        self.figures.write_listing({folder.FIGURES: written[1:]}, record)
+
+    def results(self) -> Results:
+        """What the steps before have made, and nothing that an earlier configuration has left."""
+        return folder.read_results(self.config.output, (product.path.name for product in self.reads))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from bayescg import report
+from bayescg.report import Results, write
 from bayescg.workflow import folder
 from bayescg.workflow.schema.choices import StepName
 from bayescg.workflow.stamps import Listing, Product, Record, fingerprint
@@ -28,7 +28,9 @@ class SideBySide(Step):
     @property
     def page(self) -> Product:
         """HTML."""
-        return self.product(folder.REPORT, fingerprint([each.page.stamp for each in self.reports]))
+        return self.product(
+            folder.REPORT, fingerprint([(each.config.output.name, each.page.stamp) for each in self.reports])
+        )
 
     @property
     def figures(self) -> Listing:
@@ -44,7 +46,8 @@ class SideBySide(Step):
         return self.page, self.figures
 
     def act(self, wanted: tuple[Product, ...], record: Record) -> None:
-        results = folder.load_results(self.config.output)
+        each = {report.config.output.name: report.results() for report in self.reports}
+        results = Results(config=self.config.text, each=each)
         figures = self.config.output / folder.FIGURES
-        report.write(results, self.page.path, figures=figures, meta=self.page.attrs(record))
-        self.figures.write_listing({folder.FIGURES: sorted(figures.glob("*.*"))}, record)
+        written = write(results, self.page.path, figures=figures, meta=self.page.attrs(record))
+        self.figures.write_listing({folder.FIGURES: written[1:]}, record)

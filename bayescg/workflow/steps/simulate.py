@@ -68,8 +68,8 @@ class Simulate(Step):
         parts = self.unfinished / planned.identity
         for other in self.unfinished.glob("*"):
             # Draws of other settings, or of a posterior that has been made anew.
-            if other != parts:
-                shutil.rmtree(other)
+            if other != parts and other.is_dir():
+                shutil.rmtree(other, ignore_errors=True)
         ensemble = planned.run(parts)
         interrupted = bool(ensemble.attrs["interrupted"])
         if chosen.propagate and not interrupted:
