@@ -116,6 +116,24 @@ def test_what_the_data_insist_on_stays(soft):
     np.testing.assert_array_equal(kept, plain)
 
 
+def test_a_term_that_insists_leaves_others_repulsive(monkeypatch):
+    """It uses up the attempts of both: the other one is judged without it."""
+    rng, mean = np.random.default_rng(0), [-1.645, -0.253]  # negative with probabilities 0.95 and 0.6
+
+    def gaussians(prior, data, values, root, key, rows, tries):
+        found = rng.normal(mean, size=(1, 4000, 2))
+        for _ in range(tries - 1):
+            wrong = np.any(found @ rows.T < 0, axis=-1)
+            found[wrong] = rng.normal(mean, size=(int(wrong.sum()), 2))
+        return found
+
+    monkeypatch.setattr(draws, "_rows_of", lambda prior: (np.eye(2), np.array([0, 1])))
+    monkeypatch.setattr(draws, "_draw", gaussians)
+    found = draws.draw_repulsive(None, None, {}, key=None)[0]
+    assert np.mean(found[:, 0] < 0) == pytest.approx(0.95, abs=0.02)
+    assert np.all(found[:, 1] >= 0)
+
+
 @pytest.mark.parametrize("smallest", [0.0, 0.004, 0.0301, 0.31, 0.3149, 0.85])
 def test_rows_bound_the_force_from_below(smallest):
     term = bcg.Pair("A", "A", 0.9, knot_spacing=0.03)
