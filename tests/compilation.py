@@ -16,6 +16,7 @@ import jax
 from bayescg._programs import FOLDER, cache_folder, machine
 
 _QUICK = "JAX_DISABLE_MOST_OPTIMIZATIONS"
+_FORMER = "--xla_cpu_use_fusion_emitters=false"
 _MOST = 1 << 30
 """Bytes that kept programs may take before the oldest half of them goes."""
 
@@ -23,18 +24,16 @@ _MOST = 1 << 30
 def compile_quickly() -> None:
     """No optimization, and former emitters of fused loops, which compile twice as fast as today's.
 
-    The emitters for this process only, where the flag is read once; options that the caller gives XLA stay.
+    Programs that this one starts inherit both: programs of other emitters have the same name where they are kept, but
+    other last digits. Options that the caller gives XLA stay.
     """
     if os.environ.get("BAYESCG_TESTS_OPTIMIZED", "0") != "0":
         return
     _set(_QUICK, True)
-    before = os.environ.get("XLA_FLAGS")
-    os.environ["XLA_FLAGS"] = f"{before or ''} --xla_cpu_use_fusion_emitters=false".strip()
+    flags = os.environ.get("XLA_FLAGS", "")
+    if _FORMER not in flags:
+        os.environ["XLA_FLAGS"] = f"{flags} {_FORMER}".strip()
     jax.devices()
-    if before is None:
-        del os.environ["XLA_FLAGS"]
-    else:
-        os.environ["XLA_FLAGS"] = before
 
 
 def keep_programs() -> None:
