@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 
@@ -22,6 +24,10 @@ from bayescg.potentials.interactions import shapes_of
 
 _LARGEST, _ON_TOP = 1e12, 1e-5
 """Of forces [kJ/mol/nm] and of distances [nm]: beyond, something is broken."""
+_SLOW = (
+    "numba is not installed: the pass over frames takes some five times longer without it; get it by "
+    "pip install 'bayescg[fast]'"
+)
 
 
 def statistics_of(
@@ -98,8 +104,6 @@ def chunk_statistics(
     potential = _filled(potential, cg, pilot)
     interactions = Interactions.of(potential, cg, partial=system is not None)
     types = potential.bead_types
-    rows = [np.flatnonzero(interactions.type_index == k).astype(np.int32) for k in range(len(types))]
-    everything = rows if len(rows) > 1 or len(rows[0]) < interactions.n_beads else None
     source = _source(cg)
     numbers = _numbers(cg)
     positions, forces = _finite(cg, numbers)
@@ -110,19 +114,14 @@ def chunk_statistics(
     require_memory(potential, len(blocks), pilot is not None)
     frames = Frames(positions, boxes, forces, slots, shapes_of(potential, cg))
     with double_precision():
-        running = empty(potential, len(blocks), len(types), pilot is not None)
-        shared = Shared(interactions.bonded, everything, None if pilot is None else np.asarray(pilot.coefficients))
-        under_way: deque = deque()
-        for batch in make_batches(interactions, frames, None if pilot is None else pilot.radius, plan or Plan()):
-            running, done = accumulate(potential, running, batch, shared)
-            # Two batches under way keep the device busy; more would only hold memory.
-            under_way.append(done)
-            if len(under_way) > 2:
-                under_way.popleft().block_until_ready()
-            advance(int(np.count_nonzero(batch.slots < NOWHERE)))
-        running = jax.tree.map(np.asarray, running)
+        if plan is None and _loops_are_compiled():
+            from bayescg.inference.statistics.fused.engine import accumulate_frames
+
+            running = accumulate_frames(interactions, frames, len(blocks), pilot, advance)
+        else:
+            running = _by_batches(interactions, frames, len(blocks), pilot, plan or Plan(), advance)
     _require_finite_sums(running.sums, frames, blocks[slots], numbers)
-    present = {types[k] for k, chosen in enumerate(rows) if len(chosen)}
+    present = {types[k] for k in np.unique(interactions.type_index) if k >= 0}
     for term in potential.terms:
         if not np.isfinite(running.lowest[term.name]) and present.issuperset(term.types):
             raise ValueError(
@@ -143,6 +142,35 @@ def chunk_statistics(
         pilot,
         {} if running.scores is None else {source: running.scores},
     )
+
+
+def _loops_are_compiled() -> bool:
+    """Whether numba is there to compile the pass; on a GPU JAX does it."""
+    if jax.default_backend() != "cpu":
+        return False
+    found = importlib.util.find_spec("numba") is not None
+    if not found:
+        warnings.warn(_SLOW, UserWarning, stacklevel=2)
+    return found
+
+
+def _by_batches(interactions: Interactions, frames: Frames, blocks: int, pilot: Pilot | None, plan: Plan, advance):
+    """Sums of all frames by a program of JAX."""
+    potential = interactions.potential
+    types = len(potential.bead_types)
+    rows = [np.flatnonzero(interactions.type_index == k).astype(np.int32) for k in range(types)]
+    everything = rows if len(rows) > 1 or len(rows[0]) < interactions.n_beads else None
+    running = empty(potential, blocks, types, pilot is not None)
+    shared = Shared(interactions.bonded, everything, None if pilot is None else np.asarray(pilot.coefficients))
+    under_way: deque = deque()
+    for batch in make_batches(interactions, frames, None if pilot is None else pilot.radius, plan):
+        running, done = accumulate(potential, running, batch, shared)
+        # Two batches under way keep the device busy; more would only hold memory.
+        under_way.append(done)
+        if len(under_way) > 2:
+            under_way.popleft().block_until_ready()
+        advance(int(np.count_nonzero(batch.slots < NOWHERE)))
+    return jax.tree.map(np.asarray, running)
 
 
 def _checked(cg: xr.Dataset) -> tuple[xr.Dataset, float]:

@@ -1,0 +1,1 @@
+"""The pass on a CPU in one compiled loop: neighbors, windows, rows, histograms and scores, bead after bead."""

@@ -1,0 +1,115 @@
+"""Rows of what compiled loops do not know, by JAX: baselines, and terms of many bodies or of a user's own."""
+
+from __future__ import annotations
+
+import threading
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from bayescg._runtime import double_precision
+from bayescg.inference.statistics.fused.tables import known
+from bayescg.inference.statistics.pair_lists import HostLists
+from bayescg.potentials import Configuration, Interactions, Potential
+
+
+class _Made(NamedTuple):
+    """Of one frame.
+
+    Attributes:
+        rows: (bead, 3, column).
+        counts: for each unknown term, its histogram.
+        lowest: for each, the smallest value of its variable.
+        highest: for each, the largest.
+    """
+
+    rows: Float[Array, "bead 3 column"]
+    counts: dict[str, Array]
+    lowest: dict[str, Array]
+    highest: dict[str, Array]
+
+
+class Others:
+    """Makes the columns that `tables.extra_columns` names, frame by frame; may be asked from several threads.
+
+    Args:
+        interactions: who interacts.
+    """
+
+    def __init__(self, interactions: Interactions):
+        potential = interactions.potential
+        terms = [term for term in potential.terms if not known(term) or term.n_baselines]
+        self._terms = Potential(*terms, exclude_bonds=potential.exclude_bonds) if terms else None
+        self._lists = None
+        self._columns = 0
+        self._lock = threading.Lock()
+        self._beads = interactions.n_beads
+        self._counts: dict[str, np.ndarray] = {}
+        self._lowest: dict[str, float] = {}
+        self._highest: dict[str, float] = {}
+        if self._terms is not None:
+            names = {term.name for term in terms}
+            bonded = {n: rows for n, rows in interactions.bonded.items() if n in names}
+            # Types keep the numbers that the whole potential gave them.
+            numbers = {bead: k for k, bead in enumerate(self._terms.bead_types)}
+            index = [numbers.get(potential.bead_types[t], -1) if t >= 0 else -1 for t in interactions.type_index]
+            part = Interactions(self._terms, interactions.n_beads, bonded, np.array(index), interactions.excluded)
+            self._lists, self._bonded = HostLists(part, None), bonded
+            own = [term for term in terms if not known(term)]
+            self._columns = sum(term.n_basis for term in own) + potential.n_baselines
+            for term in own:
+                self._counts[term.name] = np.zeros(term.bins)
+                self._lowest[term.name], self._highest[term.name] = np.inf, -np.inf
+
+    @property
+    def frame_bytes(self) -> int:
+        """Memory of the rows of one frame."""
+        return 24 * self._beads * self._columns
+
+    def rows(
+        self,
+        positions: Float[np.ndarray, "frame bead 3"],
+        boxes: Float[np.ndarray, "frame 3 3"],
+        shapes: Float[np.ndarray, "frame bead 3 3"] | None,
+    ) -> tuple[Float[np.ndarray, "frame bead 3 column"], Float[np.ndarray, "frame bead column"]]:
+        """Rows of some frames, and their divergences."""
+        frames = len(positions)
+        made, spread = np.zeros((frames, self._beads, 3, self._columns)), np.zeros((frames, self._beads, self._columns))
+        if self._terms is None or self._lists is None:
+            return made, spread
+        for k in range(frames):
+            with self._lock:
+                lists = {
+                    name: rows[0]
+                    for name, rows in self._lists.search(positions[k : k + 1], boxes[k : k + 1], 1).items()
+                }
+            with double_precision():
+                shape = None if shapes is None else shapes[k]
+                found = jax.tree.map(
+                    np.asarray,
+                    _make(self._terms, Configuration(positions[k], boxes[k], {**self._bonded, **lists}, shape)),
+                )
+            made[k] = found.rows
+            with self._lock:
+                for name, counts in found.counts.items():
+                    self._counts[name] += counts
+                    self._lowest[name] = min(self._lowest[name], float(found.lowest[name]))
+                    self._highest[name] = max(self._highest[name], float(found.highest[name]))
+        return made, spread
+
+    def visits(self) -> tuple[dict[str, np.ndarray], dict[str, float], dict[str, float]]:
+        """Histograms and extremes of unknown terms, of all frames so far."""
+        return self._counts, self._lowest, self._highest
+
+
+@partial(jax.jit, static_argnums=0)
+def _make(potential: Potential, configuration: Configuration) -> _Made:
+    own = [term for term in potential.terms if not known(term)]
+    rows = [jnp.swapaxes(term.design_rows(configuration), 1, 2) for term in own]
+    rows.append(jnp.swapaxes(potential.baseline_forces(configuration), 1, 2))
+    visits = {term.name: term.visits(configuration) for term in own}
+    return _Made(jnp.concatenate(rows, axis=2), *({n: v[k] for n, v in visits.items()} for k in range(3)))
