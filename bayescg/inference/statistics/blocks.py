@@ -27,12 +27,15 @@ class Sums(NamedTuple):
         cross: (bead_type, column) J'f [kJ/mol/nm^2].
         square: (bead_type,) |f|^2 [(kJ/mol/nm)^2].
         components: (bead_type,) number of force components.
+        divergence: (bead_type, column) sum of the divergences of J by the bead's own position, [1/nm^2] of
+            coefficients and [kJ/mol/nm^2] of baselines; zero unless structure was asked for.
     """
 
     gram: Float[AnyArray, "bead_type column column"]
     cross: Float[AnyArray, "bead_type column"]
     square: Float[AnyArray, " bead_type"]
     components: Float[AnyArray, " bead_type"]
+    divergence: Float[AnyArray, "bead_type column"]
 
 
 def type_pairs(types: int) -> list[tuple[int, int]]:

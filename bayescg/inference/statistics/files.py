@@ -16,7 +16,7 @@ from bayescg.inference.statistics.force_statistics import ForceStatistics, Pilot
 from bayescg.potentials import Potential
 
 _KIND = "force statistics"
-_FORMAT = 3
+_FORMAT = 4
 
 
 def to_dataset(statistics: ForceStatistics) -> xr.Dataset:
@@ -28,10 +28,11 @@ def to_dataset(statistics: ForceStatistics) -> xr.Dataset:
         "cross": (("block", "bead_type", "column"), np.stack([b.cross for b in blocks])),
         "square": (("block", "bead_type"), np.stack([b.square for b in blocks])),
         "components": (("block", "bead_type"), np.stack([b.components for b in blocks])),
+        "divergence": (("block", "bead_type", "column"), np.stack([b.divergence for b in blocks])),
     }
     if statistics.pilot is not None:
         products = np.stack([statistics.scores[source] for source in sorted(statistics.scores)])
-        variables["scores"] = (("source", "type_pair", "basis", "basis_"), products)
+        variables["scores"] = (("source", "type_pair", "score", "score_"), products)
         variables["pilot"] = ("basis", np.asarray(statistics.pilot.coefficients), {"radius": statistics.pilot.radius})
     for name, counts in statistics.counts.items():
         variables[f"counts_{name}"] = (f"interval_{name}", counts)
@@ -52,6 +53,7 @@ def to_dataset(statistics: ForceStatistics) -> xr.Dataset:
         "ranges": json.dumps({name: list(pair) for name, pair in statistics.ranges.items()}),
         "systems": json.dumps(statistics.systems),
         "weights": json.dumps(statistics.weights),
+        "equations": json.dumps(statistics.equations),
     }
     return xr.Dataset(variables, coords, attrs)
 
@@ -98,6 +100,7 @@ def from_dataset(data: xr.Dataset, where: str = "this dataset") -> ForceStatisti
         json.loads(data.attrs["weights"]),
         pilot,
         scores,
+        tuple(json.loads(data.attrs["equations"])),
     )
 
 

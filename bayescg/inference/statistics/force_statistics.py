@@ -17,6 +17,7 @@ from jaxtyping import Float
 
 from bayescg.inference.statistics.blocks import Key, Sums, combine, type_pairs
 from bayescg.potentials import Potential
+from bayescg.units import BOLTZMANN
 
 
 class NoiseClass(NamedTuple):
@@ -37,7 +38,7 @@ class Pilot:
     Attributes:
         potential: the potential, all ranges filled in.
         coefficients: w~, (basis,) [kJ/mol].
-        radius: beads closer than this have correlated noise [nm]; about the first shell.
+        radius: beads closer than this have correlated scores [nm]; about the first shell.
     """
 
     potential: Potential
@@ -68,8 +69,10 @@ class ForceStatistics:
         systems: source -> the system that it belongs to.
         weights: system -> weight of its log likelihood.
         pilot: the fit about which scores were taken; None: there are no scores.
-        scores: source -> (pair, basis, basis) products of bead scores about the pilot, of each bead with itself and
-            with its neighbors, for each unordered pair of bead types (`type_pairs`).
+        scores: source -> (pair, score, score) products of bead scores about the pilot, of each bead with itself and
+            with its neighbors, for each unordered pair of bead types (`type_pairs`). A bead has a score for every
+            coefficient, and with two equations those of structure after those of forces.
+        equations: what was asked for: ("forces",), ("structure",) or ("forces", "structure").
     """
 
     potential: Potential
@@ -84,6 +87,7 @@ class ForceStatistics:
     weights: dict[str, float]
     pilot: Pilot | None = None
     scores: dict[str, np.ndarray] = field(default_factory=dict)
+    equations: tuple[str, ...] = ("forces",)
 
     @property
     def n_frames(self) -> int:
@@ -129,22 +133,24 @@ class ForceStatistics:
 
     def score_covariance(
         self, precision: Float[np.ndarray, " noise_class"], source: str | None = None
-    ) -> Float[np.ndarray, "basis basis"]:
+    ) -> Float[np.ndarray, "score score"]:
         """Covariance of the total score sum_t precision_t J_t'(f_t - J_t w~), from neighboring beads' products.
+
+        With both equations those of structure stand after those of forces.
 
         Args:
             precision: (noise_class,) weight of each noise class's scores.
             source: the share of one source; None: all of them.
 
         Returns:
-            (basis, basis).
+            (score, score), as many as coefficients for each equation.
 
         Raises:
             ValueError: if the pass was made without a pilot.
         """
         if self.pilot is None:
             raise ValueError(_NO_PILOT)
-        total = np.zeros((self.potential.n_basis,) * 2)
+        total = np.zeros((self.potential.n_basis * len(self.equations),) * 2)
         of_class = dict(zip(self.noise_classes, np.asarray(precision, float), strict=True))
         for name in self.scores if source is None else [source]:
             system = self.systems[name]
@@ -152,6 +158,40 @@ class ForceStatistics:
             for (a, b), product in zip(type_pairs(len(p)), self.scores[name], strict=True):
                 total += p[a] * p[b] * product
         return total
+
+    def of(self, equation: str) -> ForceStatistics:
+        """The statistics of one equation alone, in which `cross` is what that equation says of J'f.
+
+        Without forces their square is unknown, and zero.
+
+        Args:
+            equation: "forces" or "structure".
+
+        Returns:
+            The statistics.
+
+        Raises:
+            ValueError: if it was not asked for in the pass.
+        """
+        if equation not in self.equations:
+            wanted = "structure=True" if equation == "structure" else "structure=False"
+            raise ValueError(
+                f"these statistics are of {' and '.join(self.equations)}, not of {equation}: make them with "
+                f"force_statistics(potential, data, {wanted})"
+            )
+        if self.equations == ("forces",):
+            return self
+        n, place = self.potential.n_basis, self.equations.index(equation)
+        part = slice(place * n, (place + 1) * n)
+        scores = {source: products[:, part, part] for source, products in self.scores.items()}
+        sums = self.sums
+        if equation == "structure":
+            kT = BOLTZMANN * self.temperature
+            sums = {
+                key: block._replace(cross=-kT * block.divergence, square=np.zeros_like(block.square))
+                for key, block in sums.items()
+            }
+        return dataclasses.replace(self, sums=sums, scores=scores, equations=(equation,))
 
     def weighted(self, weight: float) -> ForceStatistics:
         """The statistics of one system with a weight on their log likelihood, for a sum with those of other systems.
@@ -207,6 +247,7 @@ class ForceStatistics:
             {**self.weights, **other.weights},
             self.pilot,
             {s: np.add(self.scores.get(s, 0.0), other.scores.get(s, 0.0)) for s in {**self.scores, **other.scores}},
+            self.equations,
         )
 
     def _by_class(self, key: Key, classes: tuple[NoiseClass, ...]) -> Sums:
@@ -250,6 +291,11 @@ def _check_addable(a: ForceStatistics, b: ForceStatistics) -> None:
         )
     if a.bead_types != b.bead_types:
         raise ValueError(f"bead types differ: {a.bead_types} and {b.bead_types}")
+    if a.equations != b.equations:
+        raise ValueError(
+            f"one was made of {' and '.join(a.equations)}, the other of {' and '.join(b.equations)}: make both with "
+            "the same structure="
+        )
     if a.pilot != b.pilot:
         raise ValueError(
             f"pilots differ: {a.pilot} and {b.pilot}; products of scores add up about one point only: give the pilot "

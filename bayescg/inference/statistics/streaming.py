@@ -14,11 +14,13 @@ from bayescg.data import pairs
 from bayescg.data.dataset import check_temperature
 from bayescg.inference.statistics.batches import Frames, Plan, make_batches
 from bayescg.inference.statistics.blocks import MAX_BLOCKS, Sums
+from bayescg.inference.statistics.canonical import require_canonical
 from bayescg.inference.statistics.force_statistics import ForceStatistics, Pilot
-from bayescg.inference.statistics.frames import NOWHERE, Shared, accumulate, empty
+from bayescg.inference.statistics.frames import EQUATIONS, NOWHERE, Shared, accumulate, empty
 from bayescg.inference.statistics.memory import require_memory
 from bayescg.potentials import Interactions, Potential, fill_ranges
 from bayescg.potentials.interactions import shapes_of
+from bayescg.units import BOLTZMANN
 
 _LARGEST, _ON_TOP = 1e12, 1e-5
 """Of forces [kJ/mol/nm] and of distances [nm]: beyond, something is broken."""
@@ -30,13 +32,16 @@ def statistics_of(
     *,
     pilot: Pilot | None = None,
     system: str | None = None,
+    equations: tuple[str, ...] = EQUATIONS[:1],
 ) -> ForceStatistics:
     """`bayescg.force_statistics` with a pilot that is there, or without any and thus without scores."""
     chunks = [data] if isinstance(data, xr.Dataset) else data
     total: ForceStatistics | None = None
     frames = data.sizes.get("frame", 1) if isinstance(data, xr.Dataset) else None
     with progress("Force statistics", frames) as advance:
-        for sums in running_statistics(potential, chunks, pilot=pilot, system=system, advance=advance):
+        for sums in running_statistics(
+            potential, chunks, pilot=pilot, system=system, equations=equations, advance=advance
+        ):
             total = sums
     if total is None:
         raise ValueError("there are no frames: the trajectory is empty")
@@ -49,6 +54,7 @@ def running_statistics(
     *,
     pilot: Pilot | None = None,
     system: str | None = None,
+    equations: tuple[str, ...] = EQUATIONS[:1],
     before: ForceStatistics | None = None,
     advance: Callable[[float], object] = lambda n: None,
 ) -> Iterator[ForceStatistics]:
@@ -59,6 +65,7 @@ def running_statistics(
         chunks: of frames.
         pilot: from `fit_pilot`.
         system: name of the thermodynamic system.
+        equations: what sums are wanted for: forces, structure, or both.
         before: the sums of the chunks before these: to go on from a file gives what one pass would, to the last bit.
         advance: called with the number of frames done since the last call.
     """
@@ -68,7 +75,9 @@ def running_statistics(
             potential = total.potential
         # Blocks no shorter than the total's, which would merge them anyway.
         level = 0 if total is None else total.levels.get(_source(chunk), 0)
-        part = chunk_statistics(potential, chunk, pilot=pilot, system=system, level=level, advance=advance)
+        part = chunk_statistics(
+            potential, chunk, pilot=pilot, system=system, equations=equations, level=level, advance=advance
+        )
         total = part if total is None else total + part
         yield total
 
@@ -79,6 +88,7 @@ def chunk_statistics(
     *,
     pilot: Pilot | None = None,
     system: str | None = None,
+    equations: tuple[str, ...] = EQUATIONS[:1],
     level: int = 0,
     plan: Plan | None = None,
     advance: Callable[[float], object] = lambda n: None,
@@ -90,11 +100,12 @@ def chunk_statistics(
         cg: the chunk.
         pilot: from `fit_pilot`.
         system: name of the thermodynamic system.
+        equations: what sums are wanted for: forces, structure, or both.
         level: log2 of the frames in the shortest blocks that are wanted.
         plan: how frames go through the compiled program; None: what is fastest here.
         advance: called with the number of frames done since the last call.
     """
-    cg, temperature = _checked(cg)
+    cg, temperature = _checked(cg, equations)
     potential = _filled(potential, cg, pilot)
     interactions = Interactions.of(potential, cg, partial=system is not None)
     types = potential.bead_types
@@ -102,19 +113,22 @@ def chunk_statistics(
     everything = rows if len(rows) > 1 or len(rows[0]) < interactions.n_beads else None
     source = _source(cg)
     numbers = _numbers(cg)
-    positions, forces = _finite(cg, numbers)
+    positions, forces = _finite(cg, numbers, "forces" in equations)
     boxes = np.broadcast_to(np.asarray(cg["box"].values, float), (len(numbers), 3, 3))
     while len(blocks := np.unique(numbers >> level)) > MAX_BLOCKS:
         level += 1
     slots = np.searchsorted(blocks, numbers >> level).astype(np.int32)
-    require_memory(potential, len(blocks), pilot is not None)
+    require_memory(potential, len(blocks), pilot is not None, len(equations))
     frames = Frames(positions, boxes, forces, slots, shapes_of(potential, cg))
     with double_precision():
-        running = empty(potential, len(blocks), len(types), pilot is not None)
-        shared = Shared(interactions.bonded, everything, None if pilot is None else np.asarray(pilot.coefficients))
+        running = empty(potential, len(blocks), len(types), pilot is not None, equations)
+        known = None if pilot is None else np.asarray(pilot.coefficients)
+        kT = np.asarray(BOLTZMANN * temperature) if "structure" in equations else None
+        shared = Shared(interactions.bonded, everything, known, kT)
         under_way: deque = deque()
-        for batch in make_batches(interactions, frames, None if pilot is None else pilot.radius, plan or Plan()):
-            running, done = accumulate(potential, running, batch, shared)
+        radius = None if pilot is None else pilot.radius
+        for batch in make_batches(interactions, frames, radius, plan or Plan(), len(equations)):
+            running, done = accumulate(potential, running, batch, shared, equations)
             # Two batches under way keep the device busy; more would only hold memory.
             under_way.append(done)
             if len(under_way) > 2:
@@ -142,21 +156,24 @@ def chunk_statistics(
         {name: 1.0},
         pilot,
         {} if running.scores is None else {source: running.scores},
+        equations,
     )
 
 
-def _checked(cg: xr.Dataset) -> tuple[xr.Dataset, float]:
+def _checked(cg: xr.Dataset, equations: tuple[str, ...]) -> tuple[xr.Dataset, float]:
     if "frame" not in cg.dims:
         cg = cg.expand_dims("frame")
     if cg.sizes["frame"] == 0:
         raise ValueError("there are no frames: the trajectory is empty")
-    if "forces" not in cg:
+    if "forces" in equations and "forces" not in cg:
         raise ValueError(
             "the data hold no forces: force matching needs a trajectory written with forces (GROMACS nstfout, LAMMPS "
-            "dump fx fy fz); without forces, fit the structure with relative_entropy"
+            "dump fx fy fz); without forces, fit the structure with structure_match or relative_entropy"
         )
     if "temperature" not in cg.attrs:
         raise ValueError("the data have no temperature: give temperature= [K] when mapping")
+    if "structure" in equations:
+        require_canonical(cg)
     return cg, check_temperature(cg.attrs["temperature"])
 
 
@@ -188,13 +205,16 @@ def _numbers(cg: xr.Dataset) -> np.ndarray:
     return numbers
 
 
-def _finite(cg: xr.Dataset, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Positions and forces.
+def _finite(cg: xr.Dataset, numbers: np.ndarray, wanted: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Positions, and forces if they are wanted, else zeros.
 
     Raises:
         ValueError: if a number is not finite, or a force is so large that sums of its squares are not.
     """
-    positions, forces = np.asarray(cg["positions"].values), np.asarray(cg["forces"].values)
+    positions = np.asarray(cg["positions"].values)
+    forces = (
+        np.asarray(cg["forces"].values) if wanted else np.broadcast_to(np.zeros(1, positions.dtype), positions.shape)
+    )
     for name, values in (("positions", positions), ("forces", forces)):
         if not np.all(np.isfinite(values)):
             frame, bead = np.argwhere(~np.isfinite(values))[0][:2]
