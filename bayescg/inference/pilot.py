@@ -15,6 +15,7 @@ from bayescg.data.dataset import joined
 from bayescg.inference.linear import marginal
 from bayescg.inference.linear.priors import build_prior
 from bayescg.inference.statistics.force_statistics import ForceStatistics, Pilot
+from bayescg.inference.statistics.frames import EQUATIONS
 from bayescg.inference.statistics.streaming import statistics_of
 from bayescg.potentials import Bond, Pair, Potential, fill_ranges
 
@@ -23,7 +24,17 @@ _FRAMES, _BEADS = 50, 25_000
 second order only. In a small or dilute system 50 frames hold few contacts, and the closest ones come later."""
 
 
-def fit_pilot(potential: Potential, cg: xr.Dataset | Iterable[xr.Dataset], *, frames: int | None = None) -> Pilot:
+Structure = Literal[False, True, "only"]
+"""Whether structure equations are wanted: not, beside those of forces, or alone."""
+
+
+def fit_pilot(
+    potential: Potential,
+    cg: xr.Dataset | Iterable[xr.Dataset],
+    *,
+    frames: int | None = None,
+    structure: Structure = False,
+) -> Pilot:
     """A first fit to the first frames, to be frozen and given to every `force_statistics` of the same study.
 
     Products of bead scores s_i = J_i'(f_i - J_i w~) add up over chunks, files and machines only if all of them are
@@ -34,13 +45,17 @@ def fit_pilot(potential: Potential, cg: xr.Dataset | Iterable[xr.Dataset], *, fr
         potential: what is to be fitted. Ranges that bonds leave open are filled in from all of `cg`.
         cg: a CG dataset with forces, or chunks of one, of which the first are taken.
         frames: how many of its first frames to use at most; None: 50, or as many as hold 25,000 beads.
+        structure: as in `force_statistics`. Scores of structure correlate farther, as far as terms reach; "only" fits
+            the pilot to structure.
 
     Returns:
         The pilot.
 
     Raises:
-        ValueError: if the data do not fit the potential, hold no forces, or `frames` is not positive.
+        ValueError: if the data do not fit the potential, hold no forces where they are wanted, or `frames` is not
+            positive.
     """
+    equations = equations_of(structure)
     if frames is not None and frames < 1:
         raise ValueError(f"frames={frames}: a pilot needs at least one frame")
     if not isinstance(cg, xr.Dataset):
@@ -48,7 +63,7 @@ def fit_pilot(potential: Potential, cg: xr.Dataset | Iterable[xr.Dataset], *, fr
     if "frame" in cg.dims:
         potential = fill_ranges(potential, cg) if cg.sizes["frame"] else potential
         cg = cg.isel(frame=slice(0, _enough(cg, frames)))
-    return pilot_of(statistics_of(potential, cg))
+    return pilot_of(statistics_of(potential, cg, equations=equations))
 
 
 def _enough(cg: xr.Dataset, frames: int | None) -> int:
@@ -78,6 +93,7 @@ def force_statistics(
     *,
     pilot: Pilot | Literal["first"] | None = "first",
     system: str | None = None,
+    structure: Structure = False,
 ) -> ForceStatistics:
     """Sums over mapped frames that determine the fit: J'J, J'f and f'f by time block, bead type and system.
 
@@ -93,41 +109,72 @@ def force_statistics(
             composition, such as "W510". With a name given, terms whose bead types the system lacks are left out, so
             that pure components and mixtures can be added up. "first" then means None: no pilot of one system serves
             the others.
+        structure: True: also what `structure_match` and `force_match(..., structure=True)` need, the divergences of
+            the rows of J (Mullinax & Noid, doi:10.1103/PhysRevLett.103.198104); "only": these alone, for data without
+            forces. Frames must be at constant volume, without constraints between beads.
 
     Returns:
         The sums that `force_match` needs.
 
     Raises:
-        ValueError: if the data hold no forces or no frames, or do not fit the potential or the pilot.
+        ValueError: if the data hold no forces or no frames, do not fit the potential or the pilot, or structure is
+            asked of frames for which its equations do not hold.
     """
+    equations = equations_of(structure)
     if isinstance(pilot, Pilot) or pilot is None or system is not None:
-        return statistics_of(potential, data, pilot=pilot if isinstance(pilot, Pilot) else None, system=system)
+        given = pilot if isinstance(pilot, Pilot) else None
+        return statistics_of(potential, data, pilot=given, system=system, equations=equations)
     if pilot != "first":
         raise ValueError(f'pilot={pilot!r}: choose "first", None or what fit_pilot returned')
     if isinstance(data, xr.Dataset):
-        return statistics_of(potential, data, pilot=fit_pilot(potential, data))
+        first_fit = fit_pilot(potential, data, structure=structure)
+        return statistics_of(potential, data, pilot=first_fit, equations=equations)
     chunks = iter(data)
     first = _beginning(chunks, None)
-    return statistics_of(potential, chain(first, chunks), pilot=fit_pilot(potential, joined(first)))
+    first_fit = fit_pilot(potential, joined(first), structure=structure)
+    return statistics_of(potential, chain(first, chunks), pilot=first_fit, equations=equations)
+
+
+def equations_of(structure: Structure) -> tuple[str, ...]:
+    """What a pass sums up.
+
+    Raises:
+        ValueError: for any other value of `structure=`.
+    """
+    known = {False: EQUATIONS[:1], True: EQUATIONS, "only": EQUATIONS[1:]}
+    if structure not in known:
+        raise ValueError(f'structure={structure!r}: choose False, True or "only"')
+    return known[structure]
 
 
 def pilot_of(statistics: ForceStatistics) -> Pilot:
     """The pilot that statistics give which were made without one."""
+    both = statistics
+    statistics = statistics.of(statistics.equations[0])
     with double_precision():
         prior = build_prior(statistics, {})
         values = {name: jnp.exp(d.loc) for name, d in prior.distributions().items()}
         reduced = marginal.reduce(prior, statistics.total())
         mean, _ = marginal.mean_at(prior, reduced, values)
         coefficients = prior.mean + prior.lift @ np.asarray(mean)
-    return Pilot(statistics.potential, tuple(coefficients.tolist()), _radius(statistics))
+    return Pilot(statistics.potential, tuple(coefficients.tolist()), _radius(both))
 
 
 def _radius(statistics: ForceStatistics) -> float:
     """Largest first-shell radius of any pair term; without pair terms, 1.2 times the longest bond."""
     terms = statistics.potential.terms
+    if "structure" in statistics.equations:
+        return _reach(statistics)
     shells = [_first_minimum(t.spline.knots, statistics.counts[t.name]) for t in terms if isinstance(t, Pair)]
     bonds = [1.2 * statistics.ranges[t.name][1] for t in terms if isinstance(t, Bond)]
     return float(max(shells or bonds or [0.5]))
+
+
+def _reach(statistics: ForceStatistics) -> float:
+    """How far apart two beads with a share in one interaction may be: both divergences have it, with equal signs."""
+    reaches = [term.cutoff for term in statistics.potential.terms if term.cutoff]
+    bonds = [1.2 * statistics.ranges[t.name][1] for t in statistics.potential.terms if isinstance(t, Bond)]
+    return float(max(reaches or bonds or [0.5]))
 
 
 def _first_minimum(knots: np.ndarray, counts: np.ndarray) -> float:

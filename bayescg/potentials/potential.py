@@ -145,6 +145,14 @@ class Potential:
         """Forces of the baselines (bead, n_baselines, 3) [kJ/mol/nm], one column for every term that has one."""
         return jnp.concatenate([term.baseline_forces(configuration) for term in self.terms], axis=1)
 
+    def divergence_rows(self, configuration: Configuration) -> Float[Array, "bead basis"]:
+        """Divergence of `design_rows` by the bead's own position, (bead, basis) [1/nm^2], for structure equations."""
+        return jnp.concatenate([term.divergence_rows(configuration) for term in self.terms], axis=1)
+
+    def baseline_divergence(self, configuration: Configuration) -> Float[Array, "bead baseline"]:
+        """Divergence of `baseline_forces` by the bead's own position, (bead, n_baselines) [kJ/mol/nm^2]."""
+        return jnp.concatenate([term.baseline_divergence(configuration) for term in self.terms], axis=1)
+
     def to_json(self) -> str:
         """The whole potential as JSON.
 

@@ -182,14 +182,39 @@ class SplineTerm(Term):
         tuples = configuration.tuples[self.name]
         first, _, slopes = spline.windows(x)
         slopes = jnp.where(real_tuples(tuples)[:, None], slopes, 0.0)
+        # One [4 functions, 3] window a bead.
+        windows = [-slopes[:, :, None] * gradient[:, body, None, :] for body in range(self.body)]
+        return self._gathered(configuration, first, windows)
+
+    def divergence_rows(self, configuration):
+        x, gradient = jax.lax.optimization_barrier(self.descriptor(configuration))
+        real = real_tuples(configuration.tuples[self.name])[:, None]
+        first, _, slopes = self.spline.windows(x)
+        bends = jnp.where(real, self.spline.curvatures(x), 0.0)
+        slopes = jnp.where(real, slopes, 0.0)
+        steep, curved = jnp.sum(gradient**2, -1), self._divergences(configuration, x)
+        windows = [-bends * steep[:, body, None] - slopes * curved[:, body, None] for body in range(self.body)]
+        return self._gathered(configuration, first, windows)
+
+    def baseline_divergence(self, configuration):
+        if self.baseline is None:
+            return super().baseline_divergence(configuration)
+        x, gradient = self.descriptor(configuration)
+        tuples, zero = configuration.tuples[self.name], jnp.zeros_like(configuration.positions[:, 0])
+        slope, bend = jax.jvp(lambda y: self.baseline_curve(y)[1], (x,), (jnp.ones_like(x),))
+        each = bend[:, None] * jnp.sum(gradient**2, -1) + slope[:, None] * self._divergences(configuration, x)
+        return zero.at[tuples].add(-jnp.where(real_tuples(tuples)[:, None], each, 0.0).astype(zero.dtype))[:, None]
+
+    def _gathered(self, configuration: Configuration, first, windows) -> Float[Array, "bead basis *axis"]:
+        """Windows of four functions, one for each bead of an interaction, added up to a row for each bead."""
+        spline, tuples, rest = self.spline, configuration.tuples[self.name], windows[0].shape[2:]
         # A periodic spline's windows run from -1: three extra columns take what wraps and are folded back below.
         width = spline.size + (3 if spline.periodic else 0)
         first = first + 1 if spline.periodic else first
-        rows = jnp.zeros((configuration.positions.shape[0], width, 3), slopes.dtype)
-        for body in range(self.body):
-            # One [4 functions, 3] window a bead.
-            window = -slopes[:, :, None] * gradient[:, body, None, :]
-            rows = add_windows(rows, jnp.stack([tuples[:, body], first], axis=-1), window, (2,))
+        rows = jnp.zeros((configuration.positions.shape[0], width, *rest), windows[0].dtype)
+        for body, window in enumerate(windows):
+            starts = jnp.stack([tuples[:, body], first], axis=-1)
+            rows = add_windows(rows, starts, window, tuple(range(2, 2 + len(rest))))
         if spline.periodic:
             folded = rows[:, 1 : spline.size + 1]
             rows = folded.at[:, -1].add(rows[:, 0]).at[:, :2].add(rows[:, spline.size + 1 :])
@@ -219,7 +244,9 @@ class SplineTerm(Term):
         real = real_tuples(configuration.tuples[self.name])
         slope, curvature = jax.jvp(lambda y: self.curve(coefficients, y)[1], (x,), (jnp.ones_like(x),))
         slope, curvature = jnp.where(real, slope, 0.0), jnp.where(real, curvature, 0.0)
-        return jnp.sum(curvature * jnp.sum(gradient**2, (1, 2)) + slope * self._divergence(configuration, x))
+        return jnp.sum(
+            curvature * jnp.sum(gradient**2, (1, 2)) + slope * jnp.sum(self._divergences(configuration, x), -1)
+        )
 
     def _chain(self, configuration: Configuration) -> Float[Array, "tuple body 3"]:
         """Beads of each interaction from its first one on, by nearest images.
@@ -230,10 +257,10 @@ class SplineTerm(Term):
         apart = jnp.cumsum(minimum_image(links, configuration.box), axis=1)
         return jnp.concatenate([jnp.zeros_like(apart[:, :1]), apart], axis=1)
 
-    def _divergence(self, configuration: Configuration, x) -> Float[Array, " tuple"]:
-        """Laplacian of the descriptor with respect to all of its beads: the divergence of its analytic gradient."""
+    def _divergences(self, configuration: Configuration, x) -> Float[Array, "tuple body"]:
+        """Laplacian of the descriptor with respect to each of its beads: the divergence of its analytic gradient."""
         if self.body == 2:
-            return 4 / x
+            return jnp.broadcast_to((2 / x)[:, None], (*x.shape, 2))
         chain = self._chain(configuration)
         tuples = jnp.arange(chain.shape[0] * self.body).reshape(-1, self.body)
 
@@ -242,7 +269,7 @@ class SplineTerm(Term):
 
         def second(direction):
             tangent = jnp.broadcast_to(direction.reshape(self.body, 3), chain.shape)
-            return jnp.sum(jax.jvp(gradient, (chain,), (tangent,))[1] * tangent, axis=(1, 2))
+            return jnp.sum(jax.jvp(gradient, (chain,), (tangent,))[1] * tangent, axis=-1)
 
         return jnp.sum(jax.vmap(second)(jnp.eye(3 * self.body)), axis=0)
 

@@ -91,6 +91,24 @@ class UniformSpline:
             first = first - 1
         return first, values, slopes / h
 
+    def curvatures(self, x: Float[Array, "*point"]) -> Float[Array, "*point 4"]:
+        """Second derivatives of the four functions of `windows` at each x, zero where they are continued linearly.
+
+        Args:
+            x: (...) [nm or rad].
+
+        Returns:
+            (..., 4) [1/nm^2 or 1/rad^2].
+        """
+        t = (x - self.start) / self.spacing
+        if self.periodic:
+            t = t - self.intervals * jnp.floor(t / self.intervals)
+        inside = jnp.clip(t, 0, self.intervals)
+        s = inside - jnp.clip(jnp.floor(inside).astype(jnp.int32), 0, self.intervals - 1)
+        r = 1 - s
+        window = jnp.stack([r, 3 * s - 2, 3 * r - 2, s], axis=-1) / self.spacing**2
+        return jnp.where((t == inside)[..., None], window, 0.0)
+
     def histogram(
         self, x: Float[Array, " point"], counted: Bool[Array, " point"]
     ) -> tuple[Float[Array, " interval"], Float[Array, ""], Float[Array, ""]]:

@@ -242,6 +242,19 @@ class Term(abc.ABC):
         x = configuration.positions
         return jnp.zeros((x.shape[0], 0, 3), x.dtype)
 
+    def divergence_rows(self, configuration: Configuration) -> Float[Array, "bead basis"]:
+        """Divergence of `design_rows` by the bead's own position, (bead, basis) [1/nm^2], for structure equations.
+
+        This one differentiates the rows of all beads once for each coordinate of each bead: fine for a few beads.
+        """
+        return _own_divergence(self.design_rows, configuration)
+
+    def baseline_divergence(self, configuration: Configuration) -> Float[Array, "bead baseline"]:
+        """Divergence of `baseline_forces` by the bead's own position, (bead, n_baselines) [kJ/mol/nm^2]."""
+        if not self.n_baselines:
+            return jnp.zeros((configuration.positions.shape[0], 0), configuration.positions.dtype)
+        return _own_divergence(self.baseline_forces, configuration)
+
     def count_strays(self, configuration: Configuration, low, high) -> tuple[Int[Array, " 2"], Array]:
         """How much of a frame lies outside a range of the variable.
 
@@ -260,3 +273,19 @@ class Term(abc.ABC):
 
     def _energy_at(self, configuration: Configuration, coefficients: Float[AnyArray, " basis"]):
         return lambda x: self.energy(configuration._replace(positions=x), coefficients)
+
+
+def _own_divergence(
+    rows: Callable[[Configuration], Float[Array, "bead column 3"]], configuration: Configuration
+) -> Float[Array, "bead column"]:
+    """Sum over x of d rows[i, :, x] / d position[i, x], by forward differentiation."""
+    x = configuration.positions
+
+    def along(item):
+        bead, axis = item
+        unit = jnp.zeros_like(x).at[bead, axis].set(1.0)
+        _, moved = jax.jvp(lambda y: rows(configuration._replace(positions=y)), (x,), (unit,))
+        return moved[bead, :, axis]
+
+    beads, axes = jnp.divmod(jnp.arange(3 * x.shape[0]), 3)
+    return jnp.sum(jax.lax.map(along, (beads, axes)).reshape(x.shape[0], 3, -1), axis=1)

@@ -29,7 +29,7 @@ class Dense:
         self.keys = [("run", k) for k in range(BLOCKS)]
         self.levels = {"run": 0}
         self.blocks = [
-            Sums((j.T @ j)[None], (j.T @ f)[None], np.array([f @ f]), np.array([float(ROWS)]))
+            Sums((j.T @ j)[None], (j.T @ f)[None], np.array([f @ f]), np.array([float(ROWS)]), 0.0 * (j.T @ f)[None])
             for j, f in zip(self.design, self.forces, strict=True)
         ]
 

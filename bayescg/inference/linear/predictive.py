@@ -128,7 +128,7 @@ def _whitened(model: Linear, sums: Sums) -> Sums:
     cross = (sums.cross - sums.gram @ known)[:, :n_basis] @ model.factor
     square = sums.square - 2 * sums.cross @ known + np.einsum("k,tkl,l->t", known, sums.gram, known)
     gram = np.stack([model.factor.T @ g[:n_basis, :n_basis] @ model.factor for g in sums.gram])
-    return Sums(gram, cross, square, sums.components)
+    return sums._replace(gram=gram, cross=cross, square=square, divergence=np.zeros_like(cross))
 
 
 def _condition(model: Linear, sums: Sums, share: float) -> _Gaussian:

@@ -31,6 +31,7 @@ class Frames(NamedTuple):
         boxes: (frame, 3, 3) [nm].
         forces: (frame, bead, 3) [kJ/mol/nm].
         slots: (frame,) row of each frame's block in the table of blocks.
+        weights: (frame,) of the frames; ones for those of the ensemble itself.
         shapes: (frame, bead, 3, 3) second moments of ellipsoidal beads [nm^2]; None where no term asks for them.
     """
 
@@ -38,6 +39,7 @@ class Frames(NamedTuple):
     boxes: Float[np.ndarray, "frame 3 3"]
     forces: Float[np.ndarray, "frame bead 3"]
     slots: Int[np.ndarray, " frame"]
+    weights: Float[np.ndarray, " frame"]
     shapes: Float[np.ndarray, "frame bead 3 3"] | None = None
 
 
@@ -53,7 +55,9 @@ class Plan(NamedTuple):
     on_device: bool | None = None
 
 
-def make_batches(interactions: Interactions, frames: Frames, radius: float | None, plan: Plan) -> Iterator[Batch]:
+def make_batches(
+    interactions: Interactions, frames: Frames, radius: float | None, plan: Plan, equations: int = 1
+) -> Iterator[Batch]:
     """All frames, in their order.
 
     The last batch is filled up by its last frame, which goes `NOWHERE` from there on: a few frames' work is nothing
@@ -64,6 +68,7 @@ def make_batches(interactions: Interactions, frames: Frames, radius: float | Non
         frames: the frames.
         radius: beads closer than this have correlated noise [nm]; None: no scores are taken.
         plan: how.
+        equations: that each have scores.
     """
     cpu = jax.default_backend() == "cpu"
     at_once, on_device = 1 if plan.at_once is None and cpu else plan.at_once, plan.on_device
@@ -74,7 +79,7 @@ def make_batches(interactions: Interactions, frames: Frames, radius: float | Non
         # The first frame tells how long the lists are.
         lists.search(frames.positions[:1].astype(float), frames.boxes[:1], 1)
     if at_once is None:
-        at_once = frames_at_once(frame_bytes(interactions, lists.sizes, on_device))
+        at_once = frames_at_once(frame_bytes(interactions, lists.sizes, on_device, equations))
     if on_device:
         lists = DeviceLists(interactions, radius, lists.sizes)
     count = len(frames.slots)
@@ -86,7 +91,8 @@ def make_batches(interactions: Interactions, frames: Frames, radius: float | Non
         near = pairs.pop(SCORES, None)
         slots = np.where(real, frames.slots[taken], NOWHERE).astype(np.int32)
         shapes = None if frames.shapes is None else frames.shapes[taken]
-        yield Batch(positions, boxes, frames.forces[taken].astype(float), slots, pairs, near, shapes)
+        weights = frames.weights[taken]
+        yield Batch(positions, boxes, frames.forces[taken].astype(float), slots, pairs, near, weights, shapes)
 
 
 def frames_at_once(bytes_a_frame: int) -> int:
@@ -95,13 +101,14 @@ def frames_at_once(bytes_a_frame: int) -> int:
     return 1 << (fitting.bit_length() - 1)
 
 
-def frame_bytes(interactions: Interactions, sizes: Sizes, on_device: bool) -> int:
+def frame_bytes(interactions: Interactions, sizes: Sizes, on_device: bool, equations: int = 1) -> int:
     """Memory of one frame of a batch on the device [bytes], from above.
 
     Args:
         interactions: who interacts.
         sizes: padded length of each list of pairs.
         on_device: pairs are searched there.
+        equations: that each have scores.
     """
     potential, beads = interactions.potential, interactions.n_beads
     types = len(potential.bead_types)
@@ -114,9 +121,9 @@ def frame_bytes(interactions: Interactions, sizes: Sizes, on_device: bool) -> in
         numbers += listed * (term.body * (12 + 3 + 3 + 2) + 16)
     if SCORES in sizes:
         # Scores of each type, and for each product of two types their sums around each bead, gathered for both sides.
-        combinations = types * (types + 1) // 2
-        numbers += potential.n_basis * beads * (1 + types + combinations)
-        numbers += combinations * (potential.n_basis * 2 * sizes[SCORES] + 2 * potential.n_basis**2)
+        combinations, scores = types * (types + 1) // 2, equations * potential.n_basis
+        numbers += scores * beads * (1 + types + combinations)
+        numbers += combinations * (scores * 2 * sizes[SCORES] + 2 * scores**2)
     if on_device:
         # Both beads' positions, the vector between them, its length, and the place in the list, for one list at a time.
         numbers += beads * (beads - 1) // 2 * 12

@@ -7,7 +7,7 @@ absolute frame numbers only, partial blocks from different chunks, workers or ru
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from jaxtyping import Float
 
@@ -27,12 +27,19 @@ class Sums(NamedTuple):
         cross: (bead_type, column) J'f [kJ/mol/nm^2].
         square: (bead_type,) |f|^2 [(kJ/mol/nm)^2].
         components: (bead_type,) number of force components.
+        divergence: (bead_type, column) sum of the divergences of J by the bead's own position, [1/nm^2] of
+            coefficients and [kJ/mol/nm^2] of baselines; zero unless structure was asked for.
     """
 
     gram: Float[AnyArray, "bead_type column column"]
     cross: Float[AnyArray, "bead_type column"]
     square: Float[AnyArray, " bead_type"]
     components: Float[AnyArray, " bead_type"]
+    divergence: Float[AnyArray, "bead_type column"]
+
+
+S = TypeVar("S", bound=tuple)
+"""Sums in either form: `Sums`, or `columns.Packed`."""
 
 
 def type_pairs(types: int) -> list[tuple[int, int]]:
@@ -40,14 +47,14 @@ def type_pairs(types: int) -> list[tuple[int, int]]:
     return [(a, b) for a in range(types) for b in range(a, types)]
 
 
-def add(a: Sums, b: Sums) -> Sums:
+def add(a: S, b: S) -> S:
     """Sums of two disjoint sets of frames."""
-    return Sums(*(x + y for x, y in zip(a, b, strict=True)))
+    return type(a)(*(x + y for x, y in zip(a, b, strict=True)))
 
 
-def merge_to_level(sums: Mapping[Key, Sums], level: int, target: int) -> dict[Key, Sums]:
+def merge_to_level(sums: Mapping[Key, S], level: int, target: int) -> dict[Key, S]:
     """Merge the blocks of one source from one level to a coarser one."""
-    merged: dict[Key, Sums] = {}
+    merged: dict[Key, S] = {}
     for (source, number), block in sorted(sums.items(), key=lambda item: item[0]):
         key = (source, number >> (target - level))
         merged[key] = add(merged[key], block) if key in merged else block
@@ -55,14 +62,14 @@ def merge_to_level(sums: Mapping[Key, Sums], level: int, target: int) -> dict[Ke
 
 
 def combine(
-    a: Mapping[Key, Sums], a_levels: Mapping[str, int], b: Mapping[Key, Sums], b_levels: Mapping[str, int]
-) -> tuple[dict[Key, Sums], dict[str, int]]:
+    a: Mapping[Key, S], a_levels: Mapping[str, int], b: Mapping[Key, S], b_levels: Mapping[str, int]
+) -> tuple[dict[Key, S], dict[str, int]]:
     """Blocks of both, each source at the finest common level that keeps at most `MAX_BLOCKS` blocks of it."""
-    sums: dict[Key, Sums] = {}
+    sums: dict[Key, S] = {}
     levels: dict[str, int] = {}
     for source in {**a_levels, **b_levels}:
         level = max(levels[source] for levels in (a_levels, b_levels) if source in levels)
-        own: dict[Key, Sums] = {}
+        own: dict[Key, S] = {}
         for blocks, from_levels in ((a, a_levels), (b, b_levels)):
             mine = {key: block for key, block in blocks.items() if key[0] == source}
             for key, block in merge_to_level(mine, from_levels.get(source, level), level).items():

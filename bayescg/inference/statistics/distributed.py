@@ -24,6 +24,7 @@ from bayescg._version import __version__
 from bayescg.data import Mapping
 from bayescg.inference.statistics.blocks import merge_to_level
 from bayescg.inference.statistics.force_statistics import ForceStatistics, Pilot
+from bayescg.inference.statistics.frames import EQUATIONS
 from bayescg.inference.statistics.streaming import statistics_of
 from bayescg.inference.statistics.trajectory_chunks import TrajectoryChunk as TrajectoryChunk
 from bayescg.inference.statistics.trajectory_chunks import trajectory_chunks as trajectory_chunks
@@ -43,6 +44,7 @@ def distributed_statistics(
     client: Any,
     pilot: Pilot | None = None,
     system: str | None = None,
+    structure: bool = False,
     in_flight: int | None = None,
 ) -> ForceStatistics:
     """`force_statistics` on a Dask cluster. The result equals that of one pass up to rounding, whatever the chunks.
@@ -59,6 +61,7 @@ def distributed_statistics(
             (*.json). A connection that is made here is closed at the end.
         pilot: from `fit_pilot`, for calibrated error bars.
         system: name of the thermodynamic system, as in `force_statistics`.
+        structure: sums for the structure equations as well, as in `force_statistics`.
         in_flight: chunks under way; twice the number of the cluster's threads if None, which keeps all of them busy.
 
     Returns:
@@ -76,7 +79,7 @@ def distributed_statistics(
     pieces = _pieces(sources)
     count = len(sources) if isinstance(sources, Sized) and not _in_memory(sources) else None
     with _connected(client) as connected, progress("Force statistics on Dask", count) as advance:
-        tasks = _Tasks(connected, pieces, pilot, system)
+        tasks = _Tasks(connected, pieces, pilot, (system, EQUATIONS if structure else EQUATIONS[:1]))
         try:
             total = tasks.collect(potential, in_flight, advance)
         finally:
@@ -90,8 +93,8 @@ def distributed_statistics(
 class _Tasks:
     """The chunks that are under way."""
 
-    def __init__(self, client, pieces: Iterator[Source], pilot: Pilot | None, system: str | None):
-        self._client, self._pieces, self._pilot, self._system = client, pieces, pilot, system
+    def __init__(self, client, pieces: Iterator[Source], pilot: Pilot | None, asked: tuple):
+        self._client, self._pieces, self._pilot, self._asked = client, pieces, pilot, asked
         self._name, self._number = f"force-statistics-{uuid.uuid4().hex[:8]}", 0
         self._running: dict[str, tuple[Any, Source]] = {}
         self._mappings: dict[int, tuple[Mapping, Any]] = {}
@@ -141,7 +144,7 @@ class _Tasks:
             sent = source
         self._number += 1
         name = f"{self._name}-{self._number}"
-        settings = (self._pilot, self._system, dict(levels), __version__)
+        settings = (self._pilot, self._asked, dict(levels), __version__)
         future = self._client.submit(_chunk, potential, sent, mapping, settings, key=name, pure=False)
         self._running[name] = future, source
         return future
@@ -177,7 +180,7 @@ def _chunk(
     potential: Potential, source: Source, mapping: Mapping | None, settings: tuple
 ) -> tuple[ForceStatistics, list[str]]:
     """On the worker: the statistics of a chunk in as few blocks as the total has, and the warnings."""
-    pilot, system, levels, version = settings
+    pilot, asked, levels, version = settings
     if version != __version__:
         raise ValueError(f"a worker runs bayescg {__version__}, but {version} asks: install the same on all machines")
     if isinstance(source, TrajectoryChunk):
@@ -186,7 +189,7 @@ def _chunk(
     with hidden_progress(), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         data = source if isinstance(source, xr.Dataset) else source()
-        found = statistics_of(potential, data, pilot=pilot, system=system)
+        found = statistics_of(potential, data, pilot=pilot, system=asked[0], equations=asked[1])
     messages = [str(each.message) for each in caught if each.category is UserWarning]
     return _coarsened(found, levels), messages
 

@@ -11,29 +11,31 @@ import xarray as xr
 
 from bayescg._runtime import write_netcdf
 from bayescg._version import ORIGIN
-from bayescg.inference.statistics.blocks import Sums
+from bayescg.inference.statistics.columns import Packed
 from bayescg.inference.statistics.force_statistics import ForceStatistics, Pilot
 from bayescg.potentials import Potential
 
 _KIND = "force statistics"
-_FORMAT = 3
+_FORMAT = 4
 
 
 def to_dataset(statistics: ForceStatistics) -> xr.Dataset:
-    """All numbers as a Dataset with dims (block, bead_type, column, column_)."""
+    """All numbers as a Dataset: sums of each block in the columns of each bead type, one type after the other."""
     keys = statistics.keys
     blocks = [statistics.sums[key] for key in keys]
     variables: dict = {
-        "gram": (("block", "bead_type", "column", "column_"), np.stack([b.gram for b in blocks])),
-        "cross": (("block", "bead_type", "column"), np.stack([b.cross for b in blocks])),
+        "gram": (("block", "entry"), np.stack([b.gram for b in blocks])),
+        "cross": (("block", "own_column"), np.stack([b.cross for b in blocks])),
         "square": (("block", "bead_type"), np.stack([b.square for b in blocks])),
         "components": (("block", "bead_type"), np.stack([b.components for b in blocks])),
+        "divergence": (("block", "own_column"), np.stack([b.divergence for b in blocks])),
+        "weighed": (("source", "moment"), np.array([statistics.weighed[s] for s in sorted(statistics.frames)])),
     }
     if statistics.pilot is not None:
         products = np.stack([statistics.scores[source] for source in sorted(statistics.scores)])
-        variables["scores"] = (("source", "type_pair", "basis", "basis_"), products)
+        variables["scores"] = (("source", "score_entry"), products)
         variables["pilot"] = ("basis", np.asarray(statistics.pilot.coefficients), {"radius": statistics.pilot.radius})
-    for name, counts in statistics.counts.items():
+    for name, counts in statistics.visits.items():
         variables[f"counts_{name}"] = (f"interval_{name}", counts)
     for number, (source, frames) in enumerate(sorted(statistics.frames.items())):
         variables[f"frames_{number}"] = (f"frame_{number}", frames, {"source": source})
@@ -52,6 +54,7 @@ def to_dataset(statistics: ForceStatistics) -> xr.Dataset:
         "ranges": json.dumps({name: list(pair) for name, pair in statistics.ranges.items()}),
         "systems": json.dumps(statistics.systems),
         "weights": json.dumps(statistics.weights),
+        "equations": json.dumps(statistics.equations),
     }
     return xr.Dataset(variables, coords, attrs)
 
@@ -77,12 +80,13 @@ def from_dataset(data: xr.Dataset, where: str = "this dataset") -> ForceStatisti
     keys = zip(data["block_source"].values.tolist(), data["block_number"].values.tolist(), strict=True)
     pilot, scores = None, {}
     frames = [data[name] for name in data.data_vars if str(name).startswith("frames_")]
+    sources = sorted(str(f.attrs["source"]) for f in frames)
     if "pilot" in data:
-        scores = dict(zip(sorted(str(f.attrs["source"]) for f in frames), data["scores"].values, strict=True))
+        scores = dict(zip(sources, data["scores"].values, strict=True))
         values = tuple(data["pilot"].values.tolist())
         pilot = Pilot(potential, values, float(data["pilot"].attrs["radius"]))
     sums = {
-        (str(source), int(number)): Sums(*(data[name].values[row] for name in Sums._fields))
+        (str(source), int(number)): Packed(*(data[name].values[row] for name in Packed._fields))
         for row, (source, number) in enumerate(keys)
     }
     return ForceStatistics(
@@ -98,6 +102,8 @@ def from_dataset(data: xr.Dataset, where: str = "this dataset") -> ForceStatisti
         json.loads(data.attrs["weights"]),
         pilot,
         scores,
+        tuple(json.loads(data.attrs["equations"])),
+        {source: (float(a), float(b)) for source, (a, b) in zip(sources, data["weighed"].values, strict=True)},
     )
 
 

@@ -6,26 +6,31 @@ import os
 from pathlib import Path
 
 from bayescg.inference.statistics.blocks import type_pairs
+from bayescg.inference.statistics.columns import own_columns
 from bayescg.potentials import Potential
 
 _COPIES = 2
 """The sums on the device, and what is returned of them."""
 
 
-def require_memory(potential: Potential, blocks: int, scored: bool) -> None:
+def require_memory(potential: Potential, blocks: int, scored: bool, equations: int = 1) -> None:
     """Refuse a pass whose sums do not fit into memory.
 
     Args:
         potential: what is to be fitted, all ranges filled in.
         blocks: time blocks whose sums are kept apart.
         scored: products of scores are taken as well.
+        equations: that each have scores: forces, structure, or both.
 
     Raises:
         ValueError: if the sums take more than the memory that is free, with both numbers.
     """
-    types, columns = len(potential.bead_types), potential.n_basis + potential.n_baselines
-    tables = blocks * types + (len(type_pairs(types)) if scored else 0)
-    needed, free = 8 * _COPIES * tables * columns**2, available_memory()
+    own = [len(columns) for columns in own_columns(potential)]
+    types = len(own)
+    numbers = blocks * sum(n**2 for n in own) + types * (potential.n_basis + potential.n_baselines) ** 2
+    if scored:
+        numbers += sum(own[a] * own[b] for a, b in type_pairs(types)) * equations**2
+    needed, free = 8 * _COPIES * numbers, available_memory()
     if free is not None and needed > free:
         largest = max(potential.terms, key=lambda term: term.n_basis)
         raise ValueError(

@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-import importlib.util
-import warnings
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
-import jax
 import numpy as np
 import xarray as xr
 
-from bayescg._runtime import double_precision, progress
+from bayescg._runtime import progress
 from bayescg.data import pairs
 from bayescg.data.dataset import check_temperature
-from bayescg.inference.statistics.batches import Frames, Plan, make_batches
-from bayescg.inference.statistics.blocks import MAX_BLOCKS, Sums
+from bayescg.inference.statistics.asked import Asked
+from bayescg.inference.statistics.batches import Frames, Plan
+from bayescg.inference.statistics.blocks import MAX_BLOCKS
+from bayescg.inference.statistics.canonical import require_canonical
+from bayescg.inference.statistics.columns import Packed
 from bayescg.inference.statistics.force_statistics import ForceStatistics, Pilot
-from bayescg.inference.statistics.frames import NOWHERE, Shared, accumulate, empty
+from bayescg.inference.statistics.frames import EQUATIONS
 from bayescg.inference.statistics.memory import require_memory
+from bayescg.inference.statistics.one_pass import sums_of_frames
+from bayescg.inference.statistics.weights import frame_weights
 from bayescg.potentials import Interactions, Potential, fill_ranges
 from bayescg.potentials.interactions import shapes_of
+from bayescg.units import BOLTZMANN
 
 _LARGEST, _ON_TOP = 1e12, 1e-5
 """Of forces [kJ/mol/nm] and of distances [nm]: beyond, something is broken."""
-_SLOW = (
-    "numba is not installed: the pass over frames takes some five times longer without it; get it by "
-    "pip install 'bayescg[fast]'"
-)
 
 
 def statistics_of(
@@ -36,13 +35,16 @@ def statistics_of(
     *,
     pilot: Pilot | None = None,
     system: str | None = None,
+    equations: tuple[str, ...] = EQUATIONS[:1],
 ) -> ForceStatistics:
     """`bayescg.force_statistics` with a pilot that is there, or without any and thus without scores."""
     chunks = [data] if isinstance(data, xr.Dataset) else data
     total: ForceStatistics | None = None
     frames = data.sizes.get("frame", 1) if isinstance(data, xr.Dataset) else None
     with progress("Force statistics", frames) as advance:
-        for sums in running_statistics(potential, chunks, pilot=pilot, system=system, advance=advance):
+        for sums in running_statistics(
+            potential, chunks, pilot=pilot, system=system, equations=equations, advance=advance
+        ):
             total = sums
     if total is None:
         raise ValueError("there are no frames: the trajectory is empty")
@@ -55,6 +57,7 @@ def running_statistics(
     *,
     pilot: Pilot | None = None,
     system: str | None = None,
+    equations: tuple[str, ...] = EQUATIONS[:1],
     before: ForceStatistics | None = None,
     advance: Callable[[float], object] = lambda n: None,
 ) -> Iterator[ForceStatistics]:
@@ -65,6 +68,7 @@ def running_statistics(
         chunks: of frames.
         pilot: from `fit_pilot`.
         system: name of the thermodynamic system.
+        equations: what sums are wanted for: forces, structure, or both.
         before: the sums of the chunks before these: to go on from a file gives what one pass would, to the last bit.
         advance: called with the number of frames done since the last call.
     """
@@ -74,7 +78,9 @@ def running_statistics(
             potential = total.potential
         # Blocks no shorter than the total's, which would merge them anyway.
         level = 0 if total is None else total.levels.get(_source(chunk), 0)
-        part = chunk_statistics(potential, chunk, pilot=pilot, system=system, level=level, advance=advance)
+        part = chunk_statistics(
+            potential, chunk, pilot=pilot, system=system, equations=equations, level=level, advance=advance
+        )
         total = part if total is None else total + part
         yield total
 
@@ -85,6 +91,7 @@ def chunk_statistics(
     *,
     pilot: Pilot | None = None,
     system: str | None = None,
+    equations: tuple[str, ...] = EQUATIONS[:1],
     level: int = 0,
     plan: Plan | None = None,
     advance: Callable[[float], object] = lambda n: None,
@@ -96,34 +103,31 @@ def chunk_statistics(
         cg: the chunk.
         pilot: from `fit_pilot`.
         system: name of the thermodynamic system.
+        equations: what sums are wanted for: forces, structure, or both.
         level: log2 of the frames in the shortest blocks that are wanted.
         plan: how frames go through the compiled program; None: what is fastest here.
         advance: called with the number of frames done since the last call.
     """
-    cg, temperature = _checked(cg)
+    cg, temperature = _checked(cg, equations)
     potential = _filled(potential, cg, pilot)
     interactions = Interactions.of(potential, cg, partial=system is not None)
     types = potential.bead_types
     source = _source(cg)
     numbers = _numbers(cg)
-    positions, forces = _finite(cg, numbers)
+    positions, forces = _finite(cg, numbers, "forces" in equations)
     boxes = np.broadcast_to(np.asarray(cg["box"].values, float), (len(numbers), 3, 3))
     while len(blocks := np.unique(numbers >> level)) > MAX_BLOCKS:
         level += 1
     slots = np.searchsorted(blocks, numbers >> level).astype(np.int32)
-    require_memory(potential, len(blocks), pilot is not None)
-    frames = Frames(positions, boxes, forces, slots, shapes_of(potential, cg))
-    with double_precision():
-        if plan is None and _loops_are_compiled():
-            from bayescg.inference.statistics.fused.engine import accumulate_frames
-
-            running = accumulate_frames(interactions, frames, len(blocks), pilot, advance)
-        else:
-            running = _by_batches(interactions, frames, len(blocks), pilot, plan or Plan(), advance)
-    _require_finite_sums(running.sums, frames, blocks[slots], numbers)
+    require_memory(potential, len(blocks), pilot is not None, len(equations))
+    weights = frame_weights(cg, numbers)
+    frames = Frames(positions, boxes, forces, slots, weights, shapes_of(potential, cg))
+    asked = Asked(pilot, equations, BOLTZMANN * temperature)
+    found = sums_of_frames(interactions, frames, len(blocks), asked, plan, advance)
+    _require_finite_sums(found.sums, frames, numbers)
     present = {types[k] for k in np.unique(interactions.type_index) if k >= 0}
     for term in potential.terms:
-        if not np.isfinite(running.lowest[term.name]) and present.issuperset(term.types):
+        if not np.isfinite(found.ranges[term.name][0]) and present.issuperset(term.types):
             raise ValueError(
                 f"{term.name}: no interaction within its range in {len(numbers)} frames; check bead types and cutoff"
             )
@@ -132,59 +136,34 @@ def chunk_statistics(
         potential,
         temperature,
         types,
-        {(source, int(b)): Sums(*(table[k].copy() for table in running.sums)) for k, b in enumerate(blocks)},
+        {(source, int(b)): sums for b, sums in zip(blocks, found.sums, strict=True)},
         {source: level},
         {source: numbers},
-        running.counts,
-        {term.name: (float(running.lowest[term.name]), float(running.highest[term.name])) for term in potential.terms},
+        found.counts,
+        found.ranges,
         {source: name},
         {name: 1.0},
         pilot,
-        {} if running.scores is None else {source: running.scores},
+        {} if found.scores is None else {source: found.scores},
+        equations,
+        {source: (float(np.sum(weights)), float(np.sum(weights**2)))},
     )
 
 
-def _loops_are_compiled() -> bool:
-    """Whether numba is there to compile the pass; on a GPU JAX does it."""
-    if jax.default_backend() != "cpu":
-        return False
-    found = importlib.util.find_spec("numba") is not None
-    if not found:
-        warnings.warn(_SLOW, UserWarning, stacklevel=2)
-    return found
-
-
-def _by_batches(interactions: Interactions, frames: Frames, blocks: int, pilot: Pilot | None, plan: Plan, advance):
-    """Sums of all frames by a program of JAX."""
-    potential = interactions.potential
-    types = len(potential.bead_types)
-    rows = [np.flatnonzero(interactions.type_index == k).astype(np.int32) for k in range(types)]
-    everything = rows if len(rows) > 1 or len(rows[0]) < interactions.n_beads else None
-    running = empty(potential, blocks, types, pilot is not None)
-    shared = Shared(interactions.bonded, everything, None if pilot is None else np.asarray(pilot.coefficients))
-    under_way: deque = deque()
-    for batch in make_batches(interactions, frames, None if pilot is None else pilot.radius, plan):
-        running, done = accumulate(potential, running, batch, shared)
-        # Two batches under way keep the device busy; more would only hold memory.
-        under_way.append(done)
-        if len(under_way) > 2:
-            under_way.popleft().block_until_ready()
-        advance(int(np.count_nonzero(batch.slots < NOWHERE)))
-    return jax.tree.map(np.asarray, running)
-
-
-def _checked(cg: xr.Dataset) -> tuple[xr.Dataset, float]:
+def _checked(cg: xr.Dataset, equations: tuple[str, ...]) -> tuple[xr.Dataset, float]:
     if "frame" not in cg.dims:
         cg = cg.expand_dims("frame")
     if cg.sizes["frame"] == 0:
         raise ValueError("there are no frames: the trajectory is empty")
-    if "forces" not in cg:
+    if "forces" in equations and "forces" not in cg:
         raise ValueError(
             "the data hold no forces: force matching needs a trajectory written with forces (GROMACS nstfout, LAMMPS "
-            "dump fx fy fz); without forces, fit the structure with relative_entropy"
+            "dump fx fy fz); without forces, fit the structure with structure_match or relative_entropy"
         )
     if "temperature" not in cg.attrs:
         raise ValueError("the data have no temperature: give temperature= [K] when mapping")
+    if "structure" in equations:
+        require_canonical(cg)
     return cg, check_temperature(cg.attrs["temperature"])
 
 
@@ -216,13 +195,16 @@ def _numbers(cg: xr.Dataset) -> np.ndarray:
     return numbers
 
 
-def _finite(cg: xr.Dataset, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Positions and forces.
+def _finite(cg: xr.Dataset, numbers: np.ndarray, wanted: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Positions, and forces if they are wanted, else zeros.
 
     Raises:
         ValueError: if a number is not finite, or a force is so large that sums of its squares are not.
     """
-    positions, forces = np.asarray(cg["positions"].values), np.asarray(cg["forces"].values)
+    positions = np.asarray(cg["positions"].values)
+    forces = (
+        np.asarray(cg["forces"].values) if wanted else np.broadcast_to(np.zeros(1, positions.dtype), positions.shape)
+    )
     for name, values in (("positions", positions), ("forces", forces)):
         if not np.all(np.isfinite(values)):
             frame, bead = np.argwhere(~np.isfinite(values))[0][:2]
@@ -236,13 +218,14 @@ def _finite(cg: xr.Dataset, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return positions, forces
 
 
-def _require_finite_sums(sums: Sums, frames: Frames, block: np.ndarray, numbers: np.ndarray) -> None:
+def _require_finite_sums(sums: Sequence[Packed], frames: Frames, numbers: np.ndarray) -> None:
     """Refuse sums that are not finite, naming beads on top of each other, whose forces have no direction.
 
     Raises:
         ValueError: naming frame and beads.
     """
-    if all(np.all(np.isfinite(values)) for values in sums):
+    broken = [k for k, block in enumerate(sums) if not all(np.all(np.isfinite(values)) for values in block)]
+    if not broken:
         return
     for position, box, number in zip(frames.positions, frames.boxes, numbers, strict=True):
         found = pairs(position.astype(float), box, _ON_TOP)
@@ -252,8 +235,7 @@ def _require_finite_sums(sums: Sums, frames: Frames, block: np.ndarray, numbers:
                 f"beads {i} and {j} in frame {number} are on top of each other: a force between them has no direction. "
                 "Does one molecule have two beads of the same atoms? Leave that frame out, or mend the mapping"
             )
-    broken = np.flatnonzero(~np.all([np.isfinite(v).reshape(len(v), -1).all(axis=1) for v in sums], axis=0))
     raise ValueError(
-        f"the sums of forces are not finite in frames {numbers[block == np.unique(block)[broken[0]]][:8].tolist()}: "
+        f"the sums of forces are not finite in frames {numbers[frames.slots == broken[0]][:8].tolist()}: "
         "look for bonds and angles of no length there"
     )

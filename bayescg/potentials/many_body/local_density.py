@@ -207,6 +207,25 @@ class LocalDensity(ManyBodyTerm):
             rows = add_windows(rows, jnp.stack([tuples[:, body], first], axis=-1), window, (2,))
         return rows
 
+    def divergence_rows(self, configuration):
+        tuples = configuration.tuples[self.name]
+        center, beads = tuples[:, 0], configuration.positions.shape[0]
+        r, gradient = self._distance(configuration)
+        slope, curvature = jax.jvp(lambda x: self.weight(x)[1], (r,), (jnp.ones_like(r),))
+        real = real_tuples(tuples)
+        slope, spread = jnp.where(real, slope, 0.0), jnp.where(real, curvature + 2 * slope / r, 0.0)
+        rho = self.densities(configuration)
+        first, _, slopes = self.spline.windows(rho)
+        bends = self.spline.curvatures(rho)
+        # A center feels the gradient of its own density, a neighbor that of one weight.
+        own = jnp.sum(jnp.zeros((beads, 3), r.dtype).at[center].add(slope[:, None] * gradient[:, 0]) ** 2, -1)
+        whole = jnp.zeros(beads, r.dtype).at[center].add(spread)
+        here = -bends * own[:, None] - slopes * whole[:, None]
+        there = -bends[center] * (slope**2)[:, None] - slopes[center] * spread[:, None]
+        rows = jnp.zeros((beads, self.spline.size), r.dtype)
+        rows = add_windows(rows, jnp.stack([jnp.arange(beads, dtype=first.dtype), first], axis=-1), here)
+        return add_windows(rows, jnp.stack([tuples[:, 1], first[center]], axis=-1), there)
+
     def visits(self, configuration):
         rho = self.densities(configuration)
         return self.spline.histogram(rho, rho > 0)

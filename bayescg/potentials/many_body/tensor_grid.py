@@ -103,12 +103,25 @@ def opposite_windows(grid: TensorGrid, r: Float[Array, "*point"]) -> Windows:
     return _windows(grid.opposite, grid.shape[2], r)
 
 
+def bends(grid: TensorGrid, sides: Float[Array, "*point 3"]) -> list[Float[Array, "*point 4"]]:
+    """Second derivatives of the four functions of each of three sides, the opposite one last."""
+    found = []
+    for axis, spline in enumerate((grid.side, grid.side, grid.opposite)):
+        first = spline.windows(sides[..., axis])[0]
+        found.append(_shifted(spline.curvatures(sides[..., axis]), _begin(first, grid.shape[axis]) + _EDGE - first))
+    return found
+
+
 def _windows(spline: UniformSpline, kept: int, r: Float[Array, "*point"]) -> Windows:
     """`UniformSpline.windows` on what is kept of its functions: beyond the edges all values and slopes are zero."""
     first, values, slopes = spline.windows(r)
-    begin = jnp.clip(first - _EDGE, 0, kept - 4)
+    begin = _begin(first, kept)
     shift = begin + _EDGE - first
     return begin, _shifted(values, shift), _shifted(slopes, shift)
+
+
+def _begin(first: Int[Array, "*point"], kept: int) -> Int[Array, "*point"]:
+    return jnp.clip(first - _EDGE, 0, kept - 4)
 
 
 def _shifted(window: Float[Array, "*point 4"], shift: Int[Array, "*point"]) -> Float[Array, "*point 4"]:

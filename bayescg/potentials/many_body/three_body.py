@@ -15,7 +15,7 @@ from bayescg._arrays import AnyArray
 from bayescg.geometry.descriptors import minimum_image
 from bayescg.potentials.configuration import Configuration, real_tuples
 from bayescg.potentials.many_body.many_body_term import ManyBodyTerm
-from bayescg.potentials.many_body.tensor_grid import TensorGrid, cell_of, opposite_windows, side_windows
+from bayescg.potentials.many_body.tensor_grid import TensorGrid, bends, cell_of, opposite_windows, side_windows
 from bayescg.potentials.many_body.triplets import triplets_of
 from bayescg.potentials.splines import UniformSpline, add_windows
 
@@ -219,6 +219,36 @@ class ThreeBody(ManyBodyTerm):
             return grid.fold(table.reshape(-1, n * n * m))
 
         return jnp.moveaxis(jax.lax.map(along, (unit.T, jnp.moveaxis(pull, 1, 0))), 0, 2)
+
+    def divergence_rows(self, configuration):
+        grid = self.grid
+        sides, units, real = self._triangles(configuration)
+        (a, va, sa), (b, vb, sb) = (side_windows(grid, sides[:, k]) for k in (0, 1))
+        c, vc, sc = opposite_windows(grid, sides[:, 2])
+        functions = list(zip((va, vb, vc), (sa, sb, sc), bends(grid, sides), strict=True))
+        first = jnp.stack([a, b, c], -1)
+        rows = jnp.zeros((configuration.positions.shape[0], *grid.shape), sides.dtype)
+
+        def product(orders):
+            """Of the three sides' functions, each differentiated so many times."""
+            x, y, z = (functions[side][order] for side, order in enumerate(orders))
+            return x[:, :, None, None] * y[:, None, :, None] * z[:, None, None, :]
+
+        # At each bead two sides meet; the sign is that of the product of their gradients.
+        for bead, (one, two, sign) in enumerate(((0, 1, 1.0), (0, 2, -1.0), (1, 2, 1.0))):
+            window = (
+                2
+                * sign
+                * jnp.sum(units[one] * units[two], -1)[:, None, None, None]
+                * product([int(side in (one, two)) for side in range(3)])
+            )
+            for side in (one, two):
+                window += product([2 * (each == side) for each in range(3)])
+                window += (2 / sides[:, side])[:, None, None, None] * product([int(each == side) for each in range(3)])
+            window = jnp.where(real[:, None, None, None], -window, 0.0)
+            beads = configuration.tuples[self.name][:, bead, None]
+            rows = add_windows(rows, jnp.concatenate([beads, first], axis=-1), window)
+        return grid.fold(rows.reshape(len(rows), -1))
 
     def visits(self, configuration):
         grid = self.grid

@@ -107,7 +107,7 @@ def test_one_shape_and_no_frame_twice(data):
     interactions = Interactions.of(POTENTIAL, data)
     slots = np.arange(75, dtype=np.int32)
     boxes = np.broadcast_to(np.eye(3) * 2.0, (75, 3, 3))
-    frames = Frames(data["positions"].values, boxes, data["forces"].values, slots)
+    frames = Frames(data["positions"].values, boxes, data["forces"].values, slots, np.ones(75))
     made = list(make_batches(interactions, frames, None, Plan(16)))
     assert [len(batch.slots) for batch in made] == [16] * 5
     taken = np.concatenate([batch.slots for batch in made])
@@ -118,7 +118,7 @@ def test_one_shape_and_no_frame_twice(data):
 def test_memory_keeps_to_its_bound(data, pilot, monkeypatch):
     interactions = Interactions.of(POTENTIAL, data)
     boxes = np.broadcast_to(np.eye(3) * 2.0, (75, 3, 3))
-    frames = Frames(data["positions"].values, boxes, data["forces"].values, np.arange(75, dtype=np.int32))
+    frames = Frames(data["positions"].values, boxes, data["forces"].values, np.arange(75, dtype=np.int32), np.ones(75))
     lists = HostLists(interactions, pilot.radius)
     lists.search(frames.positions.astype(float), boxes, 75)
     bytes_a_frame = frame_bytes(interactions, lists.sizes, on_device=False)

@@ -10,10 +10,10 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from bayescg._runtime import cpu_count
+from bayescg.inference.statistics.asked import Asked, Found
 from bayescg.inference.statistics.batches import Frames
-from bayescg.inference.statistics.blocks import Sums, type_pairs
-from bayescg.inference.statistics.force_statistics import Pilot
-from bayescg.inference.statistics.frames import Running
+from bayescg.inference.statistics.blocks import type_pairs
+from bayescg.inference.statistics.columns import Packed, own_columns
 from bayescg.inference.statistics.fused import loop
 from bayescg.inference.statistics.fused.blas import GEMM, SYRK
 from bayescg.inference.statistics.fused.others import Others
@@ -29,9 +29,9 @@ def accumulate_frames(
     interactions: Interactions,
     frames: Frames,
     blocks: int,
-    pilot: Pilot | None,
+    asked: Asked,
     advance: Callable[[float], object],
-) -> Running:
+) -> Found:
     """Sums of all frames, each added to its block; the same for any number of threads, to the last bit.
 
     Use inside a float64 scope, which also leaves one thread to BLAS.
@@ -40,20 +40,20 @@ def accumulate_frames(
         interactions: who interacts.
         frames: the frames.
         blocks: in the table of blocks.
-        pilot: about which scores are taken; None: none are.
+        asked: what sums are wanted for.
         advance: called with the number of frames done since the last call.
     """
-    layout = make_layout(interactions, None if pilot is None else pilot.radius)
-    others = Others(interactions)
-    asked = _asked(layout, interactions, pilot)
-    total = _Total(layout, blocks)
+    layout = make_layout(interactions, None if asked.pilot is None else asked.pilot.radius)
+    others = Others(interactions, structure="structure" in asked.equations)
+    told = _tell(layout, interactions, asked)
+    total = _Total(layout, blocks, len(asked.equations))
     order = np.argsort(frames.slots, kind="stable")
     size = max(1, min(_FRAMES, _BEADS // interactions.n_beads, _BYTES // max(others.frame_bytes, 1)))
     stretches = [order[begin : begin + size] for begin in range(0, len(order), size)]
     workers = max(1, min(cpu_count(), len(stretches)))
 
     def one(chosen):
-        return list(_stretch(layout, others, asked, frames, chosen))
+        return list(_stretch(layout, others, told, frames, chosen))
 
     with ThreadPoolExecutor(workers) as pool:
         waiting: deque = deque()
@@ -64,56 +64,59 @@ def accumulate_frames(
                 _take(total, waiting, advance)
         while waiting:
             _take(total, waiting, advance)
-    return total.running(interactions, others)
+    return total.found(others)
 
 
 def _take(total: _Total, waiting: deque, advance: Callable[[float], object]) -> None:
     count, future = waiting.popleft()
-    for slot, part in future.result():
-        total.add(slot, part)
+    parts = future.result()
+    for number, (slot, part) in enumerate(parts):
+        total.add(slot, part, last=number == len(parts) - 1)
     advance(count)
 
 
 def _stretch(
-    layout: Layout, others: Others, asked: loop.Asked, frames: Frames, chosen: Int[np.ndarray, " frame"]
+    layout: Layout, others: Others, told: loop.Told, frames: Frames, chosen: Int[np.ndarray, " frame"]
 ) -> Iterator[tuple[int, loop.Totals]]:
     """Sums of some frames, by block. Histograms and scores are those of all, and come with the last block."""
     tables = layout.tables
-    found = _zeros(layout, scored=len(asked.known) > 0, asked=asked)
-    edges = np.flatnonzero(np.diff(frames.slots[chosen])) + 1
-    runs = np.split(chosen, edges)
-    for number, run in enumerate(runs):
+    found = _zeros(layout, told)
+    for run in np.split(chosen, np.flatnonzero(np.diff(frames.slots[chosen])) + 1):
         positions, boxes = frames.positions[run].astype(float), np.ascontiguousarray(frames.boxes[run], float)
-        extra, spread = others.rows(positions, boxes, None if frames.shapes is None else frames.shapes[run])
+        shapes = None if frames.shapes is None else frames.shapes[run]
+        extra, spread = others.rows(positions, boxes, frames.weights[run], shapes)
         sums = found._replace(
             gram=np.zeros_like(found.gram),
             divergence=np.zeros_like(found.divergence),
             components=np.zeros_like(found.components),
         )
-        given = loop.Frames(positions, boxes, frames.forces[run].astype(float), np.ones(len(run)), extra, spread)
-        loop.add_frames(tables, asked, given, sums, SYRK, GEMM)
-        yield int(frames.slots[run[0]]), sums if number == len(runs) - 1 else sums._replace(scores=None, counts=None)
+        given = loop.Frames(positions, boxes, frames.forces[run].astype(float), frames.weights[run], extra, spread)
+        loop.add_frames(tables, told, given, sums, SYRK, GEMM)
+        yield int(frames.slots[run[0]]), sums
 
 
-def _asked(layout: Layout, interactions: Interactions, pilot: Pilot | None) -> loop.Asked:
-    """The pilot's coefficients in the columns of each type."""
+def _tell(layout: Layout, interactions: Interactions, asked: Asked) -> loop.Told:
+    """What the loop is told: the pilot's coefficients stand in the columns of each type."""
     known = np.zeros(0)
-    if pilot is not None:
+    if asked.pilot is not None:
         potential = interactions.potential
-        every = np.concatenate([pilot.coefficients, np.ones(potential.n_baselines)])
-        parts = []
-        for width, local, places in zip(layout.tables.widths, layout.local, layout.places, strict=True):
-            part = np.zeros(width)
-            part[local] = every[places]
-            parts.append(part)
+        every = np.concatenate([asked.pilot.coefficients, np.ones(potential.n_baselines)])
+        parts = [np.zeros(width) for width in layout.tables.widths]
+        for part, local, own in zip(parts, layout.local, own_columns(potential), strict=True):
+            part[local] = every[own]
         known = np.concatenate(parts)
-    return loop.Asked(forces=True, structure=False, kT=0.0, known=known)
+    return loop.Told(
+        forces="forces" in asked.equations,
+        structure="structure" in asked.equations,
+        kT=asked.kT,
+        known=known,
+    )
 
 
-def _zeros(layout: Layout, *, scored: bool, asked: loop.Asked) -> loop.Totals:
+def _zeros(layout: Layout, told: loop.Told) -> loop.Totals:
     widths, terms = layout.tables.widths, len(layout.terms)
-    times = int(asked.forces) + int(asked.structure)
-    products = sum(times**2 * int(widths[a] * widths[b]) for a, b in type_pairs(len(widths))) if scored else 0
+    times = int(told.forces) + int(told.structure) if len(told.known) else 0
+    products = sum(times**2 * int(widths[a] * widths[b]) for a, b in type_pairs(len(widths)))
     return loop.Totals(
         np.zeros(int(np.sum(widths**2))),
         np.zeros(int(np.sum(widths))),
@@ -127,74 +130,75 @@ def _zeros(layout: Layout, *, scored: bool, asked: loop.Asked) -> loop.Totals:
 class _Total:
     """Sums of all stretches, in the columns of each type until the end."""
 
-    def __init__(self, layout: Layout, blocks: int):
-        self._layout, self._blocks = layout, blocks
+    def __init__(self, layout: Layout, blocks: int, equations: int):
+        self._layout, self._blocks, self._equations = layout, blocks, equations
         self._parts: dict[int, loop.Totals] = {}
-        self._counts, self._extremes, self._scores = None, None, None
+        self._whole: loop.Totals | None = None
 
-    def add(self, slot: int, part: loop.Totals) -> None:
-        """Add the sums of one block of a stretch."""
+    def add(self, slot: int, part: loop.Totals, *, last: bool) -> None:
+        """Add the sums of one block of a stretch, and with the last one histograms and scores of all of it."""
         if slot in self._parts:
             mine = self._parts[slot]
             for name in ("gram", "divergence", "components"):
                 np.add(getattr(mine, name), getattr(part, name), out=getattr(mine, name))
         else:
             self._parts[slot] = part
-        if part.counts is None:
+        if not last:
             return
-        if self._counts is None:
-            self._counts, self._extremes, self._scores = part.counts, part.extremes, part.scores
-        else:
-            self._counts += part.counts
-            self._scores += part.scores
-            np.minimum(self._extremes[:, 0], part.extremes[:, 0], out=self._extremes[:, 0])
-            np.maximum(self._extremes[:, 1], part.extremes[:, 1], out=self._extremes[:, 1])
+        if self._whole is None:
+            self._whole = part
+            return
+        whole = self._whole
+        whole.counts[:] += part.counts
+        whole.scores[:] += part.scores
+        np.minimum(whole.extremes[:, 0], part.extremes[:, 0], out=whole.extremes[:, 0])
+        np.maximum(whole.extremes[:, 1], part.extremes[:, 1], out=whole.extremes[:, 1])
 
-    def running(self, interactions: Interactions, others: Others) -> Running:
-        """In the columns of the potential."""
-        potential, layout = interactions.potential, self._layout
-        widths, kinds = layout.tables.widths, len(layout.tables.widths)
-        columns = potential.n_basis + potential.n_baselines
-        sums = Sums(
-            np.zeros((self._blocks, kinds, columns, columns)),
-            np.zeros((self._blocks, kinds, columns)),
-            np.zeros((self._blocks, kinds)),
-            np.zeros((self._blocks, kinds)),
-        )
-        begins = np.concatenate([[0], np.cumsum(widths**2)])
-        for slot in list(self._parts):
-            part = self._parts.pop(slot)
-            for k, (width, local, places) in enumerate(zip(widths, layout.local, layout.places, strict=True)):
-                lower = part.gram[begins[k] : begins[k + 1]].reshape(width, width)
-                full = np.tril(lower) + np.tril(lower, -1).T
-                sums.gram[slot, k][np.ix_(places, places)] = full[np.ix_(local, local)]
-                sums.cross[slot, k, places] = full[-1, local]
-                sums.square[slot, k], sums.components[slot, k] = full[-1, -1], part.components[k]
-        scores = self._expand_scores(potential.n_basis) if self._scores is not None and len(self._scores) else None
-        counts, lowest, highest = others.visits()
-        bins = layout.tables.bins
+    def found(self, others: Others) -> Found:
+        """In each type's own columns of the potential."""
+        layout, bins = self._layout, self._layout.tables.bins
+        counts, ranges = others.visits()
+        assert self._whole is not None, "there was at least one frame"
+        whole = self._whole
         for k, term in enumerate(layout.terms):
-            counts[term.name] = self._counts[bins[k] : bins[k + 1]]
-            lowest[term.name], highest[term.name] = self._extremes[k]
-        return Running(sums, scores, counts, lowest, highest)
+            counts[term.name] = whole.counts[bins[k] : bins[k + 1]]
+            ranges[term.name] = float(whole.extremes[k, 0]), float(whole.extremes[k, 1])
+        sums = [self._packed(self._parts.pop(slot)) for slot in range(self._blocks)]
+        return Found(sums, self._packed_scores(whole.scores) if len(whole.scores) else None, counts, ranges)
 
-    def _expand_scores(self, basis: int) -> Float[np.ndarray, "type_pair basis basis"]:
-        layout, at = self._layout, 0
+    def _packed(self, part: loop.Totals) -> Packed:
+        grams, crosses, squares, divergences, entry, column = [], [], [], [], 0, 0
+        for width, local in zip(self._layout.tables.widths, self._layout.local, strict=True):
+            lower = part.gram[entry : entry + width**2].reshape(width, width)
+            gram = lower[np.ix_(local, local)]
+            # Columns of a type stand in the order of the loop, which need not be that of the potential.
+            upper = lower.T[np.ix_(local, local)]
+            grams.append(np.where(local[:, None] >= local, gram, upper).ravel())
+            crosses.append(lower[-1, local])
+            squares.append(lower[-1, -1])
+            divergences.append(part.divergence[column + local])
+            entry, column = entry + width**2, column + width
+        return Packed(
+            np.concatenate(grams),
+            np.concatenate(crosses),
+            np.array(squares),
+            part.components,
+            np.concatenate(divergences),
+        )
+
+    def _packed_scores(self, products: Float[np.ndarray, " entry"]) -> Float[np.ndarray, " entry"]:
+        """Products of scores in the columns of both types; those of equal types are symmetric but for rounding."""
+        layout, at, parts, times = self._layout, 0, [], self._equations
         widths = layout.tables.widths
-        pairs = type_pairs(len(widths))
-        found = np.zeros((len(pairs), basis, basis))
-        for k, (a, b) in enumerate(pairs):
-            size = int(widths[a] * widths[b])
-            part = self._scores[at : at + size].reshape(widths[a], widths[b])
+        for a, b in type_pairs(len(widths)):
+            size = times**2 * int(widths[a] * widths[b])
+            part = products[at : at + size].reshape(times, widths[a], times, widths[b])
             at += size
-            (here, to), (there, onto) = (_learned(layout, kind, basis) for kind in (a, b))
-            found[k][np.ix_(to, onto)] = part[np.ix_(here, there)]
-            # One of equal types is symmetric but for rounding.
-            found[k] = (found[k] + found[k].T) * (0.5 if a == b else 1.0)
-        return found
+            part = part[:, self._learned(a)][:, :, :, self._learned(b)]
+            part = part.reshape(part.shape[0] * part.shape[1], -1)
+            parts.append((0.5 * (part + part.T) if a == b else part).ravel())
+        return np.concatenate(parts)
 
-
-def _learned(layout: Layout, kind: int, basis: int) -> tuple[Int[np.ndarray, " kept"], Int[np.ndarray, " kept"]]:
-    """Columns of a type that belong to coefficients, and these."""
-    places = layout.places[kind]
-    return layout.local[kind][places < basis], places[places < basis]
+    def _learned(self, kind: int) -> Int[np.ndarray, " own"]:
+        """Columns of the loop that hold coefficients."""
+        return self._layout.local[kind][: self._layout.coefficients[kind]]

@@ -65,8 +65,8 @@ class Totals(NamedTuple):
     scores: Float[np.ndarray, " entry"]
 
 
-class Asked(NamedTuple):
-    """What is asked of the loop.
+class Told(NamedTuple):
+    """What the loop is told to do.
 
     Attributes:
         forces: scores of forces are taken, if any are.
@@ -84,12 +84,12 @@ class Asked(NamedTuple):
 
 @compiled
 @no_type_check
-def add_frames(tables, asked, frames, totals, syrk, gemm):
+def add_frames(tables, told, frames, totals, syrk, gemm):
     """Add frames of one time block, in their order."""
     n, kinds = len(tables.types), len(tables.widths)
     widths = tables.widths
-    scored = len(asked.known) > 0
-    times = (1 if asked.forces else 0) + (1 if asked.structure else 0)
+    scored = len(told.known) > 0
+    times = (1 if told.forces else 0) + (1 if told.structure else 0)
     wide = widths.max()
     # Rows of each type until there are enough for one product.
     begin, gram_of, column_of = np.zeros(kinds, np.int64), np.zeros(kinds, np.int64), np.zeros(kinds, np.int64)
@@ -159,7 +159,7 @@ def add_frames(tables, asked, frames, totals, syrk, gemm):
             at = begin[t] + filled[t] * 3 * width
             rows = buffer[at : at + 3 * width].reshape((3, width))
             rows[:] = 0.0
-            if asked.structure:
+            if told.structure:
                 divergence[:width] = 0.0
             if searched:
                 m = neighbors_of(
@@ -171,20 +171,20 @@ def add_frames(tables, asked, frames, totals, syrk, gemm):
                 for e in range(first, last):
                     skipped[place_of[tables.excluded[e]]] = True
                 pair_rows(
-                    tables, t, m, found, place_types, vectors, squares, skipped, rows, divergence, asked.structure,
+                    tables, t, m, found, place_types, vectors, squares, skipped, rows, divergence, told.structure,
                     weight, totals.counts, totals.extremes, work[0],
                 )  # fmt: skip
                 for e in range(first, last):
                     skipped[place_of[tables.excluded[e]]] = False
             if bonded:
-                bonded_rows(tables, i, t, firsts, slopes, bends, gradients, spreads, rows, divergence, asked.structure)
+                bonded_rows(tables, i, t, firsts, slopes, bends, gradients, spreads, rows, divergence, told.structure)
             extra = frames.extra.shape[3]
             own = width - extra - 1
             for c in range(3):
                 for k in range(extra):
                     rows[c, own + k] = frames.extra[number, i, c, k]
                 rows[c, width - 1] = frames.forces[number, i, c]
-            if asked.structure:
+            if told.structure:
                 for k in range(extra):
                     divergence[own + k] = frames.spread[number, i, k]
                 for k in range(width):
@@ -197,8 +197,8 @@ def add_frames(tables, asked, frames, totals, syrk, gemm):
             totals.components[t] += 3.0 * weight
             filled[t] += 1
             if scored:
-                known = asked.known[column_of[t] : column_of[t] + width]
-                add_score(scores, p, t, rows, divergence, known, asked)
+                known = told.known[column_of[t] : column_of[t] + width]
+                add_score(scores, p, t, rows, divergence, known, told)
         near_of[n] = listed
         if scored:
             sum_near(scores, near_of, near, place_types)

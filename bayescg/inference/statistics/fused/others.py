@@ -22,15 +22,13 @@ class _Made(NamedTuple):
 
     Attributes:
         rows: (bead, 3, column).
-        counts: for each unknown term, its histogram.
-        lowest: for each, the smallest value of its variable.
-        highest: for each, the largest.
+        divergence: (bead, column); zeros unless it is wanted.
+        visits: for each unknown term, its histogram, and the smallest and largest value of its variable.
     """
 
     rows: Float[Array, "bead 3 column"]
-    counts: dict[str, Array]
-    lowest: dict[str, Array]
-    highest: dict[str, Array]
+    divergence: Float[Array, "bead column"]
+    visits: dict[str, tuple[Array, Array, Array]]
 
 
 class Others:
@@ -38,9 +36,10 @@ class Others:
 
     Args:
         interactions: who interacts.
+        structure: divergences are wanted as well.
     """
 
-    def __init__(self, interactions: Interactions):
+    def __init__(self, interactions: Interactions, *, structure: bool):
         potential = interactions.potential
         terms = [term for term in potential.terms if not known(term) or term.n_baselines]
         self._terms = Potential(*terms, exclude_bonds=potential.exclude_bonds) if terms else None
@@ -48,9 +47,9 @@ class Others:
         self._columns = 0
         self._lock = threading.Lock()
         self._beads = interactions.n_beads
+        self._structure = structure
         self._counts: dict[str, np.ndarray] = {}
-        self._lowest: dict[str, float] = {}
-        self._highest: dict[str, float] = {}
+        self._ranges: dict[str, tuple[float, float]] = {}
         if self._terms is not None:
             names = {term.name for term in terms}
             bonded = {n: rows for n, rows in interactions.bonded.items() if n in names}
@@ -63,7 +62,7 @@ class Others:
             self._columns = sum(term.n_basis for term in own) + potential.n_baselines
             for term in own:
                 self._counts[term.name] = np.zeros(term.bins)
-                self._lowest[term.name], self._highest[term.name] = np.inf, -np.inf
+                self._ranges[term.name] = np.inf, -np.inf
 
     @property
     def frame_bytes(self) -> int:
@@ -74,9 +73,10 @@ class Others:
         self,
         positions: Float[np.ndarray, "frame bead 3"],
         boxes: Float[np.ndarray, "frame 3 3"],
+        weights: Float[np.ndarray, " frame"],
         shapes: Float[np.ndarray, "frame bead 3 3"] | None,
     ) -> tuple[Float[np.ndarray, "frame bead 3 column"], Float[np.ndarray, "frame bead column"]]:
-        """Rows of some frames, and their divergences."""
+        """Rows of some frames, and their divergences; histograms take the weights."""
         frames = len(positions)
         made, spread = np.zeros((frames, self._beads, 3, self._columns)), np.zeros((frames, self._beads, self._columns))
         if self._terms is None or self._lists is None:
@@ -93,23 +93,26 @@ class Others:
                     np.asarray,
                     _make(self._terms, Configuration(positions[k], boxes[k], {**self._bonded, **lists}, shape)),
                 )
-            made[k] = found.rows
+            made[k], spread[k] = found.rows, found.divergence
             with self._lock:
-                for name, counts in found.counts.items():
-                    self._counts[name] += counts
-                    self._lowest[name] = min(self._lowest[name], float(found.lowest[name]))
-                    self._highest[name] = max(self._highest[name], float(found.highest[name]))
+                for name, (counts, lowest, highest) in found.visits.items():
+                    self._counts[name] += weights[k] * counts
+                    low, high = self._ranges[name]
+                    self._ranges[name] = min(low, float(lowest)), max(high, float(highest))
         return made, spread
 
-    def visits(self) -> tuple[dict[str, np.ndarray], dict[str, float], dict[str, float]]:
-        """Histograms and extremes of unknown terms, of all frames so far."""
-        return self._counts, self._lowest, self._highest
+    def visits(self) -> tuple[dict[str, Float[np.ndarray, " interval"]], dict[str, tuple[float, float]]]:
+        """Histograms and ranges of unknown terms, of all frames so far."""
+        return dict(self._counts), dict(self._ranges)
 
 
-@partial(jax.jit, static_argnums=0)
-def _make(potential: Potential, configuration: Configuration) -> _Made:
+@partial(jax.jit, static_argnums=(0, 1))
+def _make(potential: Potential, structure: bool, configuration: Configuration) -> _Made:
     own = [term for term in potential.terms if not known(term)]
     rows = [jnp.swapaxes(term.design_rows(configuration), 1, 2) for term in own]
-    rows.append(jnp.swapaxes(potential.baseline_forces(configuration), 1, 2))
-    visits = {term.name: term.visits(configuration) for term in own}
-    return _Made(jnp.concatenate(rows, axis=2), *({n: v[k] for n, v in visits.items()} for k in range(3)))
+    rows = jnp.concatenate([*rows, jnp.swapaxes(potential.baseline_forces(configuration), 1, 2)], axis=2)
+    divergence = jnp.zeros_like(rows[:, 0])
+    if structure:
+        parts = [term.divergence_rows(configuration) for term in own]
+        divergence = jnp.concatenate([*parts, potential.baseline_divergence(configuration)], axis=1)
+    return _Made(rows, divergence, {term.name: term.visits(configuration) for term in own})

@@ -98,7 +98,7 @@ def list_near(near, listed, m, found, squares, square, kinds):
 
 @compiled
 @no_type_check
-def add_score(scores, p, kind, rows, divergence, known, asked):
+def add_score(scores, p, kind, rows, divergence, known, told):
     """Scores of one bead about the pilot: J'(f - J w~), and -kT div J - J'(J w~), each after the other.
 
     Args:
@@ -108,7 +108,7 @@ def add_score(scores, p, kind, rows, divergence, known, asked):
         rows: (3, column) of the bead, the force at the end.
         divergence: (column,) of the rows.
         known: (column,) w~ and ones, 0 for the force.
-        asked: which of the two.
+        told: which of the two.
     """
     width, wide = rows.shape[1], scores.widths[kind]
     row = scores.filled[kind]
@@ -121,16 +121,16 @@ def add_score(scores, p, kind, rows, divergence, known, asked):
         fx += x[k] * known[k]
         fy += y[k] * known[k]
         fz += z[k] * known[k]
-    if asked.forces:
+    if told.forces:
         own = scores.own[at : at + width]
         a, b, c = x[width - 1] - fx, y[width - 1] - fy, z[width - 1] - fz
         for k in range(width):
             own[k] = x[k] * a + y[k] * b + z[k] * c
         at += width
-    if asked.structure:
+    if told.structure:
         own = scores.own[at : at + width]
         for k in range(width):
-            own[k] = -asked.kT * divergence[k] - (x[k] * fx + y[k] * fy + z[k] * fz)
+            own[k] = -told.kT * divergence[k] - (x[k] * fx + y[k] * fy + z[k] * fz)
 
 
 @compiled

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from bayescg.inference.statistics.columns import own_columns
 from bayescg.potentials import Angle, Bond, Dihedral, Interactions, Pair, Potential
 from bayescg.potentials.spline_term import SplineTerm
 from bayescg.potentials.term import Term
@@ -75,16 +76,14 @@ class Layout:
     Attributes:
         tables: for the compiled loops.
         terms: the terms that they know, in the order of the term axis.
-        others: terms that they do not know.
-        local: for each type, the columns of its own that are kept.
-        places: for each type, where those stand among the coefficients and baselines of the potential.
+        local: for each type, where `columns.own_columns` stand among the columns of the loops.
+        coefficients: for each type, how many of them, the first, are coefficients.
     """
 
     tables: Tables
     terms: tuple[SplineTerm, ...]
-    others: tuple[Term, ...]
-    local: tuple[Int[np.ndarray, " kept"], ...]
-    places: tuple[Int[np.ndarray, " kept"], ...]
+    local: tuple[Int[np.ndarray, " own"], ...]
+    coefficients: tuple[int, ...]
 
 
 def known(term: Term) -> bool:
@@ -107,25 +106,21 @@ def make_layout(interactions: Interactions, radius: float | None) -> Layout:
         radius: beads closer than this have correlated noise [nm]; None: no scores.
     """
     potential = interactions.potential
-    terms = tuple(term for term in potential.terms if known(term))
-    assert all(isinstance(term, SplineTerm) for term in terms)
+    terms = tuple(term for term in potential.terms if isinstance(term, SplineTerm) and known(term))
     types = potential.bead_types
     extra = extra_columns(potential)
     columns = np.full((len(types), len(terms)), -1)
-    widths, local, places = [], [], []
-    for k, bead in enumerate(types):
-        width, kept, place = 0, [], []
+    widths, local = [], []
+    for k, (bead, own) in enumerate(zip(types, own_columns(potential), strict=True)):
+        width, place = 0, np.full(potential.n_basis + potential.n_baselines, -1)
         for number, term in enumerate(terms):
             if term.n_basis and bead in term.types:
                 columns[k, number] = width
-                kept.append(width + np.arange(term.n_basis))
-                place.append(np.arange(potential.n_basis)[potential.slices[term.name]])
+                place[potential.slices[term.name]] = width + np.arange(term.n_basis)
                 width += term.spline.size
-        kept.append(width + np.arange(len(extra)))
-        place.append(extra)
+        place[extra] = width + np.arange(len(extra))
         widths.append(width + len(extra) + 1)
-        local.append(np.concatenate(kept))
-        places.append(np.concatenate(place))
+        local.append(place[own])
     pair = np.full((len(types), len(types)), -1)
     for number, term in enumerate(terms):
         if isinstance(term, Pair):
@@ -161,8 +156,8 @@ def make_layout(interactions: Interactions, radius: float | None) -> Layout:
         float(max((term.cutoff for term in terms), default=0.0)),
         float(radius or 0.0),
     )
-    others = tuple(term for term in potential.terms if not known(term))
-    return Layout(tables, terms, others, tuple(local), tuple(places))  # pyright: ignore[reportArgumentType]
+    learned = tuple(int(np.sum(own < potential.n_basis)) for own in own_columns(potential))
+    return Layout(tables, terms, tuple(local), learned)
 
 
 def _interactions(
