@@ -117,7 +117,7 @@ def unpack_scores(
 
 def scores_of(
     potential: Potential, equations: int, packed: Float[np.ndarray, " entry"], place: int
-) -> Float[np.ndarray, " entry"]:
+) -> Float[np.ndarray, " part"]:
     """The products of scores of one equation of several, packed."""
     own, at, parts = own_scores(potential, equations), 0, []
     for a, b in type_pairs(len(own)):

@@ -24,7 +24,10 @@ def statistics_of(term, energy):
     potential = bcg.Potential(term)
     sampled = x[counts > 0]
     ranges = {term.name: (float(sampled[0]), float(sampled[-1]))}
-    return ForceStatistics(potential, 300.0, potential.bead_types, {}, {}, {}, {term.name: counts}, ranges, {}, {})
+    of_one = {"data": "one"}, {"one": 1.0}
+    visits = {term.name: counts}
+    found = ForceStatistics(potential, 300.0, potential.bead_types, {}, {}, {}, visits, ranges, *of_one)
+    return dataclasses.replace(found, weighed={"data": (1.0, 1.0)})
 
 
 @pytest.mark.parametrize(

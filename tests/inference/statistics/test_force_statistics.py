@@ -11,6 +11,7 @@ import bayescg as bcg
 from bayescg._runtime import double_precision
 from bayescg.data import Topology
 from bayescg.geometry.images import minimum_image
+from bayescg.inference.statistics.columns import unpack_scores
 from bayescg.inference.statistics.files import from_dataset
 from bayescg.inference.statistics.force_statistics import ForceStatistics
 from bayescg.inference.statistics.streaming import statistics_of
@@ -116,7 +117,8 @@ def test_sums_equal_a_dense_design(data, whole, pilot):
     np.testing.assert_allclose(total.cross, cross, atol=1e-11 * np.abs(cross).max())
     np.testing.assert_allclose(total.square, square, rtol=1e-12)
     np.testing.assert_array_equal(total.components, [12 * 3 * 130] * 2)
-    (stored,) = whole.scores.values()
+    (packed,) = whole.scores.values()
+    stored = np.stack(list(unpack_scores(whole.potential, 1, packed)))
     np.testing.assert_allclose(stored, scores, atol=1e-11 * np.abs(scores).max())
     weight = np.array([0.3, 2.0])
     expected = 0.09 * scores[0] + 0.6 * scores[1] + 4.0 * scores[2]

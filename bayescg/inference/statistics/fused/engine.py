@@ -186,7 +186,7 @@ class _Total:
             np.concatenate(divergences),
         )
 
-    def _packed_scores(self, products: Float[np.ndarray, " entry"]) -> Float[np.ndarray, " entry"]:
+    def _packed_scores(self, products: Float[np.ndarray, " product"]) -> Float[np.ndarray, " entry"]:
         """Products of scores in the columns of both types; those of equal types are symmetric but for rounding."""
         layout, at, parts, times = self._layout, 0, [], self._equations
         widths = layout.tables.widths

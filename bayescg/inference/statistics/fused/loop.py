@@ -198,7 +198,7 @@ def add_frames(tables, told, frames, totals, syrk, gemm):
             filled[t] += 1
             if scored:
                 known = told.known[column_of[t] : column_of[t] + width]
-                add_score(scores, p, t, rows, divergence, known, told)
+                add_score(scores, p, t, rows, divergence, known, told.forces, told.structure, told.kT)
         near_of[n] = listed
         if scored:
             sum_near(scores, near_of, near, place_types)

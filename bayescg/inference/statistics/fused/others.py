@@ -83,16 +83,12 @@ class Others:
             return made, spread
         for k in range(frames):
             with self._lock:
-                lists = {
-                    name: rows[0]
-                    for name, rows in self._lists.search(positions[k : k + 1], boxes[k : k + 1], 1).items()
-                }
+                lists = self._lists.search(positions[k : k + 1], boxes[k : k + 1], 1)
+            tuples = {**self._bonded, **{name: found[0] for name, found in lists.items()}}
+            frame = Configuration(positions[k], boxes[k], tuples, None if shapes is None else shapes[k])
+            # The scope of another thread does not reach this one.
             with double_precision():
-                shape = None if shapes is None else shapes[k]
-                found = jax.tree.map(
-                    np.asarray,
-                    _make(self._terms, Configuration(positions[k], boxes[k], {**self._bonded, **lists}, shape)),
-                )
+                found = jax.tree.map(np.asarray, _make(self._terms, self._structure, frame))
             made[k], spread[k] = found.rows, found.divergence
             with self._lock:
                 for name, (counts, lowest, highest) in found.visits.items():

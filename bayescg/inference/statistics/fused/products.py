@@ -98,7 +98,7 @@ def list_near(near, listed, m, found, squares, square, kinds):
 
 @compiled
 @no_type_check
-def add_score(scores, p, kind, rows, divergence, known, told):
+def add_score(scores, p, kind, rows, divergence, known, forces, structure, kT):
     """Scores of one bead about the pilot: J'(f - J w~), and -kT div J - J'(J w~), each after the other.
 
     Args:
@@ -108,7 +108,9 @@ def add_score(scores, p, kind, rows, divergence, known, told):
         rows: (3, column) of the bead, the force at the end.
         divergence: (column,) of the rows.
         known: (column,) w~ and ones, 0 for the force.
-        told: which of the two.
+        forces: the first is wanted.
+        structure: the second is wanted.
+        kT: thermal energy [kJ/mol].
     """
     width, wide = rows.shape[1], scores.widths[kind]
     row = scores.filled[kind]
@@ -121,16 +123,16 @@ def add_score(scores, p, kind, rows, divergence, known, told):
         fx += x[k] * known[k]
         fy += y[k] * known[k]
         fz += z[k] * known[k]
-    if told.forces:
+    if forces:
         own = scores.own[at : at + width]
         a, b, c = x[width - 1] - fx, y[width - 1] - fy, z[width - 1] - fz
         for k in range(width):
             own[k] = x[k] * a + y[k] * b + z[k] * c
         at += width
-    if told.structure:
+    if structure:
         own = scores.own[at : at + width]
         for k in range(width):
-            own[k] = -told.kT * divergence[k] - (x[k] * fx + y[k] * fy + z[k] * fz)
+            own[k] = -kT * divergence[k] - (x[k] * fx + y[k] * fy + z[k] * fz)
 
 
 @compiled
