@@ -62,9 +62,13 @@ def merge_to_level(sums: Mapping[Key, S], level: int, target: int) -> dict[Key, 
 
 
 def combine(
-    a: Mapping[Key, S], a_levels: Mapping[str, int], b: Mapping[Key, S], b_levels: Mapping[str, int]
+    a: Mapping[Key, S],
+    a_levels: Mapping[str, int],
+    b: Mapping[Key, S],
+    b_levels: Mapping[str, int],
+    most: int = MAX_BLOCKS,
 ) -> tuple[dict[Key, S], dict[str, int]]:
-    """Blocks of both, each source at the finest common level that keeps at most `MAX_BLOCKS` blocks of it."""
+    """Blocks of both, each source at the finest common level that keeps at most so many blocks of it."""
     sums: dict[Key, S] = {}
     levels: dict[str, int] = {}
     for source in {**a_levels, **b_levels}:
@@ -74,7 +78,7 @@ def combine(
             mine = {key: block for key, block in blocks.items() if key[0] == source}
             for key, block in merge_to_level(mine, from_levels.get(source, level), level).items():
                 own[key] = add(own[key], block) if key in own else block
-        while len(own) > MAX_BLOCKS:
+        while len(own) > most:
             own = merge_to_level(own, level, level + 1)
             level += 1
         sums.update(own)

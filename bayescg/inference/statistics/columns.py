@@ -13,8 +13,11 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from bayescg.inference.statistics.blocks import Sums, type_pairs
+from bayescg.inference.statistics.blocks import MAX_BLOCKS, Sums, type_pairs
 from bayescg.potentials import Potential
+
+_BLOCK_BYTES, _FEWEST_BLOCKS = 128 << 20, 16
+"""Memory that the blocks of one source may take, and how many are kept in any case: long-run covariances need them."""
 
 
 class Packed(NamedTuple):
@@ -49,6 +52,15 @@ def own_columns(potential: Potential) -> tuple[Int[np.ndarray, " own"], ...]:
         coefficients = [every[potential.slices[term.name]] for term in own]
         found.append(np.concatenate([*coefficients, *(baselines[term.name] for term in own)]).astype(np.int64))
     return tuple(found)
+
+
+def most_blocks(potential: Potential) -> int:
+    """Time blocks kept of one source: fewer, where there are so many coefficients that they would fill the memory."""
+    size = 8 * sum(len(own) ** 2 for own in own_columns(potential))
+    most = MAX_BLOCKS
+    while most > _FEWEST_BLOCKS and most * size > _BLOCK_BYTES:
+        most //= 2
+    return most
 
 
 def pack(potential: Potential, sums: Sums) -> Packed:

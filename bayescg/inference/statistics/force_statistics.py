@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Float
 
 from bayescg.inference.statistics.blocks import Key, Sums, add, combine, type_pairs
-from bayescg.inference.statistics.columns import Packed, scores_of, unpack, unpack_scores
+from bayescg.inference.statistics.columns import Packed, most_blocks, scores_of, unpack, unpack_scores
 from bayescg.potentials import Potential
 from bayescg.units import BOLTZMANN
 
@@ -251,7 +251,7 @@ class ForceStatistics:
         if not isinstance(other, ForceStatistics):
             return NotImplemented
         _check_addable(self, other)
-        sums, levels = combine(self.sums, self.levels, other.sums, other.levels)
+        sums, levels = combine(self.sums, self.levels, other.sums, other.levels, most_blocks(self.potential))
         names = [term.name for term in self.potential.terms]
         empty = np.zeros(0, np.int64)
         return ForceStatistics(

@@ -13,9 +13,8 @@ from bayescg.data import pairs
 from bayescg.data.dataset import check_temperature
 from bayescg.inference.statistics.asked import Asked
 from bayescg.inference.statistics.batches import Frames, Plan
-from bayescg.inference.statistics.blocks import MAX_BLOCKS
 from bayescg.inference.statistics.canonical import require_canonical
-from bayescg.inference.statistics.columns import Packed
+from bayescg.inference.statistics.columns import Packed, most_blocks
 from bayescg.inference.statistics.force_statistics import ForceStatistics, Pilot
 from bayescg.inference.statistics.frames import EQUATIONS
 from bayescg.inference.statistics.memory import require_memory
@@ -116,7 +115,7 @@ def chunk_statistics(
     numbers = _numbers(cg)
     positions, forces = _finite(cg, numbers, "forces" in equations)
     boxes = np.broadcast_to(np.asarray(cg["box"].values, float), (len(numbers), 3, 3))
-    while len(blocks := np.unique(numbers >> level)) > MAX_BLOCKS:
+    while len(blocks := np.unique(numbers >> level)) > most_blocks(potential):
         level += 1
     slots = np.searchsorted(blocks, numbers >> level).astype(np.int32)
     require_memory(potential, len(blocks), pilot is not None, len(equations))

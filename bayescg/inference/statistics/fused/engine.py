@@ -20,7 +20,7 @@ from bayescg.inference.statistics.fused.others import Others
 from bayescg.inference.statistics.fused.tables import Layout, make_layout
 from bayescg.potentials import Interactions
 
-_BEADS, _FRAMES, _BYTES = 1 << 14, 1 << 11, 16 << 20
+_BEADS, _FRAMES, _BYTES = 1 << 14, 1 << 9, 16 << 20
 """Beads, frames, and bytes of rows that JAX makes, in a stretch of frames at most: enough to be worth a thread, few
 enough to keep all threads busy."""
 
