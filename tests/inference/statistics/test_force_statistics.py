@@ -65,7 +65,7 @@ def assert_same(a: ForceStatistics, b: ForceStatistics, rtol=1e-12):
     for source, products in a.scores.items():
         np.testing.assert_allclose(b.scores[source], products, rtol=0, atol=rtol * np.abs(products).max())
     for name in a.counts:
-        np.testing.assert_array_equal(a.counts[name], b.counts[name])
+        np.testing.assert_allclose(b.counts[name], a.counts[name], rtol=1e-13)
     for name, ends in a.ranges.items():
         np.testing.assert_allclose(b.ranges[name], ends, rtol=1e-12)
 

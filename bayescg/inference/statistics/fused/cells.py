@@ -1,4 +1,4 @@
-"""Neighbors of one bead after the other: all within reach, found in cells of half that size where there are many."""
+"""Neighbors of one bead after the other: all within reach, found in cells of that size where there are many."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 
 from bayescg.inference.statistics.fused.compiled import compiled
 
-_SPLIT = 2
-"""Cells in a reach."""
+_FEWEST = 4
+"""Cells along an axis: with three, all are neighbors."""
 
 
 @compiled
@@ -55,12 +55,12 @@ def sort_into_cells(positions, box, inverse, heights, reach, fractions, order, b
     counts = np.ones(3, np.int64)
     if reach > 0.0:
         for axis in range(3):
-            fitting = int(heights[axis] * _SPLIT / reach)
-            if fitting > 2 * _SPLIT + 1:
+            fitting = int(heights[axis] / reach)
+            if fitting >= _FEWEST:
                 counts[axis] = fitting
         while counts[0] * counts[1] * counts[2] > len(begins) - 1:
             largest = np.argmax(counts)
-            counts[largest] = counts[largest] // 2 if counts[largest] // 2 > 2 * _SPLIT + 1 else 1
+            counts[largest] = counts[largest] // 2 if counts[largest] // 2 >= _FEWEST else 1
     cells = counts[0] * counts[1] * counts[2]
     own, wrapped = np.empty(n, np.int64), np.empty((n, 3))
     for c in range(cells + 1):
@@ -91,16 +91,49 @@ def sort_into_cells(positions, box, inverse, heights, reach, fractions, order, b
 
 @compiled
 @no_type_check
-def neighbors_of(p, box, straight, counts, fractions, begins, square, found, vectors, squares, room):
-    """Beads within reach of one bead.
+def gather(cell, counts, fractions, begins, places, around):
+    """Put the beads of a cell and of those around it side by side, once for all beads of the cell.
 
     Args:
-        p: place of the bead.
-        box: (3, 3) [nm].
-        straight: whether the box is a cuboid along the axes.
+        cell: number of the cell.
         counts: cells along each axis.
         fractions: as `sort_into_cells` has filled them.
         begins: likewise.
+        places: (bead,) filled: their places.
+        around: (3, bead) filled: their coordinates in units of the box.
+
+    Returns:
+        How many they are.
+    """
+    home = (cell // (counts[1] * counts[2]), cell // counts[2] % counts[1], cell % counts[2])
+    reach = (1 if counts[0] > 1 else 0, 1 if counts[1] > 1 else 0, 1 if counts[2] > 1 else 0)
+    m = 0
+    for da in range(-reach[0], reach[0] + 1):
+        a = (home[0] + da + counts[0]) % counts[0]
+        for db in range(-reach[1], reach[1] + 1):
+            b = (home[1] + db + counts[1]) % counts[1]
+            for dc in range(-reach[2], reach[2] + 1):
+                c = (a * counts[1] + b) * counts[2] + (home[2] + dc + counts[2]) % counts[2]
+                for q in range(begins[c], begins[c + 1]):
+                    places[m] = q
+                    around[0, m], around[1, m], around[2, m] = fractions[0, q], fractions[1, q], fractions[2, q]
+                    m += 1
+    return m
+
+
+@compiled
+@no_type_check
+def neighbors_of(p, size, places, around, fractions, box, straight, square, found, vectors, squares, room):
+    """Beads within reach of one bead, of those that were gathered around its cell.
+
+    Args:
+        p: place of the bead.
+        size: how many were gathered.
+        places: as `gather` has filled them.
+        around: likewise.
+        fractions: as `sort_into_cells` has filled them.
+        box: (3, 3) [nm].
+        straight: whether the box is a cuboid along the axes.
         square: of the reach [nm^2].
         found: (bead,) filled: places of the neighbors.
         vectors: (3, bead) filled: vectors to the neighbors, nearest images [nm].
@@ -111,38 +144,8 @@ def neighbors_of(p, box, straight, counts, fractions, begins, square, found, vec
         Number of neighbors.
     """
     x, y, z = fractions[0, p], fractions[1, p], fractions[2, p]
-    home = (int(x * counts[0]), int(y * counts[1]), int(z * counts[2]))
-    reach = (_SPLIT if counts[0] > 1 else 0, _SPLIT if counts[1] > 1 else 0, _SPLIT if counts[2] > 1 else 0)
-    m = 0
-    for da in range(-reach[0], reach[0] + 1):
-        a = (min(home[0], counts[0] - 1) + da + counts[0]) % counts[0]
-        for db in range(-reach[1], reach[1] + 1):
-            b = (min(home[1], counts[1] - 1) + db + counts[1]) % counts[1]
-            row = (a * counts[1] + b) * counts[2]
-            low, high = min(home[2], counts[2] - 1) - reach[2], min(home[2], counts[2] - 1) + reach[2] + 1
-            for part in range(3):
-                # What sticks out at either end of the row comes back at the other one.
-                if part == 0:
-                    first, last = max(low, 0), min(high, counts[2])
-                elif part == 1:
-                    first, last = low + counts[2], counts[2] if low < 0 else low + counts[2]
-                else:
-                    first, last = 0, max(high - counts[2], 0)
-                if first < last:
-                    begin, end = begins[row + first], begins[row + last]
-                    m = _within(
-                        p, x, y, z, box, straight, begin, end, fractions, square, m, found, vectors, squares, room
-                    )
-    return m
-
-
-@compiled
-@no_type_check
-def _within(p, x, y, z, box, straight, begin, end, fractions, square, m, found, vectors, squares, room):
-    """Those of a row of places that are near, put behind the first m."""
-    fx, fy, fz = fractions[0, begin:end], fractions[1, begin:end], fractions[2, begin:end]
+    fx, fy, fz = around[0], around[1], around[2]
     rx, ry, rz, rd = room[0], room[1], room[2], room[3]
-    size = end - begin
     # Two loops: the first one runs over several beads at once.
     if straight:
         lx, ly, lz = box[0, 0], box[1, 1], box[2, 2]
@@ -162,14 +165,14 @@ def _within(p, x, y, z, box, straight, begin, end, fractions, square, m, found, 
             v = a * box[0, 1] + b * box[1, 1] + c * box[2, 1]
             w = a * box[0, 2] + b * box[1, 2] + c * box[2, 2]
             rx[q], ry[q], rz[q], rd[q] = u, v, w, u * u + v * v + w * w
-    before = m
+    m = 0
     for q in range(size):
         found[m] = q
         # A distance that is not a number is kept, so that the sums show it.
-        m += (not rd[q] >= square) and begin + q != p
+        m += (not rd[q] >= square) and places[q] != p
     vx, vy, vz = vectors[0], vectors[1], vectors[2]
-    for k in range(before, m):
+    for k in range(m):
         q = found[k]
         vx[k], vy[k], vz[k], squares[k] = rx[q], ry[q], rz[q], rd[q]
-        found[k] = begin + q
+        found[k] = places[q]
     return m

@@ -7,7 +7,7 @@ from typing import NamedTuple, no_type_check
 import numpy as np
 from jaxtyping import Float
 
-from bayescg.inference.statistics.fused.cells import inverse_of, neighbors_of, sort_into_cells
+from bayescg.inference.statistics.fused.cells import gather, inverse_of, neighbors_of, sort_into_cells
 from bayescg.inference.statistics.fused.compiled import compiled
 from bayescg.inference.statistics.fused.products import (
     add_score,
@@ -110,6 +110,7 @@ def add_frames(tables, told, frames, totals, syrk, gemm):
     order, place_types, skipped = np.empty(n, np.int64), np.empty(n, np.int64), np.zeros(n, np.bool_)
     place_of, near_of = np.empty(n, np.int64), np.empty(n + 1, np.int64)
     begins = np.empty(max(n // 2, 1) + 2, np.int64)
+    places, around = np.empty(n, np.int64), np.empty((3, n))
     fractions, vectors, work = np.empty((3, n)), np.empty((3, n + 1)), np.empty((4, n + 1))
     found, squares = np.empty(n + 1, np.int64), np.empty(n + 1)
     # Bonded interactions.
@@ -146,7 +147,7 @@ def add_frames(tables, told, frames, totals, syrk, gemm):
                 tables, positions, box, inverse, weight, totals.counts, totals.extremes,
                 firsts, slopes, bends, gradients, spreads,
             )  # fmt: skip
-        listed = 0
+        listed, gathered, cell = 0, 0, -1
         for p in range(n):
             i, t = order[p], place_types[p]
             near_of[p] = listed
@@ -162,8 +163,12 @@ def add_frames(tables, told, frames, totals, syrk, gemm):
             if told.structure:
                 divergence[:width] = 0.0
             if searched:
+                if p >= begins[cell + 1]:
+                    while p >= begins[cell + 1]:
+                        cell += 1
+                    gathered = gather(cell, counts, fractions, begins, places, around)
                 m = neighbors_of(
-                    p, box, straight, counts, fractions, begins, reach * reach, found, vectors, squares, work
+                    p, gathered, places, around, fractions, box, straight, reach * reach, found, vectors, squares, work
                 )
                 if scored:
                     near, listed = list_near(near, listed, m, found, squares, shell * shell, place_types)

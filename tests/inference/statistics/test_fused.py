@@ -1,0 +1,148 @@
+"""Compiled loops: the sums of JAX's program, whatever the box, the terms and the weights; the same for any threads."""
+
+import jax
+import numpy as np
+import pytest
+
+import bayescg as bcg
+from bayescg.data import Topology, neighbors
+from bayescg.inference.statistics.batches import Plan
+from bayescg.inference.statistics.frames import EQUATIONS
+from bayescg.inference.statistics.streaming import chunk_statistics
+from bayescg.potentials import WCA
+from tests.inference.statistics.test_force_statistics import assert_same
+
+engine = pytest.importorskip("bayescg.inference.statistics.fused.engine")
+cells = pytest.importorskip("bayescg.inference.statistics.fused.cells")
+
+pytestmark = pytest.mark.filterwarnings("ignore:no pair term for")
+_CUBE = np.diag([2.4, 2.4, 2.4])
+_LONG = np.diag([1.5, 3.9, 1.6])
+_SKEW = np.array([[2.5, 0, 0], [0.7, 2.6, 0], [-0.6, 0.8, 2.7]])
+_SKEW_LONG = np.array([[1.9, 0, 0], [0.4, 1.8, 0], [-0.3, 0.5, 5.0]])
+
+CHAINS = bcg.Potential(
+    bcg.Pair("A", "B", cutoff=0.7, knot_spacing=0.05, baseline=WCA(0.3, 1.0)),
+    bcg.Pair("A", "A", cutoff=0.6, start=0.3, knot_spacing=0.05),
+    bcg.Pair("B", "B", cutoff=0.7, baseline=WCA(0.3, 1.0), learn=False),
+    bcg.Bond("A", "B", start=0.1, stop=0.6, knot_spacing=0.05),
+    bcg.Angle("A", "B", "A", knot_spacing=0.3),
+    bcg.Dihedral("A", "B", "A", "B", knot_spacing=0.5),
+    exclude_bonds=2,
+)
+MANY = bcg.Potential(
+    bcg.Pair("B", "B", cutoff=0.7, knot_spacing=0.05),
+    bcg.LocalDensity("B", "A", inner=0.3, outer=0.6, stop=5.0, knot_spacing=0.3),
+    bcg.ThreeBody("B", "A", "A", cutoff=0.6, start=0.1, knot_spacing=0.07, opposite_spacing=0.2),
+    bcg.Pair("A", "B", cutoff=0.6, knot_spacing=0.05),
+)
+
+
+def system(box, frames=7, seed=3):
+    """Twelve chains A-B-A-B and six beads C that no term names; beads stand apart, and cross the box's faces."""
+    rng = np.random.default_rng(seed)
+    sites = np.stack(np.meshgrid(*[np.arange(0.5, n) / n for n in (3, 4, 5)], indexing="ij"), -1).reshape(-1, 3)[:54]
+    scaled = np.concatenate([sites[rng.permutation(54)]])
+    positions = scaled @ box + rng.normal(0, 0.04, (frames, 54, 3)) + 0.3
+    topology = Topology.from_bonds(54, [(4 * c + k, 4 * c + k + 1) for c in range(12) for k in range(3)])
+    cg = bcg.from_arrays(
+        positions,
+        np.broadcast_to(box, (frames, 3, 3)),
+        ["A", "B"] * 24 + ["C"] * 6,
+        temperature=300.0,
+        forces=rng.normal(0, 100, positions.shape),
+        topology=topology,
+    )
+    return cg.assign_coords(frame=np.arange(frames))
+
+
+def both(potential, cg, **given):
+    pilot = bcg.fit_pilot(potential, cg, frames=3)
+    return [chunk_statistics(potential, cg, pilot=pilot, plan=plan, **given) for plan in (Plan(1, False), None)]
+
+
+@pytest.mark.parametrize("box", [_CUBE, _LONG, _SKEW, _SKEW_LONG], ids=["cube", "cells", "skew", "skew cells"])
+def test_chains_in_any_box(box):
+    assert_same(*both(CHAINS, system(box), equations=EQUATIONS), rtol=1e-11)
+
+
+def test_terms_of_many_beads():
+    assert_same(*both(MANY, system(_CUBE), equations=EQUATIONS), rtol=1e-11)
+
+
+def test_weights_of_frames():
+    cg = system(_CUBE)
+    cg["weight"] = ("frame", np.array([0.0, 2.0, 0.5, 1.0, 3.0, 0.1, 1.0]))
+    assert_same(*both(CHAINS, cg, equations=EQUATIONS), rtol=1e-11)
+
+
+def test_small_molecules_are_put_together():
+    """Frames of one chain: products are taken over many frames at once, and end at the borders of blocks."""
+    many = system(_CUBE, frames=150)
+    cg = many.isel(bead=slice(0, 4)).drop_dims(
+        [d for d in many.dims if str(d).startswith(("bond", "angle", "dihedral"))]
+    )
+    cg = bcg.from_arrays(
+        cg["positions"].values,
+        cg["box"].values,
+        ["A", "B", "A", "B"],
+        temperature=300.0,
+        forces=cg["forces"].values,
+        topology=Topology.from_bonds(4, [(0, 1), (1, 2), (2, 3)]),
+    )
+    potential = bcg.Potential(*[term for term in CHAINS.terms if not isinstance(term, bcg.Pair)])
+    assert_same(*both(potential, cg), rtol=1e-11)
+
+
+@pytest.mark.parametrize("potential", [CHAINS, MANY], ids=["chains", "many"])
+def test_any_number_of_threads(potential, monkeypatch):
+    cg = system(_SKEW, frames=20)
+    pilot = bcg.fit_pilot(potential, cg, frames=3)
+    monkeypatch.setattr(engine, "_BEADS", 200)
+    found = []
+    for threads in (1, 3):
+        monkeypatch.setattr(engine, "cpu_count", lambda threads=threads: threads)
+        found.append(chunk_statistics(potential, cg, pilot=pilot))
+    one, three = found
+    for key, sums in one.sums.items():
+        for name, values in zip(sums._fields, sums, strict=True):
+            np.testing.assert_array_equal(getattr(three.sums[key], name), values, err_msg=name)
+    for source, products in one.scores.items():
+        np.testing.assert_array_equal(three.scores[source], products)
+    for name, counts in one.counts.items():
+        np.testing.assert_array_equal(three.counts[name], counts)
+
+
+@pytest.mark.parametrize("box", [_CUBE, _LONG, _SKEW, _SKEW_LONG, np.diag([9.0, 8.0, 7.0])])
+@pytest.mark.parametrize("reach", [0.3, 0.7])
+def test_neighbors_are_those_of_vesin(box, reach):
+    """Beads anywhere, also outside of the box; with few cells, many, and more than beads."""
+    n = 150
+    positions = np.random.default_rng(0).uniform(-1, 2, (n, 3)) @ box
+    expected = {tuple(sorted(pair)) for pair in neighbors.pairs(positions, box, reach).tolist()}
+    inverse, heights = cells.inverse_of(box)
+    fractions, order, begins = np.empty((3, n)), np.empty(n, np.int64), np.empty(n // 2 + 2, np.int64)
+    counts = cells.sort_into_cells(positions, box, inverse, heights, reach, fractions, order, begins)
+    places, around = np.empty(n, np.int64), np.empty((3, n))
+    listed, vectors, squares, room = np.empty(n + 1, np.int64), np.empty((3, n + 1)), np.empty(n + 1), np.empty((4, n))
+    straight, found = bool(np.all(box == np.diag(np.diag(box)))), []
+    for cell in range(np.prod(counts)):
+        size = cells.gather(cell, counts, fractions, begins, places, around)
+        for p in range(begins[cell], begins[cell + 1]):
+            m = cells.neighbors_of(
+                p, size, places, around, fractions, box, straight, reach**2, listed, vectors, squares, room
+            )
+            found += [(int(order[p]), int(order[q])) for q in listed[:m]]
+            np.testing.assert_allclose(np.sum(vectors[:, :m] ** 2, axis=0), squares[:m], atol=1e-14)
+    assert len(found) == len(set(found)) == 2 * len(expected)
+    assert {tuple(sorted(pair)) for pair in found} == expected
+
+
+def test_without_numba_there_is_a_hint(monkeypatch):
+    from bayescg.inference.statistics import one_pass
+
+    monkeypatch.setattr(one_pass.importlib.util, "find_spec", lambda name: None)
+    with pytest.warns(UserWarning, match=r"pip install 'bayescg\[fast\]'"):
+        found = chunk_statistics(CHAINS, system(_CUBE))
+    assert_same(found, chunk_statistics(CHAINS, system(_CUBE), plan=Plan(1, False)))
+    assert jax.default_backend() == "cpu"
