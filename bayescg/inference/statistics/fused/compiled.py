@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from numba import njit
@@ -16,3 +19,26 @@ def compiled(function: Callable) -> Any:
     cannot be checked from outside.
     """
     return njit(nogil=True, cache=True, fastmath=_MATH, error_model="numpy")(function)
+
+
+def _forget_stale() -> None:
+    """Delete compiled loops that are kept beside the sources, if any source of this folder has changed since.
+
+    Numba looks at the file of a loop, and not at those of the loops that it calls.
+    """
+    folder = Path(__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.py")):
+        digest.update(path.read_bytes())
+    kept = folder / "__pycache__"
+    stamp = kept / "loops.sha256"
+    with contextlib.suppress(OSError):
+        if stamp.is_file() and stamp.read_text() == digest.hexdigest():
+            return
+        for path in [*kept.glob("*.nbi"), *kept.glob("*.nbc")]:
+            path.unlink(missing_ok=True)
+        kept.mkdir(exist_ok=True)
+        stamp.write_text(digest.hexdigest())
+
+
+_forget_stale()
