@@ -70,6 +70,9 @@ def potential(results: Results, pictures: dict[str, bytes]) -> str:
         baseline = type(getattr(term, "baseline", None)).__name__ if term.n_baselines else "none"
         rows[-1] += [_sampled(term, low, high), term.n_basis, baseline]
     found = page.table(("term", "kind", "knots", "sampled", "coefficients", "baseline"), rows)
+    if "dielectric" in tree["posterior"]:
+        permittivity = tree["posterior"]["dielectric"].values
+        found += page.pairs({"relative permittivity": with_error(permittivity.mean(), permittivity.std(), 3)})
     if model.exclude_bonds:
         found += page.paragraph(f"Beads at most {model.exclude_bonds} bonds apart have no pair interaction.")
     caption = (

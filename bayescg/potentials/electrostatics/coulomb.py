@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from bayescg._arrays import AnyArray
+from bayescg.data.trajectories.vacuum import refuse_open
 from bayescg.geometry.descriptors import minimum_image
 from bayescg.potentials.configuration import Configuration, real_tuples
 from bayescg.potentials.electrostatics import ewald
@@ -145,6 +146,7 @@ class Coulomb(Term):
 
     def list_tuples(self, cg):
         present = cg["bead_type"].values.astype(str)
+        refuse_open(cg, "charges interact in a periodic box only", "leave Coulomb out, or give the input a box")
         names = list(self.of_types)
         kinds = np.array([names.index(bead) if bead in names else len(names) for bead in present], np.int32)
         found = {"coulomb_kinds": kinds[:, None]}
