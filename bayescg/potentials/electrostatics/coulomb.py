@@ -40,7 +40,8 @@ class Coulomb(Term):
         cutoff: of the sum over distances [nm]; with Ewald's sum a matter of speed only.
         method: "ewald" or "reaction_field".
         charges: of the bead types [e], as {"NA": 1.0, "CL": -1.0}; None: from the data (`fill_ranges`).
-        dielectric: relative permittivity that divides all energies. If learned, the prior's guess.
+        dielectric: relative permittivity that divides all energies. If learned, the guess of the prior, in which
+            1 / permittivity is normal with a standard deviation of 0.5.
         learn: fit the permittivity: the term's one coefficient is 1 / permittivity.
         tolerance: relative error of Ewald's sum, roughly.
 
