@@ -1,5 +1,7 @@
 """Charges of beads: known lattice sums, OpenMM, derivatives, the permittivity, and what is refused."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -46,6 +48,13 @@ def frame_of(term, cg, exclude_bonds=1):
     return found.configuration(cg["positions"].values[-1].astype(float), np.asarray(cg["box"].values[-1], float))
 
 
+@partial(jax.jit, static_argnums=0)
+def evaluate(term, frame, w=()):
+    """Energy [kJ/mol] and forces [kJ/mol/nm]."""
+    w = jnp.asarray(w, float)
+    return term.energy(frame, w), term.forces(frame, w)
+
+
 @pytest.fixture(autouse=True)
 def _doubles():
     with double_precision():
@@ -59,7 +68,7 @@ def test_madelung_constant_of_rock_salt():
     spacing = 0.28
     cg = bcg.from_arrays(sites[None] * spacing, np.eye(3) * 4 * spacing, names, temperature=300.0, mass=[30.0] * 64)
     term = Coulomb(0.55, charges={"NA": 1, "CL": -1}, tolerance=1e-8)
-    energy = float(term.energy(frame_of(term, cg), jnp.zeros(0)))
+    energy = float(evaluate(term, frame_of(term, cg))[0])
     # The energy of an ion pair is -1.747565 e^2 / distance.
     assert -energy * spacing / COULOMB / 32 == pytest.approx(1.7475645946, abs=1e-6)
 
@@ -89,10 +98,10 @@ def test_forces_and_energy_equal_openmm(method, exclude_bonds):
     context.setPositions(np.asarray(frame.positions))
     state = context.getState(getForces=True, getEnergy=True)
     true = state.getForces(asNumpy=True)._value
-    found = np.asarray(term.forces(frame, jnp.zeros(0)))
+    energy, found = map(np.asarray, evaluate(term, frame))
     size = np.linalg.norm(true, axis=1)
     assert np.all(np.linalg.norm(found - true, axis=1) < 1e-4 * np.maximum(size, np.sqrt(np.mean(size**2))))
-    assert float(term.energy(frame, jnp.zeros(0))) == pytest.approx(state.getPotentialEnergy()._value, rel=1e-5)
+    assert energy == pytest.approx(state.getPotentialEnergy()._value, rel=1e-5)
 
 
 @pytest.mark.filterwarnings("ignore:no pair term")
@@ -101,8 +110,11 @@ def test_derivatives(method):
     term = Coulomb(1.1, method, CHARGES, dielectric=3.0, learn=True)
     frame = frame_of(term, molecules())
     w = jnp.array([0.4])
-    energy = jax.jit(term.energy)
-    x, forces = np.asarray(frame.positions), np.asarray(term.forces(frame, w))
+    x, forces = np.asarray(frame.positions), np.asarray(evaluate(term, frame, w)[1])
+
+    def energy(frame, w):
+        return evaluate(term, frame, w)[0]
+
     rng, step = np.random.default_rng(1), 1e-4
     way = rng.normal(size=x.shape)
     ahead, behind = (energy(frame._replace(positions=x + sign * step * way), w) for sign in (1, -1))
@@ -112,14 +124,16 @@ def test_derivatives(method):
     for sign in (1, -1):
         stretch = np.eye(3) + sign * 1e-5 * strain
         both.append(float(energy(frame._replace(positions=x @ stretch, box=frame.box @ stretch), w)))
-    virial = np.asarray(term.virial(frame, w))
+    virial = np.asarray(jax.jit(term.virial)(frame, w))
     assert (both[0] - both[1]) / 2e-5 == pytest.approx(-np.sum(virial * strain), rel=2e-4)
-    assert float(term.laplacian(frame, w)) == pytest.approx(float(Term.laplacian(term, frame, w)), rel=1e-8)
+    slow = jax.jit(partial(Term.laplacian, term))
+    assert float(jax.jit(term.laplacian)(frame, w)) == pytest.approx(float(slow(frame, w)), rel=1e-8)
     # One coefficient: energy, forces and design rows are linear in 1 / permittivity.
-    np.testing.assert_allclose(np.einsum("nkx,k->nx", term.design_rows(frame), w), forces, rtol=1e-12, atol=1e-9)
-    assert float(term.basis_energies(frame)[0] * w[0]) == pytest.approx(float(energy(frame, w)), rel=1e-12)
+    rows, basis = jax.jit(lambda each: (term.design_rows(each), term.basis_energies(each)))(frame)
+    np.testing.assert_allclose(np.einsum("nkx,k->nx", rows, w), forces, rtol=1e-12, atol=1e-9)
+    assert float(basis[0] * w[0]) == pytest.approx(float(energy(frame, w)), rel=1e-12)
     known = Coulomb(1.1, method, CHARGES, dielectric=2.5)
-    np.testing.assert_allclose(np.asarray(known.baseline_forces(frame))[:, 0], forces, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(np.asarray(jax.jit(known.baseline_forces)(frame))[:, 0], forces, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.filterwarnings("ignore:no pair term")
@@ -129,14 +143,15 @@ def test_the_sum_depends_on_neither_split_nor_origin_nor_images():
     for cutoff in (0.8, 1.1):
         term = Coulomb(cutoff, charges=CHARGES, tolerance=1e-7)
         frame = frame_of(term, cg)
-        energies.append(float(term.energy(frame, jnp.zeros(0))))
-        forces.append(np.asarray(term.forces(frame, jnp.zeros(0))))
+        energy, force = evaluate(term, frame)
+        energies.append(float(energy))
+        forces.append(np.asarray(force))
     assert energies[0] == pytest.approx(energies[1], rel=1e-6)
     np.testing.assert_allclose(*forces, rtol=0, atol=1e-6 * np.abs(forces[0]).max())
     np.testing.assert_allclose(forces[0].sum(axis=0), 0.0, atol=1e-8)
     images = np.random.default_rng(0).integers(-2, 3, (cg.sizes["bead"], 3)) @ BOX
     moved = frame._replace(positions=np.asarray(frame.positions) + images + [0.3, -0.2, 0.1])
-    assert float(term.energy(moved, jnp.zeros(0))) == pytest.approx(energies[1], rel=1e-9)
+    assert float(evaluate(term, moved)[0]) == pytest.approx(energies[1], rel=1e-9)
 
 
 def test_reaction_field_of_two_charges():
@@ -183,9 +198,9 @@ def test_permittivity_is_learned_from_forces(method):
     cg = bcg.from_arrays(x, np.broadcast_to(np.eye(3) * 2.0, (8, 3, 3)), names, temperature=300.0, mass=[30.0] * 64)
     core = bcg.Pair("CL", "NA", cutoff=0.5, baseline=bcg.WCA(0.4, 1.0), learn=False)
     truth = Potential(core, Coulomb(0.9, method, {"NA": 1, "CL": -1}, dielectric=4.0))
-    found, evaluate, sizes = Interactions.of(truth, cg), jax.jit(truth.forces), {}
+    found, sizes = Interactions.of(truth, cg), {}
     frames = [found.configuration(each, np.eye(3) * 2.0, sizes=sizes) for each in x]
-    exact = np.stack([evaluate(frame, jnp.zeros(0)) for frame in frames])
+    exact = np.stack([evaluate(truth, frame)[1] for frame in frames])
     cg = cg.assign(forces=(("frame", "bead", "xyz"), exact + rng.normal(size=x.shape) * 10.0))
     model = Potential(core, Coulomb(0.9, method, {"NA": 1, "CL": -1}, dielectric=2.0, learn=True))
     posterior = bcg.force_match(model, cg, method="laplace", calibration="none", key=jax.random.key(0))

@@ -73,7 +73,8 @@ class Charges(Overlay):
         lines.append(f"dielectric {1 / scale:.12g}")
         if self.term.method == "ewald":
             mesh = f"kspace_style pppm {_MESH * self.term.tolerance:.3g}"
-            return [*lines, "pair_coeff * * coul/long", mesh]
+            # Of order 7 instead of 5: as many digits on a coarser mesh, twice as quick.
+            return [*lines, "pair_coeff * * coul/long", mesh, "kspace_modify order 7"]
         reach = self.term.cutoff / ANGSTROM
         # Coulomb's constant over the permittivity is in the charges that a formula sees.
         law = f"qi*qj*(1/r+{0.5 / reach**3:.12g}*r*r-{1.5 / reach:.12g})"
