@@ -257,7 +257,11 @@ def _uneven(cg):
     ("change", "term", "words"),
     [
         (_uneven, Coulomb(1.0), r"beads of type A have charges from \+1 to \+1.2 e.*different types"),
-        (lambda d: d.assign_coords(charge=("bead", np.zeros(32))), Coulomb(1.0), "no bead of the data carries a charge"),
+        (
+            lambda d: d.assign_coords(charge=("bead", np.zeros(32))),
+            Coulomb(1.0),
+            "no bead of the data carries a charge",
+        ),
         (lambda d: d.drop_vars("charge"), Coulomb(1.0), "give them as charges="),
         (lambda d: d, Coulomb(1.0, charges={"A": 1, "B": -1.5, "C": 1}), r"\+4 e .*neutral box"),
         (lambda d: d, Coulomb(1.4, "reaction_field"), "cutoff 1.4 nm exceeds half the shortest box height"),

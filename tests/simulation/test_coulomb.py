@@ -49,7 +49,7 @@ def test_forces_of_the_engine_are_those_of_the_potential(method):
         moved = x + np.random.default_rng(1).uniform(-0.014, 0.014, x.shape)
         found = jax.jit(engine.forces, static_argnums=(0, 1))(
             potential,
-            True,  # noqa: FBT003
+            True,
             engine.layout(interactions, box),
             engine.curves(potential, w),
             tuple(each[0] for each in near),

@@ -63,7 +63,9 @@ class Charges(Overlay):
         except (OSError, ValueError):
             found = []
         if [_NUMBER.sub("", line) for line in found] == [_NUMBER.sub("", line) for line in wanted]:
-            true, read = (np.array([float(n) for line in lines for n in _NUMBER.findall(line)]) for lines in (wanted, found))
+            true, read = (
+                np.array([float(n) for line in lines for n in _NUMBER.findall(line)]) for lines in (wanted, found)
+            )
             error = float(np.max(np.abs(read - true) / np.maximum(np.abs(true), 1e-12)))
         return [Comparison(path, self.term.name, error)]
 

@@ -40,9 +40,9 @@ class ChargeForce(Force):
         for i, j in exclusions(cg["bonds"].values, cg.sizes["bead"], potential.exclude_bonds).tolist():
             force.addException(i, j, 0.0, 1.0, 0.0)
         force.setCutoffDistance(self.term.cutoff)
-        force.setUseDispersionCorrection(False)  # noqa: FBT003  (no keyword there)
+        force.setUseDispersionCorrection(False)
         # Excluded beads of long molecules are nearest by their images too, as in the model.
-        force.setExceptionsUsePeriodicBoundaryConditions(True)  # noqa: FBT003
+        force.setExceptionsUsePeriodicBoundaryConditions(True)
         if self.term.method == "ewald":
             force.setNonbondedMethod(mm.NonbondedForce.PME)
             force.setEwaldErrorTolerance(_MESH * self.term.tolerance)
@@ -54,7 +54,9 @@ class ChargeForce(Force):
     def error(self, force, term, potential, coefficients):
         del term  # its own
         scale = inverse_permittivity(potential, self.term, coefficients)
-        read = {round(force.getParticleParameters(k)[0]._value / np.sqrt(scale), 6) for k in range(force.getNumParticles())}
+        read = {
+            round(force.getParticleParameters(k)[0]._value / np.sqrt(scale), 6) for k in range(force.getNumParticles())
+        }
         known = {0.0, *(round(charge, 6) for charge in self.term.of_types.values())}
         exact = force.getCutoffDistance()._value == self.term.cutoff
         return 0.0 if exact and read <= known else np.inf

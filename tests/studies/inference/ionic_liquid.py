@@ -113,12 +113,14 @@ def main() -> None:
         for number, (low, high) in enumerate(zip(RANGES[:-1], RANGES[1:], strict=True)):
             each = ", ".join(f"{name} {np.mean(rows, axis=0)[number]:.3f}" for name, rows in inside.items())
             error = pooled[:, number].std(ddof=1) / np.sqrt(len(pooled))
-            label = f"{100 * low:.0f} to {100 * high:.0f} % of the sampled distances ({each}; standard error {error:.3f})"
+            label = (
+                f"{100 * low:.0f} to {100 * high:.0f} % of the sampled distances ({each}; standard error {error:.3f})"
+            )
             wanted(label, float(pooled[:, number].mean()), 0.85, 0.95)
         wanted("all distances", float((pooled @ widths).mean()), 0.85, 0.95)
         if permittivity:
             ends = np.quantile(np.stack(permittivity), [0.05, 0.95], axis=1)
-            held = float(np.mean((ends[0] <= PERMITTIVITY) & (PERMITTIVITY <= ends[1])))
+            held = float(np.mean((ends[0] <= PERMITTIVITY) & (ends[1] >= PERMITTIVITY)))
             mean, spread = np.mean(permittivity), np.mean(np.std(permittivity, axis=1))
             print(f"permittivity {mean:.3f} +- {spread:.3f} (one replicate), planted {PERMITTIVITY:g}")
             wanted("coverage of the permittivity", held, 0.77, 1.0)  # 0.9 within 2.7 binomial errors

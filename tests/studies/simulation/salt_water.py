@@ -128,7 +128,9 @@ def main() -> None:
     wanted("temperature [K]", float(ensemble["temperature"].mean()), KELVIN - 10, KELVIN + 10)
     for a, b in (("W", "W"), ("NA", "W"), ("CL", "W"), ("CL", "NA")):
         curves = [
-            bcg.observables.rdf(data, a, b, cutoff=1.0, bins=50).mean(("block", *(["draw"] if "draw" in data.dims else [])))
+            bcg.observables.rdf(data, a, b, cutoff=1.0, bins=50).mean(
+                ("block", *(["draw"] if "draw" in data.dims else []))
+            )
             for data in (cg, ensemble)
         ]
         peaks = [(float(c["r"][int(c.argmax())]), float(c.max())) for c in curves]
