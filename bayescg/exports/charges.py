@@ -31,7 +31,7 @@ def inverse_permittivity(potential: Potential, term: Coulomb, coefficients: Floa
     found = float(np.asarray(coefficients, float)[potential.slices[term.name]][0])
     if not (np.isfinite(found) and found > 0):
         raise ValueError(
-            f"coulomb: this draw has an inverse permittivity of {found:.3g}, which no program takes: the data hardly say "
-            "how large it is; fit with a given one, Coulomb(dielectric=..., learn=False)"
+            f"coulomb: this draw has an inverse permittivity of {found:.3g}, which no program takes: the data hardly "
+            "say how large it is; fit with a given one, Coulomb(dielectric=..., learn=False)"
         )
     return found

@@ -33,8 +33,8 @@ class Potential:
     (a `Configuration`) and w, (basis,) [kJ/mol]; they raise a ValueError if w has another length.
 
     Args:
-        *terms: `Pair`, `Bond`, `Angle`, `Dihedral`, `ThreeBody`, `LocalDensity`, `SmoothOverlap`, `Coulomb`, or `Term` of
-            another kind.
+        *terms: `Pair`, `Bond`, `Angle`, `Dihedral`, `ThreeBody`, `LocalDensity`, `SmoothOverlap`, `Coulomb`, or `Term`
+            of another kind.
         exclude_bonds: beads at most this many bonds apart (0 to 3) have no pair interaction in the fit, in simulations,
             in g(r) and in exports.
 
@@ -234,8 +234,8 @@ def _freeze_charges(term: Coulomb, coefficients: np.ndarray) -> Coulomb:
         return term
     if not coefficients[0] > 0:
         raise ValueError(
-            f"coulomb: an inverse permittivity of {coefficients[0]:.3g} turns attraction into repulsion: the data do not "
-            "say how large it is; give it, by Coulomb(dielectric=..., learn=False)"
+            f"coulomb: an inverse permittivity of {coefficients[0]:.3g} turns attraction into repulsion: the data do "
+            "not say how large it is; give it, by Coulomb(dielectric=..., learn=False)"
         )
     return dataclasses.replace(term, dielectric=1 / float(coefficients[0]), learn=False)
 

@@ -20,8 +20,8 @@ def fill_ranges(potential: Potential, cg: xr.Dataset) -> Potential:
     """Fill in what the terms of a potential leave open, from what a system has sampled.
 
     Bonds without a range get knots around the bond lengths of `cg`, local densities up to the highest density,
-    `SmoothOverlap` chooses its inducing points, and `Coulomb` takes the charges of the beads. Statistics of several trajectories can only be added if they used the
-    same grids: call this once, then use the result for all of them.
+    `SmoothOverlap` chooses its inducing points, and `Coulomb` takes the charges of the beads. Statistics of several
+    trajectories can only be added if they used the same grids: call this once, then use the result for all of them.
 
     Args:
         potential: the potential.

@@ -121,7 +121,7 @@ def test_openmm_notices_a_changed_charge(tmp_path):
 def test_a_permittivity_below_zero_is_refused(program, tmp_path):
     model = system("ewald", learn=True)
     broken = System(model.cg, model.potential, -model.coefficients)
-    with pytest.raises(ValueError, match="inverse permittivity of -0.3.*dielectric="):
+    with pytest.raises(ValueError, match=r"inverse permittivity of -0.3.*dielectric="):
         export(broken.posterior, tmp_path / "out", format=program, initial=model.cg)
 
 

@@ -224,7 +224,7 @@ class Coulomb(Term):
         Returns:
             Energy [kJ/mol] and force [kJ/mol/nm], each (point,).
         """
-        energy, slope = jax.jvp(lambda x: self._near(x), (jnp.asarray(r),), (jnp.ones_like(jnp.asarray(r)),))
+        energy, slope = jax.jvp(self._near, (jnp.asarray(r),), (jnp.ones_like(jnp.asarray(r)),))
         return COULOMB * energy, -COULOMB * slope
 
     def _scale(self, coefficients):

@@ -83,7 +83,7 @@ def reciprocal(
     twice = jnp.where(jnp.asarray(numbers[0]) > 0, 2.0, 1.0)[:, None, None]
     weight = jnp.where(zero, 0.0, twice * jnp.exp(-squared / (4 * alpha**2)) / jnp.where(zero, 1.0, squared))
     weight = weight * 2 * math.pi / jnp.dot(box[0], jnp.cross(box[1], box[2]))
-    power = factor.real**2 + factor.imag**2
+    power = jnp.real(factor) ** 2 + jnp.imag(factor) ** 2
     # A bead moves against all others, not against itself.
     laplacian = -2 * jnp.sum(weight * squared * (power - jnp.sum(charges**2)))
     return jnp.sum(weight * power), laplacian

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
@@ -110,7 +111,7 @@ def main() -> None:
         inside, permittivity = covered(potential(known=False, **choice), data)
         pooled = np.mean([np.stack(rows) for rows in inside.values()], axis=0)
         print(f"permittivity {words}: coverage of 90 % bands, {REPLICATES} replicates of {FRAMES} frames", flush=True)
-        for number, (low, high) in enumerate(zip(RANGES[:-1], RANGES[1:], strict=True)):
+        for number, (low, high) in enumerate(pairwise(RANGES)):
             each = ", ".join(f"{name} {np.mean(rows, axis=0)[number]:.3f}" for name, rows in inside.items())
             error = pooled[:, number].std(ddof=1) / np.sqrt(len(pooled))
             label = (
