@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from bayescg.potentials import WCA as WCA
     from bayescg.potentials import Angle as Angle
     from bayescg.potentials import Bond as Bond
+    from bayescg.potentials import Coulomb as Coulomb
     from bayescg.potentials import Dihedral as Dihedral
     from bayescg.potentials import Harmonic as Harmonic
     from bayescg.potentials import LennardJones as LennardJones
@@ -70,8 +71,8 @@ if TYPE_CHECKING:
 _HOME = {
     "data": ("Mapping", "coarse_grain", "datasets", "from_arrays", "stream"),
     "potentials": (
-        *("WCA", "Angle", "Bond", "Dihedral", "Harmonic", "LennardJones", "LocalDensity", "Pair", "Potential"),
-        *("SmoothOverlap", "ThreeBody", "fill_ranges", "freeze", "table"),
+        *("WCA", "Angle", "Bond", "Coulomb", "Dihedral", "Harmonic", "LennardJones", "LocalDensity", "Pair"),
+        *("Potential", "SmoothOverlap", "ThreeBody", "fill_ranges", "freeze", "table"),
     ),
     "inference": (
         *("ForceStatistics", "Pilot", "Refinement", "Sampling", "boltzmann_inversion", "compare", "coverage"),
@@ -92,6 +93,7 @@ __all__ = [
     "WCA",
     "Angle",
     "Bond",
+    "Coulomb",
     "Dihedral",
     "ForceStatistics",
     "Harmonic",

@@ -6,6 +6,9 @@ BOLTZMANN = 8.31446261815324e-3
 BAR = 16.605390671738466
 """A kJ/mol/nm^3 in bar."""
 
+COULOMB = 138.93545764438198
+"""Coulomb's constant 1 / (4 pi epsilon_0) [kJ nm / (mol e^2)], to the digits that OpenMM has."""
+
 KCAL = 4.184
 """A kcal in kJ, exact."""
 

@@ -16,9 +16,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from bayescg.atomistic.displacements import minimum_image, squared_distances
-
-COULOMB = 138.93545764438198
-"""1 / (4 pi epsilon0) [kJ nm / (mol e^2)], as in OpenMM's NonbondedForce and GBSAOBCForce."""
+from bayescg.units import COULOMB
 
 _BLOCK_PAIRS = 1 << 16
 

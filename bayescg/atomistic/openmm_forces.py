@@ -14,7 +14,8 @@ from jaxtyping import Float, Int
 from bayescg.atomistic.bonded import Angles, Bonds, Torsions, chain_torsions
 from bayescg.atomistic.displacements import all_pairs
 from bayescg.atomistic.implicit_solvent import OFFSET, POLYNOMIALS, BornSolvent, recognize
-from bayescg.atomistic.nonbonded import COULOMB, AtomPairs, PairTable, dispersion_correction
+from bayescg.atomistic.nonbonded import AtomPairs, PairTable, dispersion_correction
+from bayescg.units import COULOMB
 
 _TABLE_ATOMS = 256
 """Up to here, nonbonded energies without cutoff are one table of all pairs."""

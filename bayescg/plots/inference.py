@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from bayescg.plots import style as look
 
-_DERIVED = ("coefficients", "u_", "f_")
+_DERIVED = ("coefficients", "dielectric", "u_", "f_")
 
 
 def hyperparameters(posterior: xr.DataTree) -> list[str]:

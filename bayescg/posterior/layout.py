@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from bayescg._version import ORIGIN
 from bayescg.posterior.grids import curve_grid, curves
-from bayescg.potentials import Potential
+from bayescg.potentials import Coulomb, Potential
 
 FORMAT = 2
 
@@ -38,7 +38,8 @@ def build(
 
     Returns:
         DataTree with `posterior` (hyperparameters, `coefficients`, and for each term `u_NAME` [kJ/mol] and `f_NAME`
-        (minus the slope) on a grid), and the given groups.
+        (minus the slope) on a grid; `dielectric`, the relative permittivity, where charges learn it), and the given
+        groups.
     """
     coefficients = np.asarray(coefficients, float)
     variables: dict[str, tuple] = {"coefficients": (("chain", "draw", "basis"), coefficients, {"units": "kJ/mol"})}
@@ -52,6 +53,9 @@ def build(
         dims = ("chain", "draw", *(f"{name}_dim_{k}" for k in range(values.ndim - 2)))
         variables[name] = (dims, values, {"units": _unit(name, potential)})
     for term in potential.terms:
+        if isinstance(term, Coulomb) and term.learn:
+            permittivity = 1 / coefficients[..., potential.slices[term.name].start]
+            variables["dielectric"] = (("chain", "draw"), permittivity, {"units": "1"})
         if term.graph is None:
             continue
         grid = curve_grid(potential, term.name, (ranges or {}).get(term.name))

@@ -3,6 +3,7 @@
 from bayescg.potentials.baselines import WCA, Baseline, Harmonic, LennardJones, Spline, table
 from bayescg.potentials.bonded import Angle, Bond, Dihedral
 from bayescg.potentials.configuration import Configuration
+from bayescg.potentials.electrostatics.coulomb import Coulomb
 from bayescg.potentials.interactions import Interactions
 from bayescg.potentials.many_body.local_density import LocalDensity
 from bayescg.potentials.many_body.smooth_overlap import SmoothOverlap
@@ -20,6 +21,7 @@ __all__ = [
     "Baseline",
     "Bond",
     "Configuration",
+    "Coulomb",
     "Dihedral",
     "Harmonic",
     "Interactions",

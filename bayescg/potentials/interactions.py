@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 import xarray as xr
@@ -15,6 +16,7 @@ from bayescg.data.mapping.topology import exclusions
 from bayescg.data.orientation import shape_tensors
 from bayescg.geometry.images import shortest_height
 from bayescg.potentials.configuration import Configuration, Neighbors
+from bayescg.potentials.electrostatics.coulomb import Coulomb
 from bayescg.potentials.pair import Pair
 from bayescg.potentials.potential import Potential
 from bayescg.potentials.term import Term
@@ -62,8 +64,9 @@ class Interactions:
             The interactions.
 
         Raises:
-            ValueError: if a term names a bead type that the data lack, a bonded term matches nothing, beads carry net
-                charge, or a cutoff exceeds half the shortest box height of any frame.
+            ValueError: if a term names a bead type that the data lack, a bonded term matches nothing, beads with net
+                charge have pair or many-body terms without a `Coulomb` term, their charges do not suit that term, or a
+                cutoff exceeds half the shortest box height of any frame.
         """
         present = np.asarray(cg["bead_type"].values).astype(str)
         known = sorted(set(present.tolist()))
@@ -71,12 +74,7 @@ class Interactions:
             for bead in term.types:
                 if bead not in known and not (partial and set(known) & set(potential.bead_types)):
                     raise ValueError(f"{term.name} names bead type {bead!r}; the data have {', '.join(known)}")
-        if "charge" in cg.coords and np.any(np.abs(cg["charge"].values) > 1e-3):
-            worst = present[np.argmax(np.abs(cg["charge"].values))]
-            raise ValueError(
-                f"bead type {worst} carries net charge: a short-ranged potential cannot describe it, and this version "
-                "has no Coulomb baseline. Choose a mapping with neutral beads."
-            )
+        _require_charges(potential, present, cg)
         _warn_of_missing_pairs(potential, known)
         if potential.cutoff > 0:
             shortest = min(shortest_height(box) for box in np.unique(cg["box"].values.reshape(-1, 3, 3), axis=0))
@@ -90,10 +88,13 @@ class Interactions:
         pairs = exclusions(
             np.asarray(cg["bonds"].values) if "bonds" in cg else np.zeros((0, 2), int), n_beads, potential.exclude_bonds
         )
+        listed = {name: rows for term in potential.terms for name, rows in _listed(term, cg, known, partial).items()}
+        for term in potential.terms:
+            listed |= term.list_excluded(cg, pairs)
         return cls(
             potential,
             n_beads,
-            {name: rows for term in potential.terms for name, rows in _listed(term, cg, known, partial).items()},
+            listed,
             np.array([types.index(bead) if bead in types else -1 for bead in present]),
             np.sort(pairs[:, 0].astype(np.int64) * n_beads + pairs[:, 1]),
         )
@@ -163,11 +164,42 @@ def _listed(term: Term, cg: xr.Dataset, known: list[str], partial: bool) -> dict
     return term.list_tuples(cg)
 
 
+def _require_charges(potential: Potential, present: np.ndarray, cg: xr.Dataset) -> None:
+    """Refuse beads with net charge in terms of neighbors without a term for their charge: it reaches beyond these."""
+    if "charge" not in cg.coords:
+        return
+    held = {bead for term in potential.terms if isinstance(term, Coulomb) for bead in term.of_types}
+    wanted = {bead for term in potential.terms if term.cutoff > 0 for bead in term.types} - held
+    charge = np.where(np.isin(present, sorted(wanted)), np.abs(cg["charge"].values), 0.0)
+    if np.any(charge > 1e-3):
+        worst = int(np.argmax(charge))
+        raise ValueError(
+            f"bead type {present[worst]} carries a net charge of {cg['charge'].values[worst]:+.4g} e: a short-ranged "
+            "potential cannot describe it. Add bayescg.Coulomb(cutoff=...) to the potential (with all charged types, "
+            "if you give its charges), or choose a mapping with neutral beads"
+        )
+
+
 def _warn_of_missing_pairs(potential: Potential, present: list[str]) -> None:
     """Bead types that both have pair terms, but none with each other, would pass through one another."""
     pairs = {frozenset(term.types) for term in potential.terms if isinstance(term, Pair)}
     types = sorted({bead for pair in pairs for bead in pair} & set(present))
     missing = [f"{a}-{b}" for k, a in enumerate(types) for b in types[k:] if frozenset((a, b)) not in pairs]
+    charges = {bead: q for term in potential.terms if isinstance(term, Coulomb) for bead, q in term.of_types.items()}
+    charged = sorted(set(charges) & set(present))
+    falling = [
+        f"{a}-{b}"
+        for a, b in combinations(charged, 2)
+        if charges[a] * charges[b] < 0 and frozenset((a, b)) not in pairs
+    ]
+    if falling:
+        warnings.warn(
+            f"no pair term for {', '.join(falling)}: nothing keeps these beads of opposite charge apart, and a "
+            "simulation would make them fall onto one another",
+            UserWarning,
+            stacklevel=4,
+        )
+        missing = [pair for pair in missing if pair not in falling]
     if missing:
         warnings.warn(
             f"no pair term for {', '.join(missing)}: these beads do not interact in the model, and their forces count "

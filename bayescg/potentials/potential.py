@@ -16,6 +16,7 @@ from jaxtyping import Array, Float
 from bayescg._arrays import AnyArray
 from bayescg.potentials import baselines
 from bayescg.potentials.configuration import Configuration
+from bayescg.potentials.electrostatics.coulomb import Coulomb
 from bayescg.potentials.many_body.many_body_term import ManyBodyTerm
 from bayescg.potentials.pair import Pair
 from bayescg.potentials.spline_term import SplineTerm
@@ -32,8 +33,8 @@ class Potential:
     (a `Configuration`) and w, (basis,) [kJ/mol]; they raise a ValueError if w has another length.
 
     Args:
-        *terms: `Pair`, `Bond`, `Angle`, `Dihedral`, `ThreeBody`, `LocalDensity`, `SmoothOverlap`, or `Term` of another
-            kind.
+        *terms: `Pair`, `Bond`, `Angle`, `Dihedral`, `ThreeBody`, `LocalDensity`, `SmoothOverlap`, `Coulomb`, or `Term`
+            of another kind.
         exclude_bonds: beads at most this many bonds apart (0 to 3) have no pair interaction in the fit, in simulations,
             in g(r) and in exports.
 
@@ -206,7 +207,7 @@ def freeze(potential: Potential, coefficients: Sequence[float] | np.ndarray) -> 
     same from a posterior.
 
     Args:
-        potential: of terms that are curves.
+        potential: of terms that are curves; charges beside them keep their permittivity.
         coefficients: (basis,) of all its terms [kJ/mol].
 
     Returns:
@@ -218,6 +219,9 @@ def freeze(potential: Potential, coefficients: Sequence[float] | np.ndarray) -> 
     terms = []
     w = np.asarray(coefficients, float)
     for term in potential.terms:
+        if isinstance(term, Coulomb):
+            terms.append(_freeze_charges(term, w[potential.slices[term.name]]))
+            continue
         if not isinstance(term, SplineTerm):
             raise ValueError(f"{term.name} is no curve of one distance or angle: only such terms can be frozen")
         if term.n_basis:
@@ -230,6 +234,18 @@ def freeze(potential: Potential, coefficients: Sequence[float] | np.ndarray) -> 
         else:
             terms.append(term)
     return tuple(terms)
+
+
+def _freeze_charges(term: Coulomb, coefficients: np.ndarray) -> Coulomb:
+    """Charges with the permittivity that was learned."""
+    if not term.learn:
+        return term
+    if not coefficients[0] > 0:
+        raise ValueError(
+            f"coulomb: an inverse permittivity of {coefficients[0]:.3g} turns attraction into repulsion: the data do "
+            "not say how large it is; give it, by Coulomb(dielectric=..., learn=False)"
+        )
+    return dataclasses.replace(term, dielectric=1 / float(coefficients[0]), learn=False)
 
 
 def _check_reach(terms: Sequence[Term]) -> None:

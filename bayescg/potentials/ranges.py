@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import overload
 
 import numpy as np
@@ -18,9 +19,9 @@ from bayescg.potentials.term import Sample, Term
 def fill_ranges(potential: Potential, cg: xr.Dataset) -> Potential:
     """Fill in what the terms of a potential leave open, from what a system has sampled.
 
-    Bonds without a range get knots around the bond lengths of `cg`, local densities up to the highest density, and
-    `SmoothOverlap` chooses its inducing points. Statistics of several trajectories can only be added if they used the
-    same grids: call this once, then use the result for all of them.
+    Bonds without a range get knots around the bond lengths of `cg`, local densities up to the highest density,
+    `SmoothOverlap` chooses its inducing points, and `Coulomb` takes the charges of the beads. Statistics of several
+    trajectories can only be added if they used the same grids: call this once, then use the result for all of them.
 
     Args:
         potential: the potential.
@@ -39,19 +40,25 @@ def fill_ranges(potential: Potential, cg: xr.Dataset) -> Potential:
 
 def _sample(term: Term, potential: Potential, cg: xr.Dataset) -> Sample:
     """A system as one term alone sees it."""
-    return Sample(
-        cg["bead_type"].values.astype(str), _Frames(Potential(term, exclude_bonds=potential.exclude_bonds), cg)
-    )
+    charges = cg["charge"].values if "charge" in cg.coords else None
+    # That a term alone does not hold the charges of its beads says nothing of the potential.
+    frames = _Frames(Potential(term, exclude_bonds=potential.exclude_bonds), cg.drop_vars("charge", errors="ignore"))
+    return Sample(cg["bead_type"].values.astype(str), frames, charges)
 
 
 class _Frames(Sequence[Configuration]):
     """Configurations of all frames, each made when it is asked for."""
 
     def __init__(self, potential: Potential, cg: xr.Dataset):
-        self._interactions, self._shapes = Interactions.of(potential, cg), shapes_of(potential, cg)
-        self._positions = cg["positions"].values.reshape(-1, self._interactions.n_beads, 3)
+        self._potential, self._cg, self._shapes = potential, cg, shapes_of(potential, cg)
+        self._positions = cg["positions"].values.reshape(-1, cg.sizes["bead"], 3)
         self._boxes = np.broadcast_to(cg["box"].values, (len(self._positions), 3, 3))
         self._sizes: dict[str, int] = {}
+
+    @cached_property
+    def _interactions(self) -> Interactions:
+        """Not before a frame is asked for: a term that asks for none may have nothing to list yet."""
+        return Interactions.of(self._potential, self._cg)
 
     def __len__(self) -> int:
         return len(self._positions)

@@ -49,10 +49,12 @@ class Sample(NamedTuple):
     Attributes:
         bead_types: (bead,) name of each bead's type.
         frames: its frames, in order, each with the term's tuples; made when asked for.
+        charges: (bead,) [e]; None where the data have none.
     """
 
     bead_types: np.ndarray
     frames: Sequence[Configuration]
+    charges: np.ndarray | None = None
 
 
 class Term(abc.ABC):
@@ -186,6 +188,21 @@ class Term(abc.ABC):
             ValueError: if the system has no such interaction.
         """
         del cg
+        return {}
+
+    def list_excluded(
+        self, cg: xr.Dataset, excluded: Int[np.ndarray, "pair 2"]
+    ) -> dict[str, Int[np.ndarray, "interaction column"]]:
+        """Arrays of `Configuration.tuples` made of the pairs that the potential excludes, for a term that needs them.
+
+        Args:
+            cg: the system.
+            excluded: (pair, 2) bead numbers; these pairs are in no list of neighbors.
+
+        Returns:
+            Name of the array -> (interaction, column) bead numbers.
+        """
+        del cg, excluded
         return {}
 
     def find_tuples(self, neighbors: Neighbors) -> dict[str, Int[np.ndarray, "interaction column"]]:

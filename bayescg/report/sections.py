@@ -14,7 +14,7 @@ from arviz_stats.summary import summary
 
 from bayescg import plots
 from bayescg import posterior as posteriors
-from bayescg.potentials import Term
+from bayescg.potentials import Coulomb, Term
 from bayescg.report import page
 from bayescg.report.results import Results
 
@@ -67,9 +67,18 @@ def potential(results: Results, pictures: dict[str, bytes]) -> str:
         low, high = ranges.get(term.name, (float("nan"), float("nan")))
         first, last = term.span
         rows.append([term.name, term.kind, f"{first:g} – {last:g} {term.unit}"])
-        baseline = type(getattr(term, "baseline", None)).__name__ if term.n_baselines else "none"
+        known = getattr(term, "baseline", None)
+        baseline = "none" if known is None else type(known).__name__
         rows[-1] += [_sampled(term, low, high), term.n_basis, baseline]
     found = page.table(("term", "kind", "knots", "sampled", "coefficients", "baseline"), rows)
+    for term in model.terms:
+        if isinstance(term, Coulomb):
+            words = f"{term.dielectric:g}, given"
+            if term.learn:
+                learned = np.asarray(tree["posterior"].dataset["dielectric"])
+                words = with_error(learned.mean(), learned.std(), 3)
+            rows = {f"charge of {bead}": f"{charge:+g} e" for bead, charge in term.of_types.items()}
+            found += page.pairs({**rows, "relative permittivity": words})
     if model.exclude_bonds:
         found += page.paragraph(f"Beads at most {model.exclude_bonds} bonds apart have no pair interaction.")
     caption = (

@@ -247,6 +247,23 @@ class _Dimers(_Page):
         return bcg.posterior.from_coefficients(potential, draws, temperature=300.0)
 
 
+class _Ions(_Page):
+    """Ions that carry a charge, a little off a lattice, with forces that are mostly theirs."""
+
+    @cached_property
+    def cg(self):
+        rng = np.random.default_rng(0)
+        sites = np.stack(np.meshgrid(*[np.arange(4)] * 3, indexing="ij"), -1).reshape(-1, 3)
+        positive = sites.sum(axis=1) % 2 == 0
+        x = 0.5 * sites + rng.normal(0, 0.03, (12, 64, 3))
+        names = np.where(positive, "NA", "CL").tolist()
+        cg = bcg.from_arrays(x, np.full(3, 2.0), names, temperature=400.0, mass=np.full(64, 30.0))
+        # About as stiff as the planted charges hold them.
+        forces = 2000.0 * (0.5 * sites - x) + rng.normal(0, 20.0, x.shape)
+        charged = cg.assign_coords(charge=("bead", np.where(positive, 1.0, -1.0)))
+        return charged.assign(forces=(("frame", "bead", "xyz"), forces, {"units": "kJ/mol/nm"}))
+
+
 class _Model(_Page):
     """A trajectory of the molecule that a generative model is of."""
 
@@ -284,7 +301,7 @@ class _Fits(_Page):
 def pages(water: Given) -> dict[str, _Page]:
     """Pages that speak of something else than the water."""
     kinds = {"backmapping": _Molecule, "mappings": _Mixture, "exports": _Dimers, "generative": _Model, "fits": _Fits}
-    kinds |= {"comparison": _Sparse, "many_body": _Few}
+    kinds |= {"comparison": _Sparse, "many_body": _Few, "charges": _Ions}
     return {f"docs/guide/{name}.md": kind(water) for name, kind in kinds.items()}
 
 

@@ -8,9 +8,9 @@ from tests.studies.wanted import BROKEN
 STUDIES = {
     "inference": (
         *("never_sampled", "known_truth", "water_coverage", "second_liquid", "correlated_noise", "propagation"),
-        *("relative_entropy", "convergence"),
+        *("relative_entropy", "convergence", "ionic_liquid"),
     ),
-    "simulation": ("engines",),
+    "simulation": ("engines", "salt_water"),
     "generative": ("bimodal", "alanine_reference", "alanine", "planted_latents", "molecular_dynamics"),
     "backmapping": (
         *("gaussian_chain", "alanine", "frozen", "free_energy", "distance", "round_trip", "centers", "liquid"),

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from bayescg.atomistic.nonbonded import COULOMB, AtomPairs, switched
+from bayescg.atomistic.nonbonded import AtomPairs, switched
+from bayescg.units import COULOMB
 
 _SOFT = 0.5
 """Share of sigma^6 that is added to r^6 where the environment is switched off."""

@@ -109,8 +109,8 @@ def compare_data_file(path: str | os.PathLike[str], cg: xr.Dataset) -> float:
     lines = Path(path).read_text().splitlines()
     try:
         start = next(k for k, line in enumerate(lines) if line.startswith("Atoms")) + 2
-        rows = np.array([line.split()[:6] for line in lines[start : start + cg.sizes["bead"]]], float)
-        vectors = rows[:, 3:] / 10 - np.asarray(cg["positions"].values, float)
+        rows = np.array([line.split() for line in lines[start : start + cg.sizes["bead"]]], float)
+        vectors = rows[:, -3:] / 10 - np.asarray(cg["positions"].values, float)
         numbers = rows[:, 0]
     except (StopIteration, ValueError, IndexError):
         return np.inf

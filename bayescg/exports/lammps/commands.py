@@ -59,6 +59,7 @@ def _pair_commands(potential, tables, bead_types, file) -> list[str]:
     elements = " ".join(symbols_of(bead_types))
     # Styles for all atom types at once, on top of the tables.
     over = [(style.pair_style, style.pair_coeff(file(style.file), elements)) for style in tables.overlays]
+    after = [line for style in tables.overlays for line in style.settings(file(style.file))]
     if not listed and not over:
         # LAMMPS needs some pair style, and its cutoff is how far ghost beads of bonds are kept.
         return ["pair_style zero 10.0", "pair_coeff * *"]
@@ -67,8 +68,8 @@ def _pair_commands(potential, tables, bead_types, file) -> list[str]:
     styles = [f"table linear {tables.points['pair']}"] if listed else []
     styles += [style for style, _ in over]
     several = len(styles) > 1
-    alone = not several and (complete or not listed)
-    commands = [f"pair_style {'' if alone else 'hybrid/overlay ' if several else 'hybrid '}{' '.join(styles)}"]
+    alone = not several and (complete or not listed) and all(use is not None for _, use in over)
+    commands = [f"pair_style {'' if alone else 'hybrid/overlay ' if over else 'hybrid '}{' '.join(styles)}"]
     for i, j in couples:
         term = listed.get(tuple(sorted((bead_types[i], bead_types[j]))))
         if term is not None:
@@ -77,5 +78,6 @@ def _pair_commands(potential, tables, bead_types, file) -> list[str]:
         elif not over:
             commands.append(f"pair_coeff {i + 1} {j + 1} none")
     for _, use in over:
-        commands.append(f"pair_coeff * * {use.split(' ', 1)[1] if alone else use}")
-    return commands
+        if use is not None:
+            commands.append(f"pair_coeff * * {use.split(' ', 1)[1] if alone else use}")
+    return commands + after

@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from bayescg._runtime import atomic_path
+from bayescg.exports.charges import charges_of, coulomb_of
 from bayescg.exports.conditions import Conditions
 from bayescg.exports.lammps.names import keyword
 from bayescg.exports.tables.configuration import one_frame, reduce_box
@@ -55,8 +56,13 @@ def masses_by_type(cg: xr.Dataset, bead_types: Sequence[str]) -> list[float]:
     return masses
 
 
+def atom_style(potential: Potential) -> str:
+    """What the data file has of each bead: its molecule, and its charge if the model has charges."""
+    return "molecular" if coulomb_of(potential) is None else "full"
+
+
 def data_text(cg: xr.Dataset, potential: Potential) -> str:
-    """The text of a LAMMPS data file (atom_style molecular, units real).
+    """The text of a LAMMPS data file (`atom_style`, units real).
 
     Atom types are those of `bead_types_of(potential, cg)`, bond, angle and dihedral types the terms in their order; a
     further bond type holds bonds that no term describes, where exclusions need them.
@@ -92,12 +98,14 @@ def data_text(cg: xr.Dataset, potential: Potential) -> str:
     molecule = cg["molecule"].values - int(cg["molecule"].values.min()) + 1
     positions = np.asarray(cg["positions"].values, float) / ANGSTROM
     beads = cg["bead_type"].values.astype(str)
+    charged = coulomb_of(potential)
+    charge = [""] * len(beads) if charged is None else [f"{q:.12g} " for q in charges_of(charged, cg)]
     atoms = [
-        f"{i + 1} {molecule[i]} {numbers[beads[i]]} {x:.12g} {y:.12g} {z:.12g}"
+        f"{i + 1} {molecule[i]} {numbers[beads[i]]} {charge[i]}{x:.12g} {y:.12g} {z:.12g}"
         for i, (x, y, z) in enumerate(positions.tolist())
     ]
     blocks = ["LAMMPS data file by bayescg, units real", "\n".join(counts + kinds), "\n".join(edges)]
-    for title, rows in {"Masses": masses, "Atoms  # molecular": atoms, **sections}.items():
+    for title, rows in {"Masses": masses, f"Atoms  # {atom_style(potential)}": atoms, **sections}.items():
         blocks += [title, "\n".join(rows)]
     return "\n\n".join(blocks) + "\n"
 
@@ -124,7 +132,7 @@ def input_text(cg: xr.Dataset, potential: Potential, conditions: Conditions) -> 
     temperature, timestep, friction = conditions
     return f"""# bayescg: Langevin dynamics of the coarse-grained model. Run: lmp -in in.bayescg
 units real
-atom_style molecular
+atom_style {atom_style(potential)}
 boundary p p p
 read_data system.data
 include potential.in

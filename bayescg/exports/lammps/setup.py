@@ -15,7 +15,7 @@ from jaxtyping import Float
 
 from bayescg._runtime import process_environment
 from bayescg.exports.lammps.commands import interaction_commands
-from bayescg.exports.lammps.data import bead_types_of, ghost_cutoff, other_bonds_of, write_data_file
+from bayescg.exports.lammps.data import atom_style, bead_types_of, ghost_cutoff, other_bonds_of, write_data_file
 from bayescg.exports.lammps.style import overlays_of, require_styles
 from bayescg.exports.lammps.tables import write_tables
 from bayescg.potentials import Interactions, Potential
@@ -79,7 +79,7 @@ def write_setup(
     data = write_data_file(folder / "system.data", initial, potential)
     types = bead_types_of(potential, initial)
     others = len(other_bonds_of(potential, Interactions.of(potential, initial), initial)) > 0
-    beads = ["units real", "atom_style molecular", "boundary p p p", f'read_data "{data}"']
+    beads = ["units real", f"atom_style {atom_style(potential)}", "boundary p p p", f'read_data "{data}"']
     ghosts = f"comm_modify cutoff {ghost_cutoff(initial, potential) / ANGSTROM:.10g}"
     setups = []
     for number, w in enumerate(coefficients):

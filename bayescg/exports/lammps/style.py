@@ -36,8 +36,16 @@ class Overlay(abc.ABC):
     pair_style: ClassVar[str]
 
     @abc.abstractmethod
-    def pair_coeff(self, file: str, elements: str) -> str:
-        """Words of the command `pair_coeff * *`, given a file and the element names of the atom types."""
+    def pair_coeff(self, file: str, elements: str) -> str | None:
+        """Words of the command `pair_coeff * *`, given a file and the element names of the atom types.
+
+        None: the command stands among the `settings`.
+        """
+
+    def settings(self, file: str) -> list[str]:
+        """Commands that follow those of all pair styles, given a file."""
+        del file
+        return []
 
     @abc.abstractmethod
     def write(

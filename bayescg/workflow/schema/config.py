@@ -193,7 +193,8 @@ class Config:
         terms = [term for potential in chosen if potential is not None for term in potential.build().terms]
         # Only for pairs does it matter whether there is a box: no other input is opened for that.
         vacuum = any(isinstance(term, Pair) for term in terms) and self._in_vacuum()
-        return tuple(dict.fromkeys(default_observable(term, open_boundary=vacuum) for term in terms))
+        found = (default_observable(term, open_boundary=vacuum) for term in terms)
+        return tuple(dict.fromkeys(each for each in found if each is not None))
 
     @property
     def compared(self) -> tuple[Observable, ...]:

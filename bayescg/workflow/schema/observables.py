@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator
 
 from bayescg import observables as room
 from bayescg._settings import Count, Positive, Text
-from bayescg.potentials import LocalDensity, Pair, SplineTerm, Term, ThreeBody
+from bayescg.potentials import Coulomb, LocalDensity, Pair, SplineTerm, Term, ThreeBody
 from bayescg.workflow.schema.items import Four, Item, Three, Two, choose, listed
 
 
@@ -197,14 +197,19 @@ Observables = Annotated[
 """A list of different observables."""
 
 
-def default_observable(term: Term, *, open_boundary: bool = False) -> Observable:
+def default_observable(term: Term, *, open_boundary: bool = False) -> Observable | None:
     """What shows best how well a term was learned.
 
     Args:
         term: the term.
         open_boundary: the beads are in vacuum: no mean density, so no g(r), but neighbors can be counted.
+
+    Returns:
+        The observable; None if there is none of its own.
     """
     match term:
+        case Coulomb():
+            return None  # g(r) of its beads is that of their pair terms
         case Pair() if open_boundary:
             return CoordinationNumber(coordination_number=term.types, cutoff=float(term.cutoff))
         case Pair():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from functools import partial
-from typing import Annotated, Any, ClassVar, Self, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, Self, get_type_hints
 
 from pydantic import AfterValidator, BeforeValidator, Field, create_model, model_validator
 
@@ -99,6 +99,35 @@ class TermItem(Item):
         return self
 
 
+class CoulombItem(TermItem):
+    """Charges of beads; the key that names it holds the method, `ewald` or `reaction_field`."""
+
+    kind: ClassVar[str] = "coulomb"
+    width: ClassVar[int] = 0
+    made: ClassVar[type[Term]] = potentials.Coulomb
+
+    coulomb: Literal["ewald", "reaction_field"]
+    """Ewald's sum, or a reaction field."""
+    cutoff: Number
+    """Of the sum over distances [nm]."""
+    charges: dict[Text, Number] | None = None
+    """Charge of each bead type [e]; those of the topology if left out."""
+    dielectric: Number | None = None
+    """Relative permittivity; if learned, the guess of the prior."""
+    learn: bool | None = None
+    """Learn the permittivity."""
+    tolerance: Number | None = None
+    """Relative error of Ewald's sum, roughly."""
+
+    @property
+    def beads(self):
+        return ()
+
+    def build(self):
+        given = {name: value for name, value in self.options.items() if name != "kernel" and value is not None}
+        return potentials.Coulomb(method=self.coulomb, **given)
+
+
 def _fields(cls: type, skip: int = 0) -> dict[str, Any]:
     """Fields of a model that are those of a dataclass, but for the first few."""
     hints, words = get_type_hints(cls), described(cls)
@@ -150,7 +179,7 @@ TERMS = {
         ("three_body", potentials.ThreeBody, 3),
         ("local_density", potentials.LocalDensity, 2),
     )
-}
+} | {"coulomb": CoulombItem}
 """Models by the key that names an item."""
 
 
