@@ -51,8 +51,7 @@ class Others:
         self._counts: dict[str, np.ndarray] = {}
         self._ranges: dict[str, tuple[float, float]] = {}
         if self._terms is not None:
-            names = {term.name for term in terms}
-            bonded = {n: rows for n, rows in interactions.bonded.items() if n in names}
+            bonded = dict(interactions.bonded)
             # Types keep the numbers that the whole potential gave them.
             numbers = {bead: k for k, bead in enumerate(self._terms.bead_types)}
             index = [numbers.get(potential.bead_types[t], -1) if t >= 0 else -1 for t in interactions.type_index]
