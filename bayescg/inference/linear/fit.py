@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 import jax
@@ -10,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from bayescg import kernels as kernel_room
-from bayescg.inference.linear import marginal
+from bayescg.inference.linear import marginal, projection
 from bayescg.inference.linear.calibration import force_calibration
 from bayescg.inference.linear.draws import draw_repulsive
 from bayescg.inference.linear.marginal import Prior, Reduced
@@ -24,6 +25,9 @@ from bayescg.samplers.settings import Sampling
 from bayescg.samplers.variational import variational
 
 METHODS = ("nuts", "vi", "laplace")
+
+_ATTEMPTS = 3
+"""Projections at most, until that of what was visited is fine enough."""
 
 
 class Fit(NamedTuple):
@@ -72,9 +76,22 @@ def fit(
         reduced, root, report = force_calibration(prior, statistics, reduced, method=calibration)
         free = prior.without_noise()
         fixed = {f"noise_{name}": value for name, value in zip(prior.noise_names, prior.noise, strict=True)}
-    target, mode, found = sample_hyperparameters(free, reduced, method=method, sampling=sampling, key=fit_key)
-    coefficients = draw_repulsive(free, reduced, found.values, root=root, key=draw_key)
-    return Fit(prior, target, mode, found, coefficients, fixed, report, root)
+    small = projection.project(free, reduced)
+    for attempt in range(_ATTEMPTS):
+        target, mode, found = sample_hyperparameters(
+            small.prior, small.data, method=method, sampling=sampling, key=fit_key
+        )
+        if not small.references:
+            break
+        error = projection.error(free, reduced, small, found.values)
+        report = {**report, "projection_error": error, "projection_directions": small.spread.shape[1]}
+        if error <= projection.LARGEST_ERROR or attempt == _ATTEMPTS - 1:
+            break
+        small = projection.again(free, reduced, small, found.values)
+    root = small.root(root)
+    coefficients = draw_repulsive(small.prior, small.data, found.values, root=root, key=draw_key)
+    with_noise = replace(small.prior, noise=prior.noise, noise_names=prior.noise_names)
+    return Fit(with_noise, target, mode, found, coefficients, fixed, report, root)
 
 
 def kernels_by_name(kernels: Mapping[str, object] | None) -> dict[str, object]:
