@@ -26,9 +26,6 @@ from bayescg.samplers.variational import variational
 
 METHODS = ("nuts", "vi", "laplace")
 
-_ATTEMPTS = 3
-"""Projections at most, until that of what was visited is fine enough."""
-
 
 class Fit(NamedTuple):
     """Draws, and what they were drawn from.
@@ -77,17 +74,17 @@ def fit(
         free = prior.without_noise()
         fixed = {f"noise_{name}": value for name, value in zip(prior.noise_names, prior.noise, strict=True)}
     small = projection.project(free, reduced)
-    for attempt in range(_ATTEMPTS):
+    while True:
         target, mode, found = sample_hyperparameters(
             small.prior, small.data, method=method, sampling=sampling, key=fit_key
         )
         if not small.references:
             break
         error = projection.error(free, reduced, small, found.values)
-        report = {**report, "projection_error": error, "projection_directions": small.spread.shape[1]}
-        if error <= projection.LARGEST_ERROR or attempt == _ATTEMPTS - 1:
+        if error <= projection.LARGEST_ERROR:
+            report = {**report, "projection_error": error, "projection_directions": small.spread.shape[1]}
             break
-        small = projection.again(free, reduced, small, found.values)
+        small = projection.finer(free, reduced, small, found.values)
     root = small.root(root)
     coefficients = draw_repulsive(small.prior, small.data, found.values, root=root, key=draw_key)
     with_noise = replace(small.prior, noise=prior.noise, noise_names=prior.noise_names)

@@ -28,7 +28,7 @@ from bayescg.kernels.reduction import reduced
 from bayescg.samplers.mode import find_mode
 
 FEWEST = 96
-"""Terms of no more free coefficients are left as they are."""
+"""Terms of no more free coefficients are left as they are: of 88, as in hexane, data of 200 frames see nearly all."""
 
 TOLERANCE = 0.3
 """What may be dropped, summed over all directions: variance of forces over their posterior variance, and variance of
@@ -36,6 +36,9 @@ what the data see over that of their noise."""
 
 LARGEST_ERROR = 0.1
 """Of the log evidence at visited hyperparameters [nats]."""
+
+_FINER = 0.25
+"""Factor on the tolerance where a projection was not fine enough."""
 
 _FIRST = 96
 """Coordinates of the coarse projection."""
@@ -53,7 +56,8 @@ class Projected(NamedTuple):
         prior: of the coordinates.
         data: in these coordinates.
         spread: (free, coordinate) free coefficients of the coordinates.
-        references: hyperparameters at which each projected term was projected, by name.
+        references: hyperparameters at which each projected term was projected, by name; none where no term has many
+            coefficients, or all of them matter.
         tolerance: of the projection.
     """
 
@@ -63,7 +67,7 @@ class Projected(NamedTuple):
     references: dict[str, Values]
     tolerance: float
 
-    def root(self, full: Float[Array, "free direction"] | None) -> Float[Array, "coordinate direction"] | None:
+    def root(self, full: Float[Array, "free direction"] | None) -> Float[Array, "coordinate column"] | None:
         """The root of a covariance of scores in these coordinates, with no more columns than rows."""
         if full is None or not self.references:
             return full
@@ -78,10 +82,12 @@ def project(prior: Prior, data: Reduced) -> Projected:
         data: sums in its free coordinates.
     """
     medians = {name: np.exp(np.asarray(value)) for name, value in prior.medians().items()}
-    names = [t.name for t in prior.terms if isinstance(t, CurvePrior) and t.lift.shape[1] > FEWEST]
+    names = [term.name for term in _curves(prior) if term.lift.shape[1] > FEWEST]
     if not names:
-        return Projected(prior, data, np.eye(data.gram.shape[-1]), {}, TOLERANCE)
+        return _none(prior, data)
     coarse = _at(prior, data, dict.fromkeys(names, medians), TOLERANCE, _FIRST)
+    if not coarse.references:
+        return coarse
     target = marginal.hyperparameter_density(coarse.prior, coarse.data)
     mode = find_mode(target)
     noise = np.random.default_rng(0).normal(size=(_PROPOSED, len(mode.position)))
@@ -89,8 +95,8 @@ def project(prior: Prior, data: Reduced) -> Projected:
     return _at(prior, data, _rough(coarse, proposed, _ROUGH), TOLERANCE)
 
 
-def again(prior: Prior, data: Reduced, last: Projected, visited: Values) -> Projected:
-    """A finer projection, at the roughest of the hyperparameters that were visited.
+def finer(prior: Prior, data: Reduced, last: Projected, visited: Values) -> Projected:
+    """A finer projection, at the roughest of the hyperparameters that were visited; after three, none at all.
 
     Args:
         prior: of all terms, in full.
@@ -98,8 +104,10 @@ def again(prior: Prior, data: Reduced, last: Projected, visited: Values) -> Proj
         last: the projection that was not fine enough.
         visited: hyperparameters, (chain, draw, ...).
     """
-    flat = _some(visited, _PROPOSED)
-    return _at(prior, data, _rough(last, flat, 1.0), 0.25 * last.tolerance)
+    tolerance = _FINER * last.tolerance
+    if tolerance < 0.9 * _FINER**2 * TOLERANCE:
+        return _none(prior, data)
+    return _at(prior, data, _rough(last, _some(visited, _PROPOSED), 1.0), tolerance)
 
 
 def error(prior: Prior, data: Reduced, small: Projected, visited: Values) -> float:
@@ -147,11 +155,15 @@ def covariance(prior: Prior, values: Values) -> Float[np.ndarray, "free free"]:
     return scipy.linalg.block_diag(*blocks)
 
 
+def _none(prior: Prior, data: Reduced) -> Projected:
+    return Projected(prior, data, np.eye(data.gram.shape[-1]), {}, TOLERANCE)
+
+
 def _at(prior: Prior, data: Reduced, references: dict[str, Values], tolerance: float, most=None) -> Projected:
     """The projection of each named term at its reference."""
     weight = np.asarray(prior.noise, float) ** -2.0 if prior.noise_names else np.ones(1)
     precision = np.einsum("t,tfg->fg", weight, np.asarray(data.gram))
-    terms, spreads, first = [], [], 0
+    terms, spreads, used, first = [], [], {}, 0
     for term in prior.terms:
         free = term.lift.shape[1]
         own = slice(first, first + free)
@@ -161,12 +173,14 @@ def _at(prior: Prior, data: Reduced, references: dict[str, Values], tolerance: f
             given = {name: jnp.asarray(v) for name, v in references[term.name].items()}
             (gram,) = _grams((term,), _kernels(prior, [term]), given)
             found = reduced(term, np.asarray(gram), precision[own, own], tolerance=tolerance, most=most)
+            if found is not None:
+                used[term.name] = references[term.name]
         terms.append(term if found is None else found.prior)
         spreads.append(np.eye(free) if found is None else found.spread)
     spread = scipy.linalg.block_diag(*spreads)
     gram = np.stack([spread.T @ g @ spread for g in np.asarray(data.gram)])
     small = data._replace(gram=jnp.asarray(gram), cross=jnp.asarray(np.asarray(data.cross) @ spread))
-    return Projected(replace(prior, terms=tuple(terms)), small, spread, references, tolerance)
+    return Projected(replace(prior, terms=tuple(terms)), small, spread, used, tolerance)
 
 
 def _rough(small: Projected, values: Values, quantile: float) -> dict[str, Values]:
