@@ -24,8 +24,8 @@ def laplace(target: Density, mode: Mode, draws: int, *, key: Array) -> Sampled:
     """Draws of the Gaussian at the mode, corrected by importance resampling, as one chain.
 
     Twice as many draws of a slightly wider Gaussian, but at most a thousand, are weighted by the true density and
-    resampled; weights are smoothed by PSIS (Vehtari et al., JMLR 25 (2024) 72), whose Pareto k says whether the Gaussian was near enough: the
-    number `laplace_pareto_k`.
+    resampled; weights are smoothed by PSIS (Vehtari et al., JMLR 25 (2024) 72), whose Pareto k says whether the
+    Gaussian was near enough: the number `laplace_pareto_k`.
 
     Args:
         target: the density.

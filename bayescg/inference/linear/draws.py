@@ -102,7 +102,9 @@ def _draw(prior: Prior, data: Reduced, values, root, key: Array, rows: np.ndarra
     # In free coordinates; never negative where a row is zero.
     bound = (jnp.asarray(rows @ lift), jnp.asarray(rows @ prior.mean))
     # Successive draws often have the same hyperparameters: resampled ones, and those of rejected steps.
-    moved = np.any([np.any(np.diff(np.asarray(v), axis=0) != 0, axis=tuple(range(1, v.ndim))) for v in flat.values()], 0)
+    moved = np.any(
+        [np.any(np.diff(np.asarray(v), axis=0) != 0, axis=tuple(range(1, v.ndim))) for v in flat.values()], 0
+    )
     fresh = jnp.asarray(np.concatenate([[True], moved]))
     keys = jax.random.split(key, chains * draws)
     free = np.asarray(_draw_each(prior, data, root, bound, tries, flat, fresh, keys))

@@ -71,7 +71,7 @@ class Projected(NamedTuple):
         """The root of a covariance of scores in these coordinates, with no more columns than rows."""
         if full is None or not self.references:
             return full
-        return jnp.asarray(np.linalg.qr((self.spread.T @ np.asarray(full)).T, mode="r").T)
+        return jnp.asarray(np.asarray(np.linalg.qr((self.spread.T @ np.asarray(full)).T, mode="r")).T)
 
 
 def project(prior: Prior, data: Reduced) -> Projected:
@@ -141,7 +141,7 @@ def covariance(prior: Prior, values: Values) -> Float[np.ndarray, "free free"]:
         grams = dict(zip([t.name for t in curves], _grams(tuple(curves), _kernels(prior, curves), given), strict=True))
     blocks = []
     for term in prior.terms:
-        if term.name not in grams:
+        if not isinstance(term, CurvePrior):
             factor = np.asarray(term.factor(prior.kernels[term.name], given))
             blocks.append(factor @ factor.T)
             continue
@@ -152,7 +152,7 @@ def covariance(prior: Prior, values: Values) -> Float[np.ndarray, "free free"]:
         if edge:
             own = own - joint[edge:, :edge] @ np.linalg.solve(joint[:edge, :edge], joint[:edge, edge:])
         blocks.append(0.5 * (own + own.T))
-    return scipy.linalg.block_diag(*blocks)
+    return np.asarray(scipy.linalg.block_diag(*blocks))
 
 
 def _none(prior: Prior, data: Reduced) -> Projected:
@@ -177,7 +177,7 @@ def _at(prior: Prior, data: Reduced, references: dict[str, Values], tolerance: f
                 used[term.name] = references[term.name]
         terms.append(term if found is None else found.prior)
         spreads.append(np.eye(free) if found is None else found.spread)
-    spread = scipy.linalg.block_diag(*spreads)
+    spread = np.asarray(scipy.linalg.block_diag(*spreads))
     gram = np.stack([spread.T @ g @ spread for g in np.asarray(data.gram)])
     small = data._replace(gram=jnp.asarray(gram), cross=jnp.asarray(np.asarray(data.cross) @ spread))
     return Projected(replace(prior, terms=tuple(terms)), small, spread, used, tolerance)

@@ -104,7 +104,8 @@ def test_few_directions_give_what_all_coefficients_give(problem, values):
 
 
 @pytest.mark.parametrize(
-    "kernel", [gpjax.kernels.Matern32(), gpjax.kernels.Matern52(), gpjax.kernels.RBF(), gpjax.kernels.RationalQuadratic()]
+    "kernel",
+    [gpjax.kernels.Matern32(), gpjax.kernels.Matern52(), gpjax.kernels.RBF(), gpjax.kernels.RationalQuadratic()],
 )
 def test_a_longer_lengthscale_never_has_more_variance_anywhere_than_the_bound(kernel):
     with double_precision():
@@ -124,9 +125,7 @@ def test_what_is_dropped_keeps_the_bound(problem):
         gram = np.asarray(term.gram(gpjax.kernels.Matern52(), reference))
     precision = np.asarray(data.gram[0]) / 30.0**2
     found = reduction.reduced(term, gram, precision, tolerance=0.3)
-    metric = reduction._metric(
-        term, dense_covariance(term, *(float(reference[name]) for name in NAMES)), precision
-    )
+    metric = reduction._metric(term, dense_covariance(term, *(float(reference[name]) for name in NAMES)), precision)
     weighed = found.spread.T @ metric
     rest = np.eye(len(precision)) - found.spread @ np.linalg.solve(weighed @ found.spread, weighed)
 
@@ -193,9 +192,7 @@ def test_a_fit_is_the_same_with_and_without(monkeypatch):
     fits = []
     for fewest in (projection.FEWEST, 10**6):
         monkeypatch.setattr(projection, "FEWEST", fewest)
-        fits.append(
-            force_match(potential, statistics, method="laplace", settings=settings, key=jax.random.key(3))
-        )
+        fits.append(force_match(potential, statistics, method="laplace", settings=settings, key=jax.random.key(3)))
     few, full = fits
     assert few.attrs["projection_directions"] < 100
     assert few.attrs["projection_error"] < projection.LARGEST_ERROR
