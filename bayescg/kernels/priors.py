@@ -133,12 +133,18 @@ class CurvePrior(TermPrior):
             sites[f"warp_{self.name}"] = dist.LogNormal(jnp.log(5.0), 0.7)
         return sites
 
-    def factor(self, kernel, values):
+    def gram(self, kernel: gpjax.kernels.AbstractKernel, values: Mapping[str, Array]) -> Float[Array, "site site"]:
+        """Covariance of the curve at its sites, without conditions [(kJ/mol)^2]."""
         inputs = jnp.asarray(self.inputs)
         if self.warp is not None:
             inputs = inputs + values[f"warp_{self.name}"] * jnp.asarray(self.warp)
-        gram = with_parameters(kernel, own_values(kernel, self.name, values)).cross_covariance(inputs, inputs)
-        gram = gram + JITTER * jnp.trace(gram) / len(inputs) * jnp.eye(len(inputs))
+        return jnp.asarray(
+            with_parameters(kernel, own_values(kernel, self.name, values)).cross_covariance(inputs, inputs)
+        )
+
+    def factor(self, kernel, values):
+        gram = self.gram(kernel, values)
+        gram = gram + JITTER * jnp.trace(gram) / len(gram) * jnp.eye(len(gram))
         transform = jnp.asarray(self.transform)
         joint = jnp.linalg.cholesky(transform @ gram @ transform.T)
         free = self.lift.shape[1]

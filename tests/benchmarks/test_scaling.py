@@ -176,3 +176,23 @@ def test_propagation_over_draws(benchmark, water, capsys):
         ]
 
     show(capsys, "propagation of g(r) over draws, 100 frames", counts, run(benchmark, job))
+
+
+@pytest.mark.parametrize(("method", "spacing"), [("laplace", 0.003), ("laplace", 0.001), ("nuts", 0.003)])
+def test_many_coefficients(benchmark, water, capsys, method, spacing):
+    """The whole of `force_match` from statistics that exist; the first call compiles."""
+    potential = pair(spacing)
+    statistics = bcg.force_statistics(potential, water)
+    seconds = []
+
+    def fit():
+        begin = time.process_time()
+        found = bcg.force_match(potential, statistics, method=method, key=jax.random.key(0))
+        seconds.append(time.process_time() - begin)
+        return found.attrs
+
+    fit()
+    attrs = run(benchmark, fit)
+    with capsys.disabled():
+        print(f"\n{method}, {potential.n_basis} coefficients: {seconds[1]:.1f} CPU-s, {seconds[0]:.1f} the first time")
+        print(f"  {attrs['projection_directions']} directions, error {attrs['projection_error']:.1e} nats")

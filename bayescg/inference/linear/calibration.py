@@ -231,10 +231,13 @@ def force_calibration(prior: Prior, statistics: ForceStatistics, reduced: Reduce
 def _long_runs(prior: Prior, statistics: ForceStatistics, weight, mean) -> dict[str, LongRun]:
     """Block scores of every source; each has a mean of its own, which is misfit between systems, not memory."""
     scores: dict[str, list] = {}
+    lift, n_basis = prior.lift, prior.potential.n_basis
+    fitted = prior.mean + lift @ mean
     for (source, number), block in zip(statistics.keys, statistics.blocks, strict=True):
-        part = marginal.reduce(prior, block)
-        score = weight @ (np.asarray(part.cross) - np.asarray(part.gram) @ mean)
-        scores.setdefault(source, []).append((score, float(np.sum(np.asarray(part.components))), number))
+        # Products with vectors only: there are many blocks, and matrices of many coefficients take long.
+        w = np.concatenate([fitted, np.ones(block.gram.shape[-1] - n_basis)])
+        score = lift.T @ (weight @ (block.cross - block.gram @ w)[:, :n_basis])
+        scores.setdefault(source, []).append((score, float(np.sum(block.components)), number))
     return {
         source: LongRun(
             np.stack([score for score, _, _ in rows]),

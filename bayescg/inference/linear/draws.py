@@ -101,17 +101,26 @@ def _draw(prior: Prior, data: Reduced, values, root, key: Array, rows: np.ndarra
     lift = prior.lift
     # In free coordinates; never negative where a row is zero.
     bound = (jnp.asarray(rows @ lift), jnp.asarray(rows @ prior.mean))
-    free = np.asarray(_draw_each(prior, data, root, bound, tries, flat, jax.random.split(key, chains * draws)))
+    # Successive draws often have the same hyperparameters: resampled ones, and those of rejected steps.
+    moved = np.any(
+        [np.any(np.diff(np.asarray(v), axis=0) != 0, axis=tuple(range(1, v.ndim))) for v in flat.values()], 0
+    )
+    fresh = jnp.asarray(np.concatenate([[True], moved]))
+    keys = jax.random.split(key, chains * draws)
+    free = np.asarray(_draw_each(prior, data, root, bound, tries, flat, fresh, keys))
     return (prior.mean + free @ lift.T).reshape(chains, draws, -1)
 
 
 @jax.jit
-def _draw_each(prior: Prior, data: Reduced, root, bound, tries, values, keys):
+def _draw_each(prior: Prior, data: Reduced, root, bound, tries, values, fresh, keys):
     rows, offset = bound
 
-    def one(item):
-        value, draw_key = item
-        solution = marginal.solve(data, prior.factors(value), prior.noises(value))
+    def solve(value) -> marginal.Solution:
+        return marginal.solve(data, prior.factors(value), prior.noises(value))
+
+    def one(last: marginal.Solution, item):
+        value, new, draw_key = item
+        solution = jax.lax.cond(new, lambda: solve(value), lambda: last)
 
         def attempt(attempt_key: Array) -> Float[Array, " free"]:
             noise_key, score_key = jax.random.split(attempt_key)
@@ -127,6 +136,8 @@ def _draw_each(prior: Prior, data: Reduced, root, bound, tries, values, keys):
             number, _ = state
             return number + 1, attempt(jax.random.fold_in(draw_key, number))
 
-        return jax.lax.while_loop(attracts, again, (jnp.asarray(1), attempt(draw_key)))[1]
+        return solution, jax.lax.while_loop(attracts, again, (jnp.asarray(1), attempt(draw_key)))[1]
 
-    return jax.lax.map(one, (values, keys))
+    shapes = jax.eval_shape(solve, jax.tree.map(lambda v: v[0], values))
+    start = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+    return jax.lax.scan(one, start, (values, fresh, keys))[1]

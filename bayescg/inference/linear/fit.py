@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 import jax
@@ -10,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from bayescg import kernels as kernel_room
-from bayescg.inference.linear import marginal
+from bayescg.inference.linear import marginal, projection
 from bayescg.inference.linear.calibration import force_calibration
 from bayescg.inference.linear.draws import draw_repulsive
 from bayescg.inference.linear.marginal import Prior, Reduced
@@ -72,9 +73,22 @@ def fit(
         reduced, root, report = force_calibration(prior, statistics, reduced, method=calibration)
         free = prior.without_noise()
         fixed = {f"noise_{name}": value for name, value in zip(prior.noise_names, prior.noise, strict=True)}
-    target, mode, found = sample_hyperparameters(free, reduced, method=method, sampling=sampling, key=fit_key)
-    coefficients = draw_repulsive(free, reduced, found.values, root=root, key=draw_key)
-    return Fit(prior, target, mode, found, coefficients, fixed, report, root)
+    small = projection.project(free, reduced)
+    while True:
+        target, mode, found = sample_hyperparameters(
+            small.prior, small.data, method=method, sampling=sampling, key=fit_key
+        )
+        if not small.references:
+            break
+        error = projection.error(free, reduced, small, found.values)
+        if error <= projection.LARGEST_ERROR:
+            report = {**report, "projection_error": error, "projection_directions": small.spread.shape[1]}
+            break
+        small = projection.finer(free, reduced, small, found.values)
+    root = small.root(root)
+    coefficients = draw_repulsive(small.prior, small.data, found.values, root=root, key=draw_key)
+    with_noise = replace(small.prior, noise=prior.noise, noise_names=prior.noise_names)
+    return Fit(with_noise, target, mode, found, coefficients, fixed, report, root)
 
 
 def kernels_by_name(kernels: Mapping[str, object] | None) -> dict[str, object]:
