@@ -8,7 +8,7 @@ precision in the metric: the force that is missing, in units of its posterior va
 Why one basis serves all hyperparameters that are smoother than the reference: a Matern kernel's spectral density
 obeys s_l(w) <= (l / l_ref) (a / a_ref)^2 s_ref(w) for every l >= l_ref, as do RBF's and RationalQuadratic's, so that
 K_l <= (l / l_ref) (a / a_ref)^2 K_ref as matrices, conditions at edges included (Schur complements keep the order).
-The variance that is dropped is then at most this factor times that at the reference. See docs/decisions/0014.
+The variance that is dropped is then at most this factor times that at the reference. See docs/decisions/0015.
 """
 
 from __future__ import annotations
