@@ -74,7 +74,8 @@ class Charges(Overlay):
         lines = [f"set type {k} charge {charges.get(bead, 0.0):.12g}" for k, bead in enumerate(bead_types, 1)]
         lines.append(f"dielectric {1 / scale:.12g}")
         if self.term.method == "ewald":
-            mesh = f"kspace_style pppm {_MESH * self.term.tolerance:.3g}"
+            # That error is absolute: where a permittivity makes all forces smaller, it has to be, too.
+            mesh = f"kspace_style pppm {_MESH * self.term.tolerance * min(scale, 1.0):.3g}"
             # Of order 7 instead of 5: as many digits on a coarser mesh, twice as quick.
             return [*lines, "pair_coeff * * coul/long", mesh, "kspace_modify order 7"]
         reach = self.term.cutoff / ANGSTROM

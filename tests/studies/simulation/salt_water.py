@@ -133,7 +133,7 @@ def main() -> None:
             )
             for data in (cg, ensemble)
         ]
-        peaks = [(float(c["r"][int(c.argmax())]), float(c.max())) for c in curves]
+        peaks = [(float(c["r"][int(np.argmax(c.values))]), float(c.max())) for c in curves]
         print(f"g(r) of {a}-{b}, first peak atomistic {peaks[0]}, coarse-grained {peaks[1]}", flush=True)
     for error, program in _exported(posterior, cg.isel(frame=[-1])):
         wanted(f"forces of the export for {program}, relative", error, 0, 1e-4)
