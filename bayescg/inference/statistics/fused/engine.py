@@ -60,7 +60,7 @@ def accumulate_frames(
         for chosen in stretches:
             waiting.append((len(chosen), pool.submit(one, chosen)))
             # In their order, so that sums do not depend on who is first; few at a time, as each holds sums of its own.
-            if len(waiting) > workers:
+            if len(waiting) >= workers:
                 _take(total, waiting, advance)
         while waiting:
             _take(total, waiting, advance)
@@ -128,21 +128,21 @@ def _zeros(layout: Layout, told: loop.Told) -> loop.Totals:
 
 
 class _Total:
-    """Sums of all stretches, in the columns of each type until the end."""
+    """Sums of all stretches."""
 
     def __init__(self, layout: Layout, blocks: int, equations: int):
         self._layout, self._blocks, self._equations = layout, blocks, equations
-        self._parts: dict[int, loop.Totals] = {}
+        self._parts: dict[int, Packed] = {}
         self._whole: loop.Totals | None = None
 
     def add(self, slot: int, part: loop.Totals, *, last: bool) -> None:
         """Add the sums of one block of a stretch, and with the last one histograms and scores of all of it."""
+        packed = self._packed(part)
         if slot in self._parts:
-            mine = self._parts[slot]
-            for name in ("gram", "divergence", "components"):
-                np.add(getattr(mine, name), getattr(part, name), out=getattr(mine, name))
+            for mine, new in zip(self._parts[slot], packed, strict=True):
+                np.add(mine, new, out=mine)
         else:
-            self._parts[slot] = part
+            self._parts[slot] = packed
         if not last:
             return
         if self._whole is None:
@@ -163,7 +163,7 @@ class _Total:
         for k, term in enumerate(layout.terms):
             counts[term.name] = whole.counts[bins[k] : bins[k + 1]]
             ranges[term.name] = float(whole.extremes[k, 0]), float(whole.extremes[k, 1])
-        sums = [self._packed(self._parts.pop(slot)) for slot in range(self._blocks)]
+        sums = [self._parts[slot] for slot in range(self._blocks)]
         return Found(sums, self._packed_scores(whole.scores) if len(whole.scores) else None, counts, ranges)
 
     def _packed(self, part: loop.Totals) -> Packed:
