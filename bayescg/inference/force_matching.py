@@ -19,7 +19,7 @@ from bayescg._runtime import double_precision
 from bayescg.inference.linear import groups as linear_groups
 from bayescg.inference.linear import predictive, scores
 from bayescg.inference.linear.calibration import CALIBRATIONS
-from bayescg.inference.linear.fit import METHODS, Fit, fit, kernels_by_name
+from bayescg.inference.linear.fit import METHODS, Fit, fit, kernels_by_name, stored_potential
 from bayescg.inference.linear.marginal import factor_at
 from bayescg.inference.pilot import force_statistics
 from bayescg.inference.sparse import match as sparse
@@ -102,12 +102,7 @@ def force_match(
         raise ValueError(f"noise_ceiling is a share of variance, in (0, 1]; got {noise_ceiling}")
     pilot = None if calibration == "none" else "first"
     statistics = data if isinstance(data, ForceStatistics) else force_statistics(potential, data, pilot=pilot)
-    potential = _same(potential, statistics.potential)
-    unknown = set(kernels or {}) - {term.name for term in potential.terms if term.n_basis}
-    if unknown:
-        raise ValueError(f"kernels name unknown terms {sorted(unknown)}; terms: {[t.name for t in potential.terms]}")
-    if potential.n_basis == 0:
-        raise ValueError("no term of this potential learns anything: every term has learn=False")
+    potential = stored_potential(potential, statistics, kernels)
     if method in sparse.METHODS:
         tree, notes = sparse.sparse_match(
             statistics,
@@ -214,10 +209,3 @@ def _quality(fitted: Fit, blocks, total: Sums, at_mode, noise_ceiling) -> dict[s
         "noise_ceiling_r2": ceiling,
         "residual_variance": json.dumps(dict(zip(prior.noise_names, residual.tolist(), strict=True))),
     }
-
-
-def _same(asked: Potential, stored: Potential) -> Potential:
-    """The statistics' potential, if it is the one asked for (ranges left open are filled from the statistics)."""
-    if not asked.filled_by(stored):
-        raise ValueError(f"the statistics belong to another potential: {stored!r}, not {asked!r}")
-    return stored
