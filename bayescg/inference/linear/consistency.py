@@ -34,9 +34,6 @@ _FOLDS = 4
 _STRONGEST = 2
 """Directions that are tested beside the terms."""
 
-_KEPT = 10
-"""Strongest directions in which the fitted force is taken: in others it is mostly noise, which blocks share."""
-
 _SPARE = 6
 """Blocks needed beyond the number of means: fewer know too little of their covariance."""
 
@@ -113,7 +110,7 @@ def _hotelling(values: Float[np.ndarray, "block mean"]) -> float:
 
 
 class _Known(NamedTuple):
-    """(free, direction) strongest directions, in which the precision is the identity, and that precision."""
+    """(free, direction) well-known directions, in which the precision is the identity, and that precision."""
 
     basis: Float[np.ndarray, "free direction"]
     precision: Float[np.ndarray, "free free"]
@@ -123,7 +120,9 @@ def _strongest(prior: Prior, pairs: list[tuple[Sums, Sums]]) -> _Known:
     reduced = marginal.reduce(prior, _sum([forces for forces, _ in pairs]))
     _, factor = prior_factor(prior, reduced)
     precision = np.einsum("t,tfg->fg", np.asarray(prior.noise) ** -2.0, np.asarray(reduced.gram))
-    return _Known(directions(precision, factor).basis[:, ::-1][:, :_KEPT], precision)
+    found = directions(precision, factor)
+    # In others the fitted force is mostly noise, which blocks share.
+    return _Known(found.basis[:, found.firm][:, ::-1], precision)
 
 
 def _merged(forces: ForceStatistics, structure: ForceStatistics) -> list[tuple[Sums, Sums]]:
