@@ -11,6 +11,7 @@ from bayescg.inference.statistics.boltzmann_inversion import boltzmann_inversion
 from bayescg.inference.statistics.distributed import distributed_statistics, trajectory_chunks
 from bayescg.inference.statistics.force_statistics import ForceStatistics, Pilot
 from bayescg.inference.structural.refinement import Refinement
+from bayescg.inference.structure_matching import structure_match
 from bayescg.samplers.settings import Sampling
 
 __all__ = [
@@ -28,5 +29,6 @@ __all__ = [
     "noise_ceiling",
     "rank_statistics",
     "relative_entropy",
+    "structure_match",
     "trajectory_chunks",
 ]

@@ -84,21 +84,80 @@ def calibrate(
     Raises:
         ValueError: if the data say nothing about any direction.
     """
+    known = directions(precision, factor)
+    white, plain = whitened(variance, known, memories)
+    return tempered(precision, cross, white, plain, known, method)
+
+
+class Directions(NamedTuple):
+    """Directions that the data know, in which the precision is the identity, from weak to strong.
+
+    Attributes:
+        basis: (free, direction).
+        firm: (direction,) whether the data know more than the prior; others rest on few contacts, whose scores are too
+            rare to average.
+    """
+
+    basis: Float[np.ndarray, "free direction"]
+    firm: np.ndarray
+
+
+def directions(precision: Float[np.ndarray, "free free"], factor: Float[np.ndarray, "free free"]) -> Directions:
+    """Directions of a precision in which data count.
+
+    Args:
+        precision: H.
+        factor: of a typical prior covariance.
+
+    Raises:
+        ValueError: if the data say nothing about any direction.
+    """
     strength, rotation = np.linalg.eigh(factor.T @ precision @ factor)
     kept = strength > _LEARNABLE
     if not np.any(kept):
         raise ValueError("the data say nothing about the potential: no interaction was sampled; use more frames")
-    basis = factor @ rotation[:, kept] / np.sqrt(strength[kept])
-    white = basis.T @ variance @ basis
-    firm = strength[kept] > 1.0  # others rest on few contacts, whose scores are too rare to average
-    plain = np.trace(white)
+    return Directions(factor @ rotation[:, kept] / np.sqrt(strength[kept]), strength[kept] > 1.0)
+
+
+def memory_of(white: Float[np.ndarray, "direction direction"], run: LongRun, known: Directions):
+    """(direction,) what correlation in time makes of the variances of one trajectory's scores, as a factor.
+
+    Args:
+        white: their covariance without it.
+        run: scores of the trajectory's blocks.
+        known: the directions.
+    """
+    memory, size = np.ones(len(white)), np.diag(white)
+    counted = known.firm & (size > 0)
+    if counted.sum() > 1:
+        memory[counted] = run.inflation(known.basis[:, counted] / np.sqrt(size[counted]))
+    return memory
+
+
+def whitened(
+    variance: Float[np.ndarray, "free free"],
+    known: Directions,
+    memories: Sequence[tuple[Float[np.ndarray, "free free"], LongRun]],
+) -> tuple[Float[np.ndarray, "direction direction"], float]:
+    """Covariance of the scores in known directions, with memory, and its trace without."""
+    white = known.basis.T @ variance @ known.basis
+    plain = float(np.trace(white))
     for share, run in memories:
-        part = basis.T @ share @ basis
-        memory = np.ones(len(part))
-        known = firm & (np.diag(part) > 0)
-        if known.sum() > 1:
-            memory[known] = run.inflation(basis[:, known] / np.sqrt(np.diag(part)[known]))
+        part = known.basis.T @ share @ known.basis
+        memory = memory_of(part, run, known)
         white = white + (np.sqrt(np.outer(memory, memory)) - 1) * part
+    return white, plain
+
+
+def tempered(
+    precision: Float[np.ndarray, "free free"],
+    cross: Float[np.ndarray, " free"],
+    white: Float[np.ndarray, "direction direction"],
+    plain: float,
+    known: Directions,
+    method: str,
+) -> Calibrated:
+    """The data with their scores' covariance in known directions, of which `plain` is the trace without memory."""
     level = float(np.trace(white)) / len(white)
     if not level > 0:
         raise ValueError("the scores of the beads do not vary: forces without noise need calibration='none'")
@@ -107,14 +166,14 @@ def calibrate(
     eigenvalues = np.maximum(eigenvalues, _FLOOR * level)
     root = None
     if method == "godambe":
-        root = jnp.asarray(precision @ basis @ (vectors * np.sqrt(eigenvalues)) / level)
+        root = jnp.asarray(precision @ known.basis @ (vectors * np.sqrt(eigenvalues)) / level)
     report = {
         "score_variance": level,
         "score_variance_min": float(eigenvalues.min()),
         "score_variance_max": float(eigenvalues.max()),
         "score_directions": len(white),
         "score_clipped": clipped,
-        "score_memory": level * len(white) / float(plain),
+        "score_memory": level * len(white) / plain,
     }
     zero = jnp.asarray(np.zeros(1))
     data = Reduced(jnp.asarray(precision[None] / level), jnp.asarray(cross[None] / level), zero, zero)
@@ -210,25 +269,30 @@ def force_calibration(prior: Prior, statistics: ForceStatistics, reduced: Reduce
     Raises:
         ValueError: if the statistics hold no scores.
     """
+    ingredients = score_sums(prior, statistics, reduced)
+    return calibrate(*ingredients[:4], method=method, memories=ingredients[4])
+
+
+def score_sums(prior: Prior, statistics: ForceStatistics, reduced: Reduced):
+    """Precision, cross sum, covariance of the scores, prior factor, and memories: arguments of `calibrate`."""
     weight = np.asarray(prior.noise) ** -2.0
     lift = prior.lift
     variance = lift.T @ statistics.score_covariance(weight) @ lift
     precision = np.einsum("t,tfg->fg", weight, np.asarray(reduced.gram))
-    cross = weight @ np.asarray(reduced.cross)
+    mean, factor = prior_factor(prior, reduced)
+    runs = long_runs(prior, statistics, weight, mean)
+    memories = [(lift.T @ statistics.score_covariance(weight, s) @ lift, run) for s, run in runs.items()]
+    return precision, weight @ np.asarray(reduced.cross), variance, factor, memories
+
+
+def prior_factor(prior: Prior, reduced: Reduced) -> tuple[Float[np.ndarray, " free"], Float[np.ndarray, "free free"]]:
+    """Mean of the free coordinates at the prior medians of all hyperparameters, and the factor of their covariance."""
     values = {name: jnp.exp(d.loc) for name, d in prior.distributions().items()}
     mean, factor = marginal.mean_at(prior, reduced, values)
-    runs = _long_runs(prior, statistics, weight, np.asarray(mean))
-    return calibrate(
-        precision,
-        cross,
-        variance,
-        np.asarray(factor),
-        method=method,
-        memories=[(lift.T @ statistics.score_covariance(weight, s) @ lift, run) for s, run in runs.items()],
-    )
+    return np.asarray(mean), np.asarray(factor)
 
 
-def _long_runs(prior: Prior, statistics: ForceStatistics, weight, mean) -> dict[str, LongRun]:
+def long_runs(prior: Prior, statistics: ForceStatistics, weight, mean) -> dict[str, LongRun]:
     """Block scores of every source; each has a mean of its own, which is misfit between systems, not memory."""
     scores: dict[str, list] = {}
     lift, n_basis = prior.lift, prior.potential.n_basis
