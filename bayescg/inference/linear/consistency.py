@@ -162,9 +162,7 @@ def _differences(
     return np.stack(rows)
 
 
-def _fitted(
-    prior: Prior, pairs: list[tuple[Sums, Sums]], known: _Known, number: int
-) -> Float[np.ndarray, " column"]:
+def _fitted(prior: Prior, pairs: list[tuple[Sums, Sums]], known: _Known, number: int) -> Float[np.ndarray, " column"]:
     """Coefficients, and ones for baselines, from the forces of the blocks outside of this one's fold: its own noise
     has no part in them."""
     folds = np.array_split(np.arange(len(pairs)), min(_FOLDS, len(pairs)))
