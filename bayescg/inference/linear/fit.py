@@ -91,9 +91,7 @@ def fit(
     return Fit(prior, target, mode, found, coefficients, fixed, report, root)
 
 
-def stored_potential(
-    asked: Potential, statistics: ForceStatistics, kernels: Mapping[str, object] | None
-) -> Potential:
+def stored_potential(asked: Potential, statistics: ForceStatistics, kernels: Mapping[str, object] | None) -> Potential:
     """The statistics' potential, if it is the one asked for (ranges left open are filled from the statistics).
 
     Raises:

@@ -1,0 +1,1 @@
+"""Tests of structure matching, its combination with forces, and of the test of both against each other."""
