@@ -56,7 +56,8 @@ def check(config: Config) -> Iterator[tuple[str, str]]:
     """
     began = time.perf_counter()
     parts = config.each or {"": config}
-    structural = [name for name, part in parts.items() if part.settings.inference.fit == "relative_entropy"]
+    fits = {name: part.settings.inference.fit for name, part in parts.items()}
+    structural = [name for name, fit in fits.items() if fit != "force_matching"]
     needed = len(structural) < len(parts)
     with hidden_progress():
         frames = Frames(config.settings.input, config.settings.mapping, config.file.parent, forces=needed)
@@ -73,7 +74,13 @@ def check(config: Config) -> Iterator[tuple[str, str]]:
             _refuse(part, first)
             if name in structural:
                 Reference(part.compared, first.sizes["frame"], part.potential.exclude_bonds).add(first)
-                yield f"{mark}fit by relative_entropy", "takes simulations, whose number is not foreseen"
+                simulates = fits[name] == "relative_entropy"
+                cost = (
+                    "simulations, whose number is not foreseen"
+                    if simulates
+                    else "one pass, and a fit as that of forces"
+                )
+                yield f"{mark}fit by {fits[name]}", f"takes {cost}"
                 continue
             yield f"{mark}forces and structure", _agreement(part, first)
             for row, value in _cost(part, first, frames.count, reading):
@@ -157,7 +164,7 @@ def _agreement(config: Config, first: xr.Dataset) -> str:
     if np.isnan(found.p):
         return f"not compared: {found.blocks} blocks of frames are too few"
     return found.doubt or (
-        f"agree (p = {found.p:.2g}): along the fitted force {found.ratio:.3g} ± {found.ratio_se:.1g} times each other"
+        f"agree (p = {found.p:.2g}): forces are {found.ratio:.3g} ± {found.ratio_se:.1g} of what positions imply"
     )
 
 

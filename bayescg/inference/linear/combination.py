@@ -9,7 +9,7 @@ the positions, forces scatter about their mean, so that what they add to b_F has
 S)^-1 with the covariances F and S of both, in the coordinates of calibration, where the Gram matrix is the identity.
 
 Both are estimates. What follows keeps short data from losing by them, and was chosen on liquids of ethane
-(docs/decisions/0014-structure.md): F is drawn halfway to a multiple of the identity, S is taken to be half as large
+(docs/decisions/0016-structure.md): F is drawn halfway to a multiple of the identity, S is taken to be half as large
 again and nowhere smaller than F's mean, and coefficients that rest on fewer than a hundred interactions take nothing
 from structure. There, at contact, S is largest and known least. The error bars of b_C hold for this A, whatever it is.
 """

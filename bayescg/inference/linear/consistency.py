@@ -6,6 +6,9 @@ along the fitted force itself, where it is known best. For each term with coeffi
 blocks, the difference w.(b_F - b_S) of every block is one number with mean zero, and so is it along the directions
 that the data know best. That all these means are zero is tested by Hotelling's T^2 over blocks (Ann. Math. Statist. 2,
 360 (1931), doi:10.1214/aoms/1177732979), blocks merged until there are few and long ones, whose correlation is small.
+
+Random forces of a thermostat pass: their mean at given positions is zero. That of a Langevin friction in a leap-frog
+scheme is not, but only the share gamma dt / 2 of the forces. `NetForce` in `bayescg.data` looks for these.
 """
 
 from __future__ import annotations
@@ -64,8 +67,8 @@ class Consistency(NamedTuple):
         return (
             f"forces and structure disagree (p = {self.p:.1g}): along the fitted force the forces are "
             f"{self.ratio:.3g} ± {self.ratio_se:.1g} times what positions at this temperature imply. Look for a wrong "
-            "temperature or unit, forces of a thermostat or of a bias, constraints between beads, frames that are not "
-            "in equilibrium"
+            "temperature or unit, forces of a bias, friction that is strong within a time step, constraints between "
+            "beads, frames that are not in equilibrium"
         )
 
 
@@ -128,11 +131,13 @@ def _strongest(prior: Prior, pairs: list[tuple[Sums, Sums]]) -> _Known:
 def _merged(forces: ForceStatistics, structure: ForceStatistics) -> list[tuple[Sums, Sums]]:
     """Blocks of both, successive ones of one trajectory added up until they are few, of equal length."""
     found, sources = [], sorted(forces.levels)
+    blocks = forces.blocks, structure.blocks
     wanted = max(2, _BLOCKS // len(sources))
     for source in sources:
         rows = [k for k, key in enumerate(forces.keys) if key[0] == source]
         for part in np.array_split(rows, min(wanted, len(rows))):
-            found.append(tuple(_sum([each.blocks[k] for k in part]) for each in (forces, structure)))
+            one, other = (_sum([each[k] for k in part]) for each in blocks)
+            found.append((one, other))
     return found
 
 
@@ -147,7 +152,8 @@ def _differences(
     prior: Prior, pairs: list[tuple[Sums, Sums]], known: _Known, fitted: list[np.ndarray]
 ) -> Float[np.ndarray, "block mean"]:
     """Forces less structure in every block over its size: along the whole fitted force, along that of each further
-    term, and where the data know most."""
+    term, and where the data know most.
+    """
     weight, slices = np.asarray(prior.noise) ** -2.0, prior.potential.slices
     others = [slices[term.name] for term in prior.potential.terms if term.n_basis][1:]
     n, rows = len(prior.mean), []
@@ -164,7 +170,8 @@ def _differences(
 
 def _fitted(prior: Prior, pairs: list[tuple[Sums, Sums]], known: _Known, number: int) -> Float[np.ndarray, " column"]:
     """Coefficients, and ones for baselines, from the forces of the blocks outside of this one's fold: its own noise
-    has no part in them."""
+    has no part in them.
+    """
     folds = np.array_split(np.arange(len(pairs)), min(_FOLDS, len(pairs)))
     own = next(fold for fold in folds if number in fold)
     rest = [forces for k, (forces, _) in enumerate(pairs) if k not in own]

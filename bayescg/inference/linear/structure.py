@@ -8,8 +8,8 @@ what is known badly needs it. So the equations G w = b are weighted by V^-1 befo
     w^ = (K^-1 + G V^-1 G)^-1 G V^-1 b.
 
 The solution of G w = b, which many data approach, does not depend on these weights; they say where the prior takes
-over. V is shrunk a little to its diagonal, on which its inverse rests less on chance; on liquids of ethane this made the
-error of curves two to four times smaller than one tempering for all (docs/decisions/0014-structure.md).
+over. V is shrunk a little to its diagonal, on which its inverse rests less on chance; on liquids of ethane this made
+the error of curves two to four times smaller than one tempering for all (docs/decisions/0016-structure.md).
 """
 
 from __future__ import annotations

@@ -19,9 +19,13 @@ def require_canonical(cg: xr.Dataset) -> None:
         cg: frames.
 
     Raises:
-        ValueError: if the box changes, beads have no mass of their own, or are at a fixed distance from each other.
+        ValueError: if there is no box or it changes, beads have no mass of their own, or are at a fixed distance from each other.
     """
-    boxes = np.asarray(cg["box"].values, float).reshape(-1, 3, 3)
+    boxes = np.asarray(cg["box"].values, float).reshape(-1, 3, 3) if "box" in cg else np.zeros((1, 3, 3))
+    if not np.all(np.abs(np.linalg.det(boxes)) > 0):
+        raise ValueError(
+            "the frames have no box: neighbors, and the ensemble at one volume, need one; give box= [nm] when mapping"
+        )
     if np.ptp(boxes, axis=0).max() > 1e-4 * np.abs(boxes).max():
         volumes = np.abs(np.linalg.det(boxes))
         raise ValueError(
