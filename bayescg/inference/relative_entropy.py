@@ -78,9 +78,9 @@ def relative_entropy(
         `pressure_sd_posterior`, `structure_z`, `converged`, `interrupted`.
 
     Raises:
-        ValueError: if frames have unequal weights, the box changes, the temperature is missing, there are too few frames, kernels name unknown
-            terms, `start` does not fit, a pressure is wanted of a potential without pairs, the checkpoint belongs to
-            another fit, or the first simulation fails.
+        ValueError: if frames have unequal weights, the box changes, the temperature is missing, there are too few
+            frames, kernels name unknown terms, `start` does not fit, a pressure is wanted of a potential without pairs,
+            the checkpoint belongs to another fit, or the first simulation fails.
     """
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}; got {method!r}")

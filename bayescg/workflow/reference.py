@@ -18,8 +18,8 @@ class Reference:
     """Collects the observables of passing chunks; the result is what one call on all frames would give.
 
     Blocks hold as many frames as they would in one call. Averages of the parts of a block are weighted by their
-    frames, or the sum of the frames' weights, which is exact where every frame counts alike (all observables but the angles between neighbors, where the
-    number of angles varies by a percent or so from frame to frame).
+    frames, or the sum of the frames' weights, which is exact where every frame counts alike (all observables but the
+    angles between neighbors, where the number of angles varies by a percent or so from frame to frame).
 
     Args:
         observables: which.

@@ -221,15 +221,14 @@ def _pieces(sources: Iterable[Source]) -> Iterator[Source]:
                 raise ValueError(f"{source!r} is no source: give datasets, functions that make them, or chunks")
             yield source
             continue
-        source = counted(source)
-        if "frame" in source.dims and not source.sizes["frame"]:
+        kept = counted(source)
+        if "frame" not in kept.dims:
+            yield kept
             continue
-        if "frame" not in source.dims or source.nbytes <= _SHIPPED:
-            yield source
-        else:
-            size = max(1, source.sizes["frame"] * _SHIPPED // source.nbytes)
-            for begin in range(0, source.sizes["frame"], size):
-                yield source.isel(frame=slice(begin, begin + size))
+        frames = kept.sizes["frame"]  # none, where all weights are zero
+        size = max(1, frames * _SHIPPED // kept.nbytes) if kept.nbytes > _SHIPPED else frames
+        for begin in range(0, frames, size):
+            yield kept.isel(frame=slice(begin, begin + size))
 
 
 def _name(source: Source) -> str:

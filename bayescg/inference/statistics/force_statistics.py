@@ -19,7 +19,7 @@ from jaxtyping import Float
 
 from bayescg.inference.statistics.blocks import Key, Sums, add, combine, type_pairs
 from bayescg.inference.statistics.columns import Packed, most_blocks, scores_of, unpack, unpack_scores
-from bayescg.inference.statistics.weights import ALL_ZERO
+from bayescg.inference.statistics.weights import ALL_ZERO, OUT_OF_BOUNDS
 from bayescg.potentials import Potential
 from bayescg.units import BOLTZMANN
 
@@ -301,11 +301,13 @@ class ForceStatistics:
         """What weights are multiplied with, so that they add up to the number of effective frames.
 
         Raises:
-            ValueError: if all weights are zero.
+            ValueError: if all weights are zero, or their squares too small or too large for a number.
         """
         total, squares = self._weighed(system)
         if not total > 0:
             raise ValueError(ALL_ZERO)
+        if not 0 < squares < np.inf:
+            raise ValueError(OUT_OF_BOUNDS)
         return total / squares
 
     def __repr__(self) -> str:

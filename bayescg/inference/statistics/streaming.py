@@ -75,14 +75,13 @@ def running_statistics(
         ValueError: as `force_statistics`; also if only some of the chunks have weights.
     """
     total, weighed, left_out = before, None, 0
-    for chunk in chunks:
-        if weighed is not None and weighed != ("weight" in chunk):
+    for given in chunks:
+        if weighed is not None and weighed != ("weight" in given):
             raise ValueError(
                 "some chunks have the variable `weight`, and others do not: give all of them weights with one common "
                 "factor, or none"
             )
-        weighed, size = "weight" in chunk, chunk.sizes.get("frame", 1)
-        chunk = counted(chunk)
+        weighed, size, chunk = "weight" in given, given.sizes.get("frame", 1), counted(given)
         if missing := size - chunk.sizes.get("frame", 1):
             left_out += missing
             advance(missing)

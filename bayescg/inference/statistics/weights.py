@@ -15,6 +15,11 @@ ALL_ZERO = (
     "exp((bias - largest bias) / kT)"
 )
 
+OUT_OF_BOUNDS = (
+    "squares of the weights are too small or too large for a number: subtract the largest exponent before taking exp, "
+    "weight = exp((bias - largest bias) / kT)"
+)
+
 _FEWEST, _LEAST_SHARE = 10, 0.05
 """Effective frames that are worth a warning. With fewer than ten, one or two frames are much of the fit, and of its
 error bar as well. Below a twentieth of the frames, log-normal weights have a variance above 3: those frames that should
@@ -103,7 +108,7 @@ def doubts(n_frames: int, effective_frames: float) -> list[str]:
     if equal(n_frames, effective_frames) or effective_frames >= max(_FEWEST, _LEAST_SHARE * n_frames):
         return []
     return [
-        f"the {n_frames} frames are worth {effective_frames:.3g} of equal weight: few of them carry the fit, and frames "
+        f"the {n_frames} frames are worth {effective_frames:.3g} of equal weight: few of them carry the fit, and those "
         "that should weigh most may never have been met, which no error bar shows. Bias less, add windows of another "
         "bias (MBAR), or sample longer"
     ]
