@@ -117,7 +117,7 @@ def configurational_temperature(dataset: xr.Dataset) -> tuple[float, float]:
     v_i = sum_j (1 - r_ij/R)^2 (x_i - x_j)/r_ij, with R one and a half times the typical nearest distance.
 
     Args:
-        dataset: with positions, forces and box; at most 16 frames are used.
+        dataset: with positions, forces and box; at most 16 frames are used. Their weights, if any, count.
 
     Returns:
         Temperature and standard error [K]; (nan, inf) where no bead has a neighbor.
@@ -129,7 +129,9 @@ def configurational_temperature(dataset: xr.Dataset) -> tuple[float, float]:
     boxes = part["box"].values.astype(np.float64)
     reach = _reach(points[0], boxes[0])
     work, divergence = [], []
-    for x, f, box in zip(points, forces, boxes, strict=True):
+    weights = part["weight"].values if "weight" in part else np.ones(len(points))
+    largest = max(float(np.max(weights)), 1e-300)
+    for x, f, box, own in zip(points, forces, boxes, weights, strict=True):
         if reach is None or reach > shortest_height(box) / 2:
             return float("nan"), float("inf")
         i, j = pairs(x, box, reach).T
@@ -138,6 +140,7 @@ def configurational_temperature(dataset: xr.Dataset) -> tuple[float, float]:
         weight = (1 - r / reach) ** 2
         work.append(weight * ((f[i] - f[j]) * vector).sum(axis=1) / r)
         divergence.append(2 * (-2 * (1 - r / reach) / reach + 2 * weight / r))
+        work[-1], divergence[-1] = own / largest * work[-1], own / largest * divergence[-1]
     w, d = np.concatenate(work), np.concatenate(divergence)
     if len(d) < 50 or d.sum() == 0:
         return float("nan"), float("inf")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import reduce
 from itertools import pairwise
 from operator import add
@@ -52,7 +53,8 @@ def coverage(
 
         z = (f_seg - f_rest) / sd * sqrt(1 - n / N)
 
-    has a standard normal distribution if the error bars are right.
+    has a standard normal distribution if the error bars are right. With weights of frames, n and N - n are effective
+    numbers of frames.
 
     Args:
         potential: what to fit.
@@ -131,6 +133,7 @@ def coverage(
     poor: list[bool] = []
     with double_precision():
         fits = map_threads(refit, range(segments), "Coverage by segments")
+    share = np.array([_share(whole, part) for part in statistics])
     z_limit = float(stats.norm.ppf((1 + ci_prob) / 2))
     result = xr.Dataset(attrs={"segments": segments, "frames_per_segment": length, "ci_prob": ci_prob})
     result.attrs.update(method=method, calibration=calibration, poor_laplace=sum(poor))
@@ -140,7 +143,7 @@ def coverage(
             raise ValueError(
                 f"{name}: the force has no error bar at {x[np.argmin(sd.min(axis=0))]:.4g}; narrow the ranges"
             )
-        z = (mean - rest[name]) / sd * np.sqrt(1 - length / frames)
+        z = (mean - rest[name]) / sd * np.sqrt(1 - share)[:, None]
         edges = _edges(x, (ranges or {}).get(name))
         result = result.merge(_pooled(name, potential.term(name), x, z, edges, z_limit), combine_attrs="override")
         dims = ("segment", f"x_{name}")
@@ -148,6 +151,13 @@ def coverage(
             {f"mean_{name}": (dims, mean), f"sd_{name}": (dims, sd), f"rest_{name}": (dims, rest[name])}
         )
     return result
+
+
+def _share(whole: ForceStatistics, part: ForceStatistics) -> float:
+    """N / N with n and N - n effective frames of the segment and of the others, which without weights are frames."""
+    (one,), (all_,) = part.weighed.values(), whole.weighed.values()
+    rest = (all_[0] - one[0]) ** 2 / (all_[1] - one[1])
+    return part.effective_frames / (part.effective_frames + rest)
 
 
 def _grid(term: Term, statistics: list[ForceStatistics], edges: Sequence[float] | None) -> Float[np.ndarray, " x"]:
@@ -177,7 +187,9 @@ def _rest(
         values = target.constrain(find_mode(target).position)
         coefficients = []
         for part in parts:
-            others = jax.tree.map(np.subtract, total, part.total())
+            # Weights of frames on the scale of all frames.
+            inside = replace(part, weighed=whole.weighed).total()
+            others = jax.tree.map(np.subtract, total, inside)
             mean, _ = marginal.mean_at(prior, marginal.reduce(prior, others), values)
             coefficients.append(prior.mean + prior.lift @ np.asarray(mean))
     return {n: posterior_room.curves(potential, n, np.stack(coefficients), x)[1] for n, x in grids.items()}

@@ -25,6 +25,7 @@ from bayescg.inference.linear.marginal import factor_at
 from bayescg.inference.pilot import force_statistics
 from bayescg.inference.sparse import match as sparse
 from bayescg.inference.statistics import files as statistics_files
+from bayescg.inference.statistics import weights
 from bayescg.inference.statistics.blocks import Sums
 from bayescg.inference.statistics.force_statistics import ForceStatistics
 from bayescg.potentials import Potential
@@ -69,7 +70,8 @@ def force_match(
     Args:
         potential: terms to learn.
         data: a CG dataset with forces, chunks of one (`bayescg.stream`), or `ForceStatistics` made earlier (with a
-            pilot, unless calibration is "none").
+            pilot, unless calibration is "none"). A variable `weight` (frame) in them weighs frames: of a biased run,
+            exp(bias / kT) up to a factor.
         kernels: GPJax kernel of each term by the term's name (an object or the name of its class), e.g.
             `{"W-W": gpjax.kernels.RBF()}`; Matern-5/2 where absent. Their lengthscales and variances are learned, not
             read from the object. For a sparse fit also shapes, `{"W-W": {"r^-6": lambda r: r**-6, ...}}`: candidates
@@ -93,14 +95,15 @@ def force_match(
         DataTree in ArviZ layout: `posterior` (hyperparameters, `coefficients` (chain, draw, basis) [kJ/mol], curves
         `u_TERM` [kJ/mol] and `f_TERM` [kJ/mol/nm]), `sample_stats`, `log_likelihood` (method "nuts" or calibration
         "none"; predictive, per time block; for `arviz_stats.loo`), `prior`, `log_prior`, `posterior_predictive` and
-        `observed_data` (root mean square force of each time block), `constant_data`, `statistics`. With structure the
-        attributes `structure_share` (mean weight of structure), `consistency_p` (probability that forces and structure
-        differ as much in the ensemble claimed), `consistency_ratio` and `consistency_ratio_se` (forces over structure
-        along the fitted force). Held-out scores and predictions of blocks are those of the forces.
+        `observed_data` (root mean square force of each time block), `constant_data`, `statistics`. The attribute
+        `effective_frames` says how many frames of equal weight the data are worth, `n_frames` how many have any. With
+        structure the attributes `structure_share` (mean weight of structure), `consistency_p` (probability that forces
+        and structure differ as much in the ensemble claimed), `consistency_ratio` and `consistency_ratio_se` (forces
+        over structure along the fitted force). Held-out scores and predictions of blocks are those of the forces.
 
     Raises:
-        ValueError: for an unknown method or kernel name, data that do not fit the potential, or statistics without a
-            pilot where scores are needed.
+        ValueError: for an unknown method or kernel name, data that do not fit the potential, statistics without a
+            pilot where scores are needed, or calibration "none" of frames with unequal weights.
     """
     if method not in METHODS + sparse.METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS + sparse.METHODS)}; got {method!r}")
@@ -120,6 +123,9 @@ def force_match(
             f"structure=True needs the scores' covariance, which method={method!r} with calibration={calibration!r} "
             "does not use: choose 'nuts', 'vi' or 'laplace', and 'godambe' or 'magnitude'"
         )
+    size = statistics.n_frames, statistics.effective_frames
+    if calibration == "none":
+        weights.require_equal(*size, "calibration='none'", "take the default, calibration='godambe'")
     if method in sparse.METHODS:
         tree, notes = sparse.sparse_match(
             statistics,
@@ -130,8 +136,9 @@ def force_match(
             noise_ceiling=noise_ceiling,
             key=key,
         )
-        for note in notes:
+        for note in notes + weights.doubts(*size):
             warnings.warn(note, stacklevel=2)
+        tree.attrs["effective_frames"] = tree["posterior"].attrs["effective_frames"] = size[1]
         tree.attrs["misfit"] = tree["posterior"].attrs["misfit"] = _MISFIT[calibration] + _OUTSIDE
         return tree
     shaped = [name for name, kernel in (kernels or {}).items() if isinstance(kernel, Mapping)]
@@ -149,7 +156,7 @@ def force_match(
         if calibration == "none":
             attrs["log_evidence"] = _log_evidence(fitted.target, fitted.mode)
         attrs.update(_quality(fitted, blocks, total, at_mode, noise_ceiling), **fitted.report)
-        notes += predictive.doubts(attrs["held_out_r2"], attrs["held_out_r2_se"])
+        notes += predictive.doubts(attrs["held_out_r2"], attrs["held_out_r2_se"]) + weights.doubts(*size)
         foretold = predictive.block_scores(_linear(fitted, at_mode), statistics)
         if foretold is not None:
             groups["predictive"] = foretold
@@ -163,7 +170,8 @@ def force_match(
         temperature=statistics.temperature,
         method=method,
         calibration=calibration,
-        n_frames=statistics.n_frames,
+        n_frames=size[0],
+        effective_frames=size[1],
         warnings="; ".join(notes),
         misfit=_MISFIT[calibration] + _OUTSIDE,
     )

@@ -16,6 +16,7 @@ import xarray as xr
 from jaxtyping import Float
 
 from bayescg.geometry.images import minimum_image
+from bayescg.inference.statistics.weights import refuse_weights
 
 _ALARM = 2.0
 """Growth of the variogram at its end that is worth a warning, in standard errors; less is often chance."""
@@ -54,9 +55,13 @@ def noise_ceiling(replicates: xr.Dataset | Iterable[xr.Dataset], *, separation: 
 
     Raises:
         ValueError: for fewer than two replicates, frames or starts, a separation out of range, missing or infinite
-            forces, beads that moved between replicates, or replicates with other beads or frames.
+            forces, beads that moved between replicates, replicates with other beads or frames, or frames with unequal
+            weights.
     """
     data = _joined(replicates)
+    refuse_weights(
+        data, "noise_ceiling", "give it frames of the unbiased ensemble, or drop_vars('weight') for that of the bias"
+    )
     forces = _forces(data)
     _check_fixed(data)
     n = len(forces)

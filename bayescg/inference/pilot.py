@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Literal
@@ -17,12 +18,16 @@ from bayescg.inference.linear.priors import build_prior
 from bayescg.inference.statistics.force_statistics import ForceStatistics, Pilot
 from bayescg.inference.statistics.frames import EQUATIONS
 from bayescg.inference.statistics.streaming import statistics_of
+from bayescg.inference.statistics.weights import ALL_ZERO, counted, effective, first_frames, weights_of
 from bayescg.potentials import Bond, Pair, Potential, fill_ranges
 
 _FRAMES, _BEADS = 50, 25_000
 """Frames, and beads in all of them: a pilot that is off by its own standard error changes the covariance of scores in
 second order only. In a small or dilute system 50 frames hold few contacts, and the closest ones come later."""
 
+
+_MOST = 20
+"""Chunks with weights are held until they are worth a pilot's frames, but at most so many times these."""
 
 Structure = Literal[False, True, "only"]
 """Whether structure equations are wanted: not, beside those of forces, or alone."""
@@ -43,7 +48,8 @@ def fit_pilot(
 
     Args:
         potential: what is to be fitted. Ranges that bonds leave open are filled in from all of `cg`.
-        cg: a CG dataset with forces, or chunks of one, of which the first are taken.
+        cg: a CG dataset with forces, or chunks of one, of which the first are taken. With weights of frames, a dataset
+            gives frames that stand for all of it, and of chunks so many are taken that they are worth `frames`.
         frames: how many of its first frames to use at most; None: 50, or as many as hold 25,000 beads.
         structure: as in `force_statistics`. Scores of structure correlate farther, as far as terms reach; "only" fits
             the pilot to structure.
@@ -61,8 +67,11 @@ def fit_pilot(
     if not isinstance(cg, xr.Dataset):
         cg = joined(_beginning(iter(cg), frames))
     if "frame" in cg.dims:
+        cg, size = counted(cg), cg.sizes["frame"]
+        if size and not cg.sizes["frame"]:
+            raise ValueError(ALL_ZERO)
         potential = fill_ranges(potential, cg) if cg.sizes["frame"] else potential
-        cg = cg.isel(frame=slice(0, _enough(cg, frames)))
+        cg = first_frames(cg, _enough(cg, frames))
     return pilot_of(statistics_of(potential, cg, equations=equations))
 
 
@@ -76,11 +85,14 @@ def _beginning(chunks: Iterator[xr.Dataset], frames: int | None) -> list[xr.Data
     Raises:
         ValueError: if there are none.
     """
-    found, count = [], 0
+    found, count, weights = [], 0, []
     for chunk in chunks:
         found.append(chunk if "frame" in chunk.dims else chunk.expand_dims("frame"))
         count += found[-1].sizes["frame"]
-        if count >= _enough(chunk, frames):
+        own = weights_of(found[-1])
+        weights.append(np.ones(found[-1].sizes["frame"]) if own is None else own)
+        enough = _enough(chunk, frames)
+        if effective(np.concatenate(weights)) >= enough or count >= _MOST * enough:
             break
     if not found:
         raise ValueError("there are no frames: the trajectory is empty")
@@ -132,7 +144,25 @@ def force_statistics(
     chunks = iter(data)
     first = _beginning(chunks, None)
     first_fit = fit_pilot(potential, joined(first), structure=structure)
-    return statistics_of(potential, chain(first, chunks), pilot=first_fit, equations=equations)
+    found = statistics_of(potential, chain(first, chunks), pilot=first_fit, equations=equations)
+    _warn_of_first(first, found)
+    return found
+
+
+def _warn_of_first(first: list[xr.Dataset], found: ForceStatistics) -> None:
+    """Say if the chunks that the pilot was fitted to weigh little beside those that came later."""
+    weights = [own for own in map(weights_of, first) if own is not None]
+    if not weights:
+        return
+    share = sum(map(np.sum, weights)) / sum(total for total, _ in found.weighed.values())
+    expected = sum(map(len, weights)) / found.n_frames
+    if share < 0.1 * expected:
+        warnings.warn(
+            f"the first chunks, which the pilot was fitted to, hold {expected:.2g} of the frames but {share:.2g} of "
+            "their weight: scores about it are too large. Give pilot=fit_pilot(potential, cg) of frames from all over "
+            "the run",
+            stacklevel=3,
+        )
 
 
 def equations_of(structure: Structure) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ from bayescg.inference.linear.fit import METHODS, sample_hyperparameters
 from bayescg.inference.linear.marginal import Prior, Reduced
 from bayescg.inference.linear.priors import build_prior
 from bayescg.inference.statistics.force_statistics import ForceStatistics
+from bayescg.inference.statistics.weights import require_equal
 from bayescg.samplers.settings import Sampling
 
 _POINTS = 5
@@ -50,12 +51,14 @@ def rank_statistics(
         for the force of each term at five sampled descriptors.
 
     Raises:
-        ValueError: for an unknown method, or fewer than 2 simulations or draws.
+        ValueError: for an unknown method, fewer than 2 simulations or draws, or frames with unequal weights.
     """
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}; got {method!r}")
     if min(simulations, draws) < 2:
         raise ValueError(f"simulations={simulations}, draws={draws}: at least 2 of each are needed")
+    size = statistics.n_frames, statistics.effective_frames
+    require_equal(*size, "rank_statistics", "give it statistics of frames without weights")
     potential = statistics.potential
     plan = Sampling(chains=1, warmup=500, draws=draws)
     with double_precision():

@@ -25,6 +25,7 @@ from bayescg.data.dataset import check_temperature, fingerprint
 from bayescg.data.trajectories.vacuum import refuse_open
 from bayescg.inference.linear.calibration import CALIBRATIONS
 from bayescg.inference.linear.fit import METHODS
+from bayescg.inference.statistics.weights import refuse_weights
 from bayescg.inference.structural.iteration import advance
 from bayescg.inference.structural.newton import target_of
 from bayescg.inference.structural.posterior import finish
@@ -77,9 +78,9 @@ def relative_entropy(
         `pressure_sd_posterior`, `structure_z`, `converged`, `interrupted`.
 
     Raises:
-        ValueError: if the box changes, the temperature is missing, there are too few frames, kernels name unknown
-            terms, `start` does not fit, a pressure is wanted of a potential without pairs, the checkpoint belongs to
-            another fit, or the first simulation fails.
+        ValueError: if frames have unequal weights, the box changes, the temperature is missing, there are too few
+            frames, kernels name unknown terms, `start` does not fit, a pressure is wanted of a potential without pairs,
+            the checkpoint belongs to another fit, or the first simulation fails.
     """
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}; got {method!r}")
@@ -170,6 +171,9 @@ def _check(potential: Potential, cg: xr.Dataset, settings: Refinement) -> float:
         raise ValueError(
             f"{cg.sizes['frame']} frames are too few for averages with errors: give at least {_FEWEST_FRAMES}"
         )
+    refuse_weights(
+        cg, "relative_entropy", "give it frames of the unbiased ensemble, or fit forces, with weights, by force_match"
+    )
     if "temperature" not in cg.attrs:
         raise ValueError("the data have no temperature: give temperature= [K] when mapping")
     if all(not term.learn for term in potential.terms):

@@ -58,7 +58,8 @@ def block_averages(
         frame_function: `(coordinates (bead, 3), box (3, 3)) -> (numerator, denominator)`; runs in threads.
         shape: shape of the numerator.
         blocks: number of blocks; None: 10, or as many as there are frames if fewer.
-        weights: (draw, frame) or (frame,) nonnegative; None: uniform. (draw, frame) with a dataset without draws
+        weights: (draw, frame) or (frame,) nonnegative; None: the dataset's variable `weight`, or uniform without it.
+            (draw, frame) with a dataset without draws
             reweights its one trajectory to several draws, reading and counting every frame once.
         description: text of the progress bar.
         variable: "positions" or "velocities".
@@ -74,6 +75,7 @@ def block_averages(
     n_blocks = int(boundaries[-1]) + 1
     has_draws = "draw" in dataset.dims
     n_stored = dataset.sizes["draw"] if has_draws else 1
+    weights = given_or_own(weights, dataset)
     weight = frame_weights(weights, n_stored if has_draws else None, frames)
     shared = not has_draws and weights is not None and np.ndim(weights) == 2
     n_draws = weight.shape[0]
@@ -131,6 +133,12 @@ def block_of_frame(frames: int, blocks: int | None) -> NDArray[np.int64]:
     if not 1 <= count <= frames:
         raise ValueError(f"blocks={blocks}: choose between 1 and the number of frames, {frames}")
     return np.repeat(np.arange(count), [len(part) for part in np.array_split(np.arange(frames), count)])
+
+
+def given_or_own(weights: ArrayLike | xr.DataArray | None, dataset: xr.Dataset) -> ArrayLike | xr.DataArray | None:
+    """The weights that are asked for; if none are, those that the frames of a biased run have (`weight`)."""
+    own = weights is None and "weight" in dataset and dataset["weight"].dims == ("frame",)
+    return dataset["weight"].values if own else weights
 
 
 def frame_weights(weights: ArrayLike | xr.DataArray | None, draws: int | None, frames: int) -> NDArray[np.float64]:

@@ -43,7 +43,8 @@ def rdf(
             divide evenly, the first blocks are one frame longer.
         exclude_bonds: leave out pairs separated by at most this many bonds (0 to 3); None: the dataset's attr
             `exclude_bonds`, else 0.
-        weights: (draw, frame) or (frame,) weights of the frames, normalized within each draw; None: uniform.
+        weights: (draw, frame) or (frame,) weights of the frames, normalized within each draw; None: the dataset's
+            variable `weight` (of a biased run), or uniform without it.
             (draw, frame) on a trajectory without draws gives every draw's reweighted g(r) from one count.
 
     Returns:

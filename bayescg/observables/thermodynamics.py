@@ -12,7 +12,14 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from bayescg.data.trajectories.vacuum import refuse_open
-from bayescg.observables._blocks import BlockAverages, block_averages, block_of_frame, frame_weights, to_array
+from bayescg.observables._blocks import (
+    BlockAverages,
+    block_averages,
+    block_of_frame,
+    frame_weights,
+    given_or_own,
+    to_array,
+)
 from bayescg.observables._virial import basis_virials
 from bayescg.units import BAR, BOLTZMANN
 
@@ -150,6 +157,7 @@ def _series(
     """Block averages of numbers (draw, frame) or (frame,) that are known for each frame."""
     has_draws = "draw" in dataset.dims
     frames = values.shape[-1]
+    weights = given_or_own(weights, dataset)
     weight = frame_weights(weights, dataset.sizes["draw"] if has_draws else None, frames)
     if values.ndim == 2 and len(weight) not in (1, len(values)):
         raise ValueError(f"weights of {len(weight)} draws do not fit the {len(values)} sets of coefficients")

@@ -33,6 +33,9 @@ def data(results: Results) -> str:
             tree["posterior"].attrs["n_frames"]
         ),
     }
+    worth = float(tree["posterior"].attrs.get("effective_frames", math.nan))
+    if worth < (1 - 1e-9) * int(tree["posterior"].attrs["n_frames"]):
+        rows["worth, by their weights"] = f"{worth:.4g} frames of equal weight"
     if "statistics" in tree.children:
         sources = tree["statistics"].dataset["block_source"].values.astype(str)
         rows["sources"] = ", ".join(sorted(set(sources.tolist())))

@@ -24,6 +24,7 @@ from bayescg.inference.linear.consistency import consistency
 from bayescg.inference.linear.fit import kernels_by_name
 from bayescg.inference.linear.marginal import hyperparameter_density, reduce
 from bayescg.inference.linear.priors import build_prior
+from bayescg.inference.statistics.weights import doubts, effective
 from bayescg.potentials import Potential, fill_ranges
 from bayescg.workflow.frames import Frames
 from bayescg.workflow.reference import Reference
@@ -65,6 +66,7 @@ def check(config: Config) -> Iterator[tuple[str, str]]:
         first = joined(list(frames.first(min(_MOST, max(_FEWEST, _BEADS // frames.n_beads)))))
         reading = (time.perf_counter() - opened) / first.sizes["frame"]
         yield from _frames(first, frames.count)
+        yield from _weights(frames.weights)
         yield from _beads(first, frames.guessed)
         yield from _box(first, [part.potential for part in parts.values()])
         if needed:
@@ -108,6 +110,14 @@ def _frames(first: xr.Dataset, count: int) -> Iterator[tuple[str, str]]:
     if np.isfinite(spacing) and spacing > 0:
         text += f", {spacing:.4g} ps apart, {spacing * (count - 1):.4g} ps in all"
     yield "frames", text
+
+
+def _weights(weights: np.ndarray | None) -> Iterator[tuple[str, str]]:
+    if weights is not None:
+        worth = effective(weights)
+        yield "frames are worth", f"{worth:.4g} of equal weight"
+        for doubt in doubts(int(np.count_nonzero(weights)), worth):
+            yield "doubt", doubt
 
 
 def _beads(first: xr.Dataset, guessed: bool) -> Iterator[tuple[str, str]]:

@@ -6,12 +6,14 @@ import functools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import xarray as xr
 
 from bayescg.data import Mapping
 from bayescg.data.mapping.checks import masses_are_guessed
 from bayescg.data.trajectories.frames import FrameReader
 from bayescg.data.trajectories.order import first_at_each_time
+from bayescg.inference.statistics.weights import weights_of
 from bayescg.storage.expected import load_trajectory
 from bayescg.workflow.schema.sections import Input, MappingChoice
 
@@ -94,6 +96,11 @@ class Frames:
     def n_beads(self) -> int:
         """Beads in each."""
         return self._mapping.n_beads if self._dataset is None else self._dataset.sizes["bead"]
+
+    @property
+    def weights(self) -> np.ndarray | None:
+        """Of all frames; None if they have none."""
+        return None if self._dataset is None else weights_of(self._dataset)
 
     @property
     def guessed(self) -> bool:

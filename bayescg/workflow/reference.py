@@ -18,8 +18,8 @@ class Reference:
     """Collects the observables of passing chunks; the result is what one call on all frames would give.
 
     Blocks hold as many frames as they would in one call. Averages of the parts of a block are weighted by their
-    frames, which is exact where every frame counts alike (all observables but the angles between neighbors, where the
-    number of angles varies by a percent or so from frame to frame).
+    frames, or the sum of the frames' weights, which is exact where every frame counts alike (all observables but the
+    angles between neighbors, where the number of angles varies by a percent or so from frame to frame).
 
     Args:
         observables: which.
@@ -33,7 +33,7 @@ class Reference:
             np.repeat(np.arange(count), [len(part) for part in np.array_split(np.arange(frames), count)])
             for count in (min(each.blocks or _BLOCKS, frames) for each in observables)
         ]
-        self._parts: list[dict[int, list[tuple[int, xr.DataArray]]]] = [{} for _ in observables]
+        self._parts: list[dict[int, list[tuple[float, xr.DataArray]]]] = [{} for _ in observables]
 
     def add(self, chunk: xr.Dataset) -> None:
         """Count a chunk of frames."""
@@ -43,9 +43,12 @@ class Reference:
             numbers = blocks[self._seen : self._seen + size]
             for block in np.unique(numbers).tolist():
                 inside = chunk.isel(frame=np.flatnonzero(numbers == block))
+                share = float(inside["weight"].sum()) if "weight" in inside else float(inside.sizes["frame"])
+                if share == 0:
+                    continue
                 part = observable.measure(inside, blocks=1).isel(block=0, drop=True)
                 kept = parts.setdefault(block, [])
-                kept.append((inside.sizes["frame"], part.drop_vars("block_weight", errors="ignore")))
+                kept.append((share, part.drop_vars("block_weight", errors="ignore")))
                 if len(kept) > 1:
                     parts[block] = [_merge(kept)]
         self._seen += size
@@ -64,7 +67,7 @@ class Reference:
         for place, part in state.items():
             number, block = map(int, place.split("/"))
             if number < len(self._parts):
-                self._parts[number][block] = [(int(part.attrs["frames"]), part["value"].rename(part.attrs["name"]))]
+                self._parts[number][block] = [(float(part.attrs["frames"]), part["value"].rename(part.attrs["name"]))]
 
     def results(self) -> list[xr.DataArray]:
         """One array for each observable, dims (block, ...)."""
@@ -79,7 +82,7 @@ class Reference:
         return xr.DataTree.from_dict({"/": xr.Dataset(), **groups})
 
 
-def _merge(parts: list[tuple[int, xr.DataArray]]) -> tuple[int, xr.DataArray]:
+def _merge(parts: list[tuple[float, xr.DataArray]]) -> tuple[float, xr.DataArray]:
     frames = sum(count for count, _ in parts)
     # Distributions of bond lengths cover the bins where something was seen: elsewhere they are zero.
     arrays = _aligned(parts)
@@ -87,12 +90,12 @@ def _merge(parts: list[tuple[int, xr.DataArray]]) -> tuple[int, xr.DataArray]:
     return frames, total.assign_attrs(parts[0][1].attrs)
 
 
-def _aligned(parts: list[tuple[int, xr.DataArray]]) -> tuple[xr.DataArray, ...]:
+def _aligned(parts: list[tuple[float, xr.DataArray]]) -> tuple[xr.DataArray, ...]:
     arrays = (array for _, array in parts)
     return xr.align(*arrays, join="outer", fill_value=0.0)  # pyright: ignore[reportCallIssue, reportArgumentType]  xarray takes numbers
 
 
-def _stack(parts: dict[int, list[tuple[int, xr.DataArray]]]) -> xr.DataArray:
+def _stack(parts: dict[int, list[tuple[float, xr.DataArray]]]) -> xr.DataArray:
     merged = [_merge(parts[block]) for block in sorted(parts)]
     frames = np.array([count for count, _ in merged], float)
     stacked = xr.concat(_aligned(merged), "block", combine_attrs="override").assign_coords(block=np.arange(len(merged)))

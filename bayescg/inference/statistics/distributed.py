@@ -28,6 +28,7 @@ from bayescg.inference.statistics.frames import EQUATIONS
 from bayescg.inference.statistics.streaming import statistics_of
 from bayescg.inference.statistics.trajectory_chunks import TrajectoryChunk as TrajectoryChunk
 from bayescg.inference.statistics.trajectory_chunks import trajectory_chunks as trajectory_chunks
+from bayescg.inference.statistics.weights import counted
 from bayescg.potentials import Potential
 
 Source = xr.Dataset | Callable[[], xr.Dataset | Iterable[xr.Dataset]]
@@ -219,12 +220,15 @@ def _pieces(sources: Iterable[Source]) -> Iterator[Source]:
             if not callable(source):
                 raise ValueError(f"{source!r} is no source: give datasets, functions that make them, or chunks")
             yield source
-        elif "frame" not in source.dims or source.nbytes <= _SHIPPED:
-            yield source
-        else:
-            size = max(1, source.sizes["frame"] * _SHIPPED // source.nbytes)
-            for begin in range(0, source.sizes["frame"], size):
-                yield source.isel(frame=slice(begin, begin + size))
+            continue
+        kept = counted(source)
+        if "frame" not in kept.dims:
+            yield kept
+            continue
+        frames = kept.sizes["frame"]  # none, where all weights are zero
+        size = max(1, frames * _SHIPPED // kept.nbytes) if kept.nbytes > _SHIPPED else frames
+        for begin in range(0, frames, size):
+            yield kept.isel(frame=slice(begin, begin + size))
 
 
 def _name(source: Source) -> str:

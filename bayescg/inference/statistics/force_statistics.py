@@ -19,6 +19,7 @@ from jaxtyping import Float
 
 from bayescg.inference.statistics.blocks import Key, Sums, add, combine, type_pairs
 from bayescg.inference.statistics.columns import Packed, most_blocks, scores_of, unpack, unpack_scores
+from bayescg.inference.statistics.weights import ALL_ZERO, OUT_OF_BOUNDS
 from bayescg.potentials import Potential
 from bayescg.units import BOLTZMANN
 
@@ -96,7 +97,7 @@ class ForceStatistics:
 
     @property
     def n_frames(self) -> int:
-        """Frames read."""
+        """Frames read, without those of weight 0."""
         return sum(len(numbers) for numbers in self.frames.values())
 
     @property
@@ -300,14 +301,13 @@ class ForceStatistics:
         """What weights are multiplied with, so that they add up to the number of effective frames.
 
         Raises:
-            ValueError: if all weights are zero.
+            ValueError: if all weights are zero, or their squares too small or too large for a number.
         """
         total, squares = self._weighed(system)
         if not total > 0:
-            raise ValueError(
-                f"all {self.n_frames} frames have the weight 0: nothing is left to fit; give weights up to a factor, "
-                "such as exp((bias - largest bias) / kT)"
-            )
+            raise ValueError(ALL_ZERO)
+        if not 0 < squares < np.inf:
+            raise ValueError(OUT_OF_BOUNDS)
         return total / squares
 
     def __repr__(self) -> str:

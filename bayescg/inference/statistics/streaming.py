@@ -19,7 +19,7 @@ from bayescg.inference.statistics.force_statistics import ForceStatistics, Pilot
 from bayescg.inference.statistics.frames import EQUATIONS
 from bayescg.inference.statistics.memory import require_memory
 from bayescg.inference.statistics.one_pass import sums_of_frames
-from bayescg.inference.statistics.weights import frame_weights
+from bayescg.inference.statistics.weights import ALL_ZERO, counted, frame_weights
 from bayescg.potentials import Interactions, Potential, fill_ranges
 from bayescg.potentials.interactions import shapes_of
 from bayescg.units import BOLTZMANN
@@ -60,7 +60,7 @@ def running_statistics(
     before: ForceStatistics | None = None,
     advance: Callable[[float], object] = lambda n: None,
 ) -> Iterator[ForceStatistics]:
-    """The sums of `statistics_of` after each chunk.
+    """The sums of `statistics_of` after each chunk; frames of weight 0 are left out.
 
     Args:
         potential: what to fit.
@@ -70,9 +70,23 @@ def running_statistics(
         equations: what sums are wanted for: forces, structure, or both.
         before: the sums of the chunks before these: to go on from a file gives what one pass would, to the last bit.
         advance: called with the number of frames done since the last call.
+
+    Raises:
+        ValueError: as `force_statistics`; also if only some of the chunks have weights.
     """
-    total = before
-    for chunk in chunks:
+    total, weighed, left_out = before, None, 0
+    for given in chunks:
+        if weighed is not None and weighed != ("weight" in given):
+            raise ValueError(
+                "some chunks have the variable `weight`, and others do not: give all of them weights with one common "
+                "factor, or none"
+            )
+        weighed, size, chunk = "weight" in given, given.sizes.get("frame", 1), counted(given)
+        if missing := size - chunk.sizes.get("frame", 1):
+            left_out += missing
+            advance(missing)
+            if missing == size:
+                continue
         if total is not None:
             potential = total.potential
         # Blocks no shorter than the total's, which would merge them anyway.
@@ -82,6 +96,8 @@ def running_statistics(
         )
         total = part if total is None else total + part
         yield total
+    if total is None and left_out:
+        raise ValueError(ALL_ZERO)
 
 
 def chunk_statistics(
