@@ -7,9 +7,10 @@ from bayescg.inference.noise_ceiling import noise_ceiling
 from bayescg.inference.pilot import fit_pilot, force_statistics
 from bayescg.inference.rank_statistics import rank_statistics
 from bayescg.inference.relative_entropy import relative_entropy
+from bayescg.inference.statistics.asked import Pilot
 from bayescg.inference.statistics.boltzmann_inversion import boltzmann_inversion
 from bayescg.inference.statistics.distributed import distributed_statistics, trajectory_chunks
-from bayescg.inference.statistics.force_statistics import ForceStatistics, Pilot
+from bayescg.inference.statistics.force_statistics import ForceStatistics
 from bayescg.inference.structural.refinement import Refinement
 from bayescg.inference.structure_matching import structure_match
 from bayescg.samplers.settings import Sampling

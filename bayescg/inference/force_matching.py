@@ -26,8 +26,8 @@ from bayescg.inference.pilot import force_statistics
 from bayescg.inference.sparse import match as sparse
 from bayescg.inference.statistics import files as statistics_files
 from bayescg.inference.statistics import weights
-from bayescg.inference.statistics.blocks import Sums
 from bayescg.inference.statistics.force_statistics import ForceStatistics
+from bayescg.inference.statistics.sums.blocks import Sums
 from bayescg.potentials import Potential
 from bayescg.samplers import convergence
 from bayescg.samplers.density import Density

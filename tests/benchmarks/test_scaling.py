@@ -10,7 +10,7 @@ import xarray as xr
 
 import bayescg as bcg
 from bayescg.inference import Sampling
-from bayescg.inference.statistics.batches import Plan
+from bayescg.inference.statistics.program.batches import Plan
 from bayescg.inference.statistics.streaming import chunk_statistics
 
 RDF = functools.partial(bcg.observables.rdf, a="W", b="W", cutoff=0.9)

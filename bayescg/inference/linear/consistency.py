@@ -24,8 +24,8 @@ from bayescg.inference.linear import marginal
 from bayescg.inference.linear.calibration import directions, prior_factor
 from bayescg.inference.linear.marginal import Prior
 from bayescg.inference.linear.priors import build_prior
-from bayescg.inference.statistics.blocks import Sums, add
 from bayescg.inference.statistics.force_statistics import ForceStatistics
+from bayescg.inference.statistics.sums.blocks import Sums, add
 
 SUSPICIOUS = 1e-3
 """A smaller probability is reason to look at the data."""

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 
 from bayescg._runtime import map_threads
 from bayescg.inference.linear.marginal import Prior, Reduced, factors_at, mean_at, reduce
-from bayescg.inference.statistics.blocks import Sums, add
+from bayescg.inference.statistics.sums.blocks import Sums, add
 
 
 def block_log_likelihood(

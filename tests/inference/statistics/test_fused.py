@@ -6,8 +6,8 @@ import pytest
 
 import bayescg as bcg
 from bayescg.data import Topology, neighbors
-from bayescg.inference.statistics.batches import Plan
-from bayescg.inference.statistics.frames import EQUATIONS
+from bayescg.inference.statistics.program.batches import Plan
+from bayescg.inference.statistics.program.frames import EQUATIONS
 from bayescg.inference.statistics.streaming import chunk_statistics
 from bayescg.potentials import WCA
 from tests.inference.statistics.test_force_statistics import assert_same

@@ -12,13 +12,13 @@ from jaxtyping import Float, Int
 
 from bayescg._runtime import cpu_count
 from bayescg.inference.statistics.asked import Asked, Found
-from bayescg.inference.statistics.batches import Frames
-from bayescg.inference.statistics.blocks import add, type_pairs
-from bayescg.inference.statistics.columns import Packed, own_columns
 from bayescg.inference.statistics.fused import loop
 from bayescg.inference.statistics.fused.blas import GEMM, SYRK
 from bayescg.inference.statistics.fused.others import Others, Visits, merged
 from bayescg.inference.statistics.fused.tables import Layout, make_layout
+from bayescg.inference.statistics.program.batches import Frames
+from bayescg.inference.statistics.sums.blocks import add, type_pairs
+from bayescg.inference.statistics.sums.columns import Packed, own_columns
 from bayescg.potentials import Interactions
 
 _BEADS, _FRAMES, _BYTES = 1 << 14, 1 << 9, 16 << 20

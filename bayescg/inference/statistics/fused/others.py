@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 
 from bayescg._runtime import double_precision
 from bayescg.inference.statistics.fused.tables import known
-from bayescg.inference.statistics.pair_lists import HostLists
+from bayescg.inference.statistics.program.pair_lists import HostLists
 from bayescg.potentials import Configuration, Interactions, Potential
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from bayescg.inference.statistics.columns import own_columns
+from bayescg.inference.statistics.sums.columns import own_columns
 from bayescg.potentials import Angle, Bond, Dihedral, Interactions, Pair, Potential
 from bayescg.potentials.spline_term import SplineTerm
 from bayescg.potentials.term import Term

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from bayescg._arrays import AnyArray
-from bayescg.inference.statistics.blocks import Sums, type_pairs
+from bayescg.inference.statistics.sums.blocks import Sums, type_pairs
 from bayescg.potentials import Configuration, Potential
 
 EQUATIONS = ("forces", "structure")
