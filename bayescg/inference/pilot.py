@@ -19,7 +19,7 @@ from bayescg.inference.statistics.asked import Pilot
 from bayescg.inference.statistics.force_statistics import ForceStatistics
 from bayescg.inference.statistics.program.frames import EQUATIONS
 from bayescg.inference.statistics.streaming import statistics_of
-from bayescg.inference.statistics.weights import ALL_ZERO, counted, effective, first_frames, weights_of
+from bayescg.inference.statistics.weights import ALL_ZERO, counted, effective, first_frames, require_alike, weights_of
 from bayescg.potentials import Bond, Pair, Potential, fill_ranges
 
 _FRAMES, _BEADS = 50, 25_000
@@ -86,17 +86,22 @@ def _beginning(chunks: Iterator[xr.Dataset], frames: int | None) -> list[xr.Data
     Raises:
         ValueError: if there are none.
     """
-    found, count, weights = [], 0, []
+    found, count, weights, empty = [], 0, [], True
     for chunk in chunks:
-        found.append(chunk if "frame" in chunk.dims else chunk.expand_dims("frame"))
-        count += found[-1].sizes["frame"]
-        own = weights_of(found[-1])
-        weights.append(np.ones(found[-1].sizes["frame"]) if own is None else own)
+        empty = False
+        kept = counted(chunk if "frame" in chunk.dims else chunk.expand_dims("frame"))
+        if chunk.sizes.get("frame") and not kept.sizes["frame"]:
+            continue
+        found.append(kept)
+        require_alike({"weight" in each for each in found})
+        count += kept.sizes["frame"]
+        own = weights_of(kept)
+        weights.append(np.ones(kept.sizes["frame"]) if own is None else own)
         enough = _enough(chunk, frames)
         if effective(np.concatenate(weights)) >= enough or count >= _MOST * enough:
             break
     if not found:
-        raise ValueError("there are no frames: the trajectory is empty")
+        raise ValueError("there are no frames: the trajectory is empty" if empty else ALL_ZERO)
     return found
 
 

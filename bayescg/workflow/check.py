@@ -24,7 +24,7 @@ from bayescg.inference.linear.consistency import consistency
 from bayescg.inference.linear.fit import kernels_by_name
 from bayescg.inference.linear.marginal import hyperparameter_density, reduce
 from bayescg.inference.linear.priors import build_prior
-from bayescg.inference.statistics.weights import doubts, effective
+from bayescg.inference.statistics.weights import doubts, effective, refuse_weights
 from bayescg.potentials import Potential, fill_ranges
 from bayescg.workflow.frames import Frames
 from bayescg.workflow.reference import Reference
@@ -75,6 +75,7 @@ def check(config: Config) -> Iterator[tuple[str, str]]:
             mark = f"{name}: " if name else ""
             _refuse(part, first)
             if name in structural:
+                refuse_weights(first, "relative_entropy", "fit forces, which do")
                 Reference(part.compared, first.sizes["frame"], part.potential.exclude_bonds).add(first)
                 simulates = fits[name] == "relative_entropy"
                 cost = (
@@ -180,6 +181,7 @@ def _agreement(config: Config, first: xr.Dataset) -> str:
 
 def _cost(config: Config, first: xr.Dataset, count: int, reading: float) -> Iterator[tuple[str, str]]:
     """Seconds of the pass and of the fit, and memory: measured on a few frames, and multiplied."""
+    first = first.drop_vars("weight", errors="ignore")  # which may all be zero here, and take no time
     potential = fill_ranges(config.potential, first)
     some = first.isel(frame=slice(0, max(1, first.sizes["frame"] // 2)))
     reference = Reference(config.compared, 2 * some.sizes["frame"], potential.exclude_bonds)

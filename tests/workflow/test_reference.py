@@ -18,10 +18,13 @@ def bonded_trajectory(frames):
     return bcg.from_arrays(positions, (2.0,) * 3, ["A"] * 20 + ["B"] * 20, temperature=300.0, topology=topology)
 
 
+@pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("sizes", [[7, 7, 9], [23], [1] * 23])
-def test_streamed_reference_equals_one_call(sizes):
+def test_streamed_reference_equals_one_call(sizes, weighted):
     """However the trajectory is cut into chunks, the blocks are those of one call on all of it."""
     cg = bonded_trajectory(23)
+    if weighted:
+        cg["weight"] = ("frame", np.random.default_rng(2).integers(0, 3, 23).astype(float))
     wanted = (
         Rdf(rdf=("A", "B"), cutoff=0.8, bins=16, blocks=4),
         BondDistribution(bond_distribution=("A", "B"), blocks=4),

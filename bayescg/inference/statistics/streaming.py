@@ -19,7 +19,7 @@ from bayescg.inference.statistics.program.batches import Frames, Plan
 from bayescg.inference.statistics.program.frames import EQUATIONS
 from bayescg.inference.statistics.sums.columns import Packed, most_blocks
 from bayescg.inference.statistics.sums.memory import require_memory
-from bayescg.inference.statistics.weights import ALL_ZERO, counted, frame_weights
+from bayescg.inference.statistics.weights import ALL_ZERO, counted, frame_weights, require_alike
 from bayescg.potentials import Interactions, Potential, fill_ranges
 from bayescg.potentials.interactions import shapes_of
 from bayescg.units import BOLTZMANN
@@ -74,14 +74,12 @@ def running_statistics(
     Raises:
         ValueError: as `force_statistics`; also if only some of the chunks have weights.
     """
-    total, weighed, left_out = before, None, 0
+    total, left_out = before, 0
+    have: set[bool] = set()
     for given in chunks:
-        if weighed is not None and weighed != ("weight" in given):
-            raise ValueError(
-                "some chunks have the variable `weight`, and others do not: give all of them weights with one common "
-                "factor, or none"
-            )
-        weighed, size, chunk = "weight" in given, given.sizes.get("frame", 1), counted(given)
+        have.add("weight" in given)
+        require_alike(have)
+        size, chunk = given.sizes.get("frame", 1), counted(given)
         if missing := size - chunk.sizes.get("frame", 1):
             left_out += missing
             advance(missing)

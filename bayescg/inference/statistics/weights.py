@@ -78,6 +78,22 @@ def counted(cg: xr.Dataset) -> xr.Dataset:
     return cg.isel(frame=weights > 0)
 
 
+def require_alike(have: set[bool]) -> None:
+    """Refuse chunks of which only some have weights.
+
+    Args:
+        have: whether they do.
+
+    Raises:
+        ValueError: if some do and some do not.
+    """
+    if len(have) > 1:
+        raise ValueError(
+            "some chunks have the variable `weight`, and others do not: give all of them weights with one common "
+            "factor, or none"
+        )
+
+
 def effective(weights: Float[np.ndarray, " frame"]) -> float:
     """(sum w)^2 / sum w^2; 0 if all are 0."""
     largest = np.max(weights, initial=0.0)

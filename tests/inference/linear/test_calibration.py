@@ -277,3 +277,23 @@ def test_report_and_refusals(liquid):
     assert tree["constant_data"]["noise"].sizes == {"noise_class": 1}
     with pytest.raises(ValueError, match="calibration must be one of godambe, magnitude, none"):
         bcg.force_match(POTENTIAL, liquid, calibration="sandwich", key=jax.random.key(0))
+
+
+@pytest.mark.parametrize(("rho", "spread"), [(0.5, 0.0), (0.5, 1.5), (0.9, 1.0)])
+def test_memory_of_weighted_blocks(rho, spread):
+    """Weights that differ from block to block: the long-run variance of the weighted sum, which is known.
+
+    Autoregressive scores of 512 frames in 64 blocks. At the strongest spread the blocks are worth 14.
+    """
+    rng, frames, size, directions = np.random.default_rng(shifted(8)), 512, 8, 8
+    apart = np.abs(np.arange(frames)[:, None] - np.arange(frames))
+    root = np.linalg.cholesky(rho**apart)
+    ratios = []
+    for _ in range(60):
+        weights = np.repeat(np.exp(rng.normal(0, spread, frames // size)), size)
+        scores = weights[:, None] * (root @ rng.normal(size=(frames, directions)))
+        blocks = weights.reshape(-1, size).sum(axis=1)
+        run = LongRun(scores.reshape(-1, size, directions).sum(axis=1), blocks / blocks.sum(), np.arange(len(blocks)))
+        found = run.inflation(np.eye(directions) / np.sqrt(weights @ weights)).mean()
+        ratios.append(found / (weights @ rho**apart @ weights / (weights @ weights)))
+    assert 0.85 < np.mean(ratios) < 1.2

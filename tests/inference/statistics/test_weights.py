@@ -115,6 +115,7 @@ def test_chunks_add_up(data, pilot):
     edges = [0, 8, 11, 19, FRAMES]
     parts = [cg.isel(frame=slice(a, b)) for a, b in itertools.pairwise(edges)]
     assert_same(whole, statistics_of(POTENTIAL, iter(parts), pilot=pilot))
+    assert bcg.fit_pilot(POTENTIAL, iter(parts)) == bcg.fit_pilot(POTENTIAL, cg)
     added = [statistics_of(POTENTIAL, part, pilot=pilot) for part in parts[1:]]
     total = added[2] + added[0] + added[1]
     assert_same(whole, total)
@@ -159,6 +160,8 @@ def test_wrong_shapes_are_refused(data):
         bcg.force_statistics(POTENTIAL, data.assign(weight=("bead", np.ones(24))))
     with pytest.raises(ValueError, match="some chunks have the variable `weight`"):
         statistics_of(POTENTIAL, iter([weighted(data, uneven()), data.assign_attrs(source="other")]))
+    with pytest.raises(ValueError, match="some chunks have the variable `weight`"):
+        bcg.force_statistics(POTENTIAL, iter([data, weighted(data, uneven())]))
 
 
 def test_fits_report_effective_frames(data):

@@ -2,8 +2,8 @@
 misfit, and the same one where there is none.
 
 A chain of three beads with harmonic bonds and angle, and a coupling c (b1 + b2 - 2 b0) (theta - theta0) that a
-potential of bonds and angles alone lacks. The best such potential (the least-squares projection of the mean force)
-depends on the ensemble: in that of an umbrella, which pulls the angle to other values, bonds are pushed by the
+potential of bonds and angles alone does not have. The best such potential (the least-squares projection of the mean
+force) depends on the ensemble: in that of an umbrella, which pulls the angle to other values, bonds are pushed by the
 coupling. Forces carry noise as strong as themselves, as those of mapped atoms do. Frames come from Metropolis chains
 and remember a little. The target is the projection of forces without noise over 400,000 unbiased frames.
 """
