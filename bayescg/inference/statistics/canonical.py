@@ -19,7 +19,7 @@ def require_canonical(cg: xr.Dataset) -> None:
         cg: frames.
 
     Raises:
-        ValueError: if there is no box or it changes, beads have no mass of their own, or are at a fixed distance from each other.
+        ValueError: if there is no box or it changes, beads have no mass, or are at a fixed distance from each other.
     """
     boxes = np.asarray(cg["box"].values if "box" in cg else np.zeros((3, 3)), float).reshape(-1, 3, 3)
     volumes = np.abs(np.linalg.det(boxes))
