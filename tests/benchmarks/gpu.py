@@ -1,4 +1,4 @@
-"""`make gpu`: all that the library does on a GPU, beside the CPU of the same machine, as a table for docs/benchmarks.md.
+"""`make gpu`: what the library does on a GPU, beside the CPU of the same machine, as a table for docs/benchmarks.md.
 
 Each job runs in a process of its own, for JAX settles at its start on what it runs. The first run compiles and is
 reported apart; the second one is the time. Sizes are meant for less than ten minutes in all on one card.
