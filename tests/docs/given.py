@@ -272,6 +272,27 @@ class _Model(_Page):
         return molecules.moving(1, 3)
 
 
+class _Biased(_Page):
+    """A biased run, and windows of two biases."""
+
+    @cached_property
+    def cg(self):
+        return self._water.cg.copy()
+
+    @cached_property
+    def bias(self):
+        return np.random.default_rng(0).normal(0, 2.0, self.cg.sizes["frame"])
+
+    @cached_property
+    def windows(self):
+        return [part.assign_attrs(source=f"window {k}") for k, part in enumerate(self._water.trajectories)]
+
+    @cached_property
+    def window_biases(self):
+        frames = sum(part.sizes["frame"] for part in self.windows)
+        return np.random.default_rng(1).normal(0, 2.0, (2, frames))
+
+
 class _Fits(_Page):
     """A molecule for the fit of a conditional, and a law."""
 
@@ -301,7 +322,7 @@ class _Fits(_Page):
 def pages(water: Given) -> dict[str, _Page]:
     """Pages that speak of something else than the water."""
     kinds = {"backmapping": _Molecule, "mappings": _Mixture, "exports": _Dimers, "generative": _Model, "fits": _Fits}
-    kinds |= {"comparison": _Sparse, "many_body": _Few, "charges": _Ions}
+    kinds |= {"weights": _Biased, "comparison": _Sparse, "many_body": _Few, "charges": _Ions}
     return {f"docs/guide/{name}.md": kind(water) for name, kind in kinds.items()}
 
 

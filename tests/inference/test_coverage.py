@@ -6,7 +6,8 @@ import pytest
 
 import bayescg as bcg
 from bayescg.inference import rank_statistics
-from bayescg.inference.coverage import _jackknife
+from bayescg.inference.coverage import _jackknife, _share
+from bayescg.inference.statistics.streaming import statistics_of
 from tests.inference import systems
 from tests.seeds import shifted
 
@@ -42,6 +43,23 @@ def test_z_is_what_it_says(found):
     np.testing.assert_allclose(found["z_A-A"], z)
     inside = (found["x_A-A"] >= 0.36) & (found["x_A-A"] <= 0.42)
     assert float(found["rms_A-A"][1]) == pytest.approx(float(np.sqrt((z.where(inside) ** 2).mean())))
+
+
+def test_weighted_frames_are_covered(liquid):
+    weights = np.random.default_rng(shifted(4)).lognormal(0, 0.5, 160)
+    cg = liquid.assign(weight=("frame", weights))
+    found = bcg.coverage(POTENTIAL, cg, segments=16, ranges=EDGES, key=jax.random.key(shifted(0)))
+    assert 0.8 < float(np.sqrt((found["z_A-A"] ** 2).mean())) < 1.2
+    # The force of the others is theirs alone, and the share of a segment that of its effective frames.
+    part, rest = (statistics_of(POTENTIAL, cg.isel(frame=f)) for f in (slice(10), slice(10, None)))
+    worth = [np.sum(w) ** 2 / np.sum(w**2) for w in (weights[:10], weights[10:])]
+    assert _share(part + rest, part) == pytest.approx(worth[0] / sum(worth))
+    scored = bcg.force_statistics(POTENTIAL, cg.isel(frame=slice(10, None)))
+    others = bcg.force_match(POTENTIAL, scored, method="laplace", key=jax.random.key(shifted(1)))
+    draws = others["posterior"]["coefficients"].values.reshape(-1, POTENTIAL.n_basis)
+    force = bcg.posterior.curves(POTENTIAL, "A-A", draws, found["x_A-A"].values)[1]
+    off = (found["rest_A-A"].values[0] - force.mean(axis=0)) / force.std(axis=0)
+    assert np.abs(off).max() < 0.5
 
 
 def test_error_bars_that_are_too_short_are_found(liquid):

@@ -251,3 +251,12 @@ def test_the_caption_counts_draws_that_attract():
         assert words in sections.potential(Results(posterior=tree), {"potential": b""})
     unknown = from_coefficients(potential, repulsive, temperature=300.0)
     assert "below the sampled" not in sections.potential(Results(posterior=unknown), {"potential": b""})
+
+
+@pytest.mark.parametrize(("worth", "said"), [(31.4, True), (120.0, False)])
+def test_frames_are_worth_what_their_weights_say(worth, said):
+    posterior = bcg.posterior.from_coefficients(
+        bcg.Potential(bcg.Pair("A", "A", 0.9)), np.zeros((4, bcg.Pair("A", "A", 0.9).n_basis)), temperature=300.0
+    )
+    posterior["posterior"].attrs.update(n_frames=120, effective_frames=worth)
+    assert ("31.4 frames of equal weight" in sections.data(Results(posterior=posterior))) == said

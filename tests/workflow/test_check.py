@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import yaml
 
+import bayescg as bcg
 from bayescg import datasets, workflow
 from tests.cli.shell import call
 from tests.data.lammps import KELVIN, argon, dump
+from tests.runs import write_inputs
 
 WATER = """\
 input:
@@ -103,3 +105,18 @@ def test_one_molecule_is_nothing_to_begin_with(tmp_path, monkeypatch):
     result = call("init", "-s", "one.gro", "-f", "one.gro", "-T", 300)
     assert result.exit_code == 2
     assert "the system is one molecule" in " ".join(result.stderr.split())
+
+
+def test_weights_are_told_and_their_first_frames_may_be_zero(tmp_path):
+    path = write_inputs(tmp_path)
+    cg = bcg.load(tmp_path / "cg.nc")
+    frames = cg.sizes["frame"]
+    weights = np.arange(frames) - frames // 2
+    bcg.save(cg.assign(weight=("frame", np.maximum(weights, 0).astype(float))), tmp_path / "cg.nc")
+    rows = dict(workflow.check(workflow.load(path)))
+    left = weights[weights > 0]
+    assert rows["frames are worth"] == f"{left.sum() ** 2 / np.sum(left**2):.4g} of equal weight"
+    assert "few of them carry the fit" in rows["doubt"]
+    path.write_text(path.read_text().replace("  method: laplace\n", "  fit: relative_entropy\n"))
+    with pytest.raises(ValueError, match="relative_entropy does not take weights of frames"):
+        list(workflow.check(workflow.load(path)))

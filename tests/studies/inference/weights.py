@@ -30,7 +30,7 @@ COUPLING = 80.0
 UMBRELLA, PULL = 2.3, 15.0
 """Center [rad] and stiffness [kJ/mol/rad^2] of the bias on the angle."""
 
-FRAMES, REPLICATES, KT = 3000, 20, BOLTZMANN * KELVIN
+FRAMES, UNBIASED, REPLICATES, KT = 3000, 1300, 20, BOLTZMANN * KELVIN
 POTENTIAL = bcg.Potential(
     bcg.Bond("A", "A", start=0.2, stop=0.5, knot_spacing=0.03),
     bcg.Angle("A", "A", "A", knot_spacing=0.3),
@@ -126,18 +126,22 @@ def held(posterior, target: np.ndarray) -> np.ndarray:
 
 
 def compared(coupling: float, replicates: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Coverage (replicate, term and range, point) of both kinds of fits, and effective frames."""
+    """Coverage (replicate, term and range, point) of biased frames with weights and without, and of as many unbiased
+    frames as those are worth; and effective frames."""
     rng = np.random.default_rng(7)
     many = sampled(400, 1000, coupling, False, rng).reshape(3, -1)
     target = projection(dataset(many, coupling, 0.0, rng))
     frames = sampled(replicates, FRAMES, coupling, True, rng)
-    found: dict[str, list] = {"weighted": [], "unweighted": []}
+    free = sampled(replicates, UNBIASED, coupling, False, rng)
+    found: dict[str, list] = {"weighted": [], "unweighted": [], "unbiased": []}
     worth = []
     for k in range(replicates):
         cg = dataset(frames[:, k], coupling, 1.0, rng)
         exponent = bias(frames[:, k]) / KT
         weight = np.exp(exponent - exponent.max())
-        for name, data in (("weighted", cg.assign(weight=("frame", weight))), ("unweighted", cg)):
+        control = dataset(free[:, k], coupling, 1.0, rng)
+        kinds = {"weighted": cg.assign(weight=("frame", weight)), "unweighted": cg, "unbiased": control}
+        for name, data in kinds.items():
             plan = bcg.Sampling(1, 1, 1000)
             posterior = bcg.force_match(POTENTIAL, data, method="laplace", settings=plan, key=jax.random.key(k))
             found[name].append(held(posterior, target))
