@@ -6,7 +6,7 @@ DEV = $(VENV)/.dev-installed
 RUN = $(VENV)/.run-installed
 DOCS = $(VENV)/.docs-installed
 
-.PHONY: demo test nightly lint docs bench study clean help
+.PHONY: demo test nightly lint docs bench gpu study clean help
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/'
@@ -46,6 +46,9 @@ docs: $(DOCS)  ## build the documentation site into site/
 
 bench: $(DEV)  ## benchmarks, beside csg_fmatch where it is installed
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-only -n 0 -s -W default --jaxtyping-packages=
+
+gpu: $(DEV)  ## all that runs on a GPU, beside the CPU; needs a JAX that sees one (pip install 'jax[cuda12]')
+	$(BIN)/python -m tests.benchmarks.gpu
 
 study: $(DEV)  ## slow statistical studies; results belong in docs/studies.md
 	$(BIN)/python -m tests.studies

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from bayescg.inference import force_statistics as force_statistics
     from bayescg.inference import noise_ceiling as noise_ceiling
     from bayescg.inference import relative_entropy as relative_entropy
+    from bayescg.inference import structure_match as structure_match
     from bayescg.observables import propagate as propagate
     from bayescg.potentials import WCA as WCA
     from bayescg.potentials import Angle as Angle
@@ -77,7 +78,7 @@ _HOME = {
     "inference": (
         *("ForceStatistics", "Pilot", "Refinement", "Sampling", "boltzmann_inversion", "compare", "coverage"),
         *("distributed_statistics", "fit_pilot", "force_match", "force_statistics", "noise_ceiling"),
-        "relative_entropy",
+        *("relative_entropy", "structure_match"),
     ),
     "observables": ("propagate",),
     "simulation": ("Langevin", "simulate"),
@@ -136,6 +137,7 @@ __all__ = [
     "save",
     "simulate",
     "stream",
+    "structure_match",
     "surrogates",
     "table",
 ]

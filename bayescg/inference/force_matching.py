@@ -19,14 +19,15 @@ from bayescg._runtime import double_precision
 from bayescg.inference.linear import groups as linear_groups
 from bayescg.inference.linear import predictive, scores
 from bayescg.inference.linear.calibration import CALIBRATIONS
-from bayescg.inference.linear.fit import METHODS, Fit, fit, kernels_by_name
+from bayescg.inference.linear.consistency import consistency
+from bayescg.inference.linear.fit import METHODS, Fit, fit, kernels_by_name, stored_potential
 from bayescg.inference.linear.marginal import factor_at
 from bayescg.inference.pilot import force_statistics
 from bayescg.inference.sparse import match as sparse
 from bayescg.inference.statistics import files as statistics_files
 from bayescg.inference.statistics import weights
-from bayescg.inference.statistics.blocks import Sums
 from bayescg.inference.statistics.force_statistics import ForceStatistics
+from bayescg.inference.statistics.sums.blocks import Sums
 from bayescg.potentials import Potential
 from bayescg.samplers import convergence
 from bayescg.samplers.density import Density
@@ -57,6 +58,7 @@ def force_match(
     calibration: str = "godambe",
     settings: Sampling = _DEFAULT,
     noise_ceiling: float | None = None,
+    structure: bool = False,
     key: Array,
 ) -> xr.DataTree:
     """Posterior of a CG potential from forces (multiscale coarse-graining with Gaussian-process priors).
@@ -84,6 +86,9 @@ def force_match(
         settings: numbers of chains and draws.
         noise_ceiling: largest R^2 that any function of the beads can reach, if known from replicate forces at fixed
             beads (`noise_ceiling`); otherwise it is reported as unknown.
+        structure: learn from the structure equations as well (`structure_match`), which look for the same potential:
+            forces and structure are combined by the covariance of their scores, and tested against each other. For
+            frames at constant volume without constraints between beads; statistics are made with `structure=True`.
         key: JAX random key.
 
     Returns:
@@ -91,7 +96,10 @@ def force_match(
         `u_TERM` [kJ/mol] and `f_TERM` [kJ/mol/nm]), `sample_stats`, `log_likelihood` (method "nuts" or calibration
         "none"; predictive, per time block; for `arviz_stats.loo`), `prior`, `log_prior`, `posterior_predictive` and
         `observed_data` (root mean square force of each time block), `constant_data`, `statistics`. The attribute
-        `effective_frames` says how many frames of equal weight the data are worth, `n_frames` how many have any.
+        `effective_frames` says how many frames of equal weight the data are worth, `n_frames` how many have any. With
+        structure the attributes `structure_share` (mean weight of structure), `consistency_p` (probability that forces
+        and structure differ as much in the ensemble claimed), `consistency_ratio` and `consistency_ratio_se` (forces
+        over structure along the fitted force). Held-out scores and predictions of blocks are those of the forces.
 
     Raises:
         ValueError: for an unknown method or kernel name, data that do not fit the potential, statistics without a
@@ -104,16 +112,20 @@ def force_match(
     if noise_ceiling is not None and not 0 < noise_ceiling <= 1:
         raise ValueError(f"noise_ceiling is a share of variance, in (0, 1]; got {noise_ceiling}")
     pilot = None if calibration == "none" else "first"
-    statistics = data if isinstance(data, ForceStatistics) else force_statistics(potential, data, pilot=pilot)
-    potential = _same(potential, statistics.potential)
+    statistics = data
+    if not isinstance(statistics, ForceStatistics):
+        statistics = force_statistics(potential, statistics, pilot=pilot, structure=bool(structure))
+    agreement = consistency(statistics) if structure else None
+    both, statistics = statistics, statistics.of("forces")
+    potential = stored_potential(potential, statistics, kernels)
+    if structure and (method in sparse.METHODS or calibration == "none"):
+        raise ValueError(
+            f"structure=True needs the scores' covariance, which method={method!r} with calibration={calibration!r} "
+            "does not use: choose 'nuts', 'vi' or 'laplace', and 'godambe' or 'magnitude'"
+        )
     size = statistics.n_frames, statistics.effective_frames
     if calibration == "none":
         weights.require_equal(*size, "calibration='none'", "take the default, calibration='godambe'")
-    unknown = set(kernels or {}) - {term.name for term in potential.terms if term.n_basis}
-    if unknown:
-        raise ValueError(f"kernels name unknown terms {sorted(unknown)}; terms: {[t.name for t in potential.terms]}")
-    if potential.n_basis == 0:
-        raise ValueError("no term of this potential learns anything: every term has learn=False")
     if method in sparse.METHODS:
         tree, notes = sparse.sparse_match(
             statistics,
@@ -135,11 +147,12 @@ def force_match(
     fit_key, prior_key = jax.random.split(key)
     chosen = kernels_by_name(kernels)
     with double_precision():
-        fitted = fit(statistics, chosen, method=method, calibration=calibration, sampling=settings, key=fit_key)
+        learned = both if structure else statistics
+        fitted = fit(learned, chosen, method=method, calibration=calibration, sampling=settings, key=fit_key)
         total, blocks, found = statistics.total(), statistics.blocks, fitted.found
         at_mode = fitted.target.constrain(fitted.mode.position)
         at_mode = {**at_mode, **{n: jnp.asarray(v) for n, v in fitted.fixed.items()}}
-        groups, attrs, notes = _groups(fitted, statistics, blocks, total, method=method, key=prior_key)
+        groups, attrs, notes = _groups(fitted, learned, blocks, total, method=method, key=prior_key)
         if calibration == "none":
             attrs["log_evidence"] = _log_evidence(fitted.target, fitted.mode)
         attrs.update(_quality(fitted, blocks, total, at_mode, noise_ceiling), **fitted.report)
@@ -147,6 +160,10 @@ def force_match(
         foretold = predictive.block_scores(_linear(fitted, at_mode), statistics)
         if foretold is not None:
             groups["predictive"] = foretold
+    if agreement is not None:
+        attrs.update(consistency_p=agreement.p, consistency_ratio=agreement.ratio)
+        attrs.update(consistency_ratio_se=agreement.ratio_se, equations="forces and structure")
+        notes += [agreement.doubt] if agreement.doubt else []
     for note in notes:
         warnings.warn(note, stacklevel=2)
     attrs.update(
@@ -222,10 +239,3 @@ def _quality(fitted: Fit, blocks, total: Sums, at_mode, noise_ceiling) -> dict[s
         "noise_ceiling_r2": ceiling,
         "residual_variance": json.dumps(dict(zip(prior.noise_names, residual.tolist(), strict=True))),
     }
-
-
-def _same(asked: Potential, stored: Potential) -> Potential:
-    """The statistics' potential, if it is the one asked for (ranges left open are filled from the statistics)."""
-    if not asked.filled_by(stored):
-        raise ValueError(f"the statistics belong to another potential: {stored!r}, not {asked!r}")
-    return stored

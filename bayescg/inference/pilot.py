@@ -15,8 +15,9 @@ from bayescg._runtime import double_precision
 from bayescg.data.dataset import joined
 from bayescg.inference.linear import marginal
 from bayescg.inference.linear.priors import build_prior
-from bayescg.inference.statistics.force_statistics import ForceStatistics, Pilot
-from bayescg.inference.statistics.frames import EQUATIONS
+from bayescg.inference.statistics.asked import Pilot
+from bayescg.inference.statistics.force_statistics import ForceStatistics
+from bayescg.inference.statistics.program.frames import EQUATIONS
 from bayescg.inference.statistics.streaming import statistics_of
 from bayescg.inference.statistics.weights import ALL_ZERO, counted, effective, first_frames, require_alike, weights_of
 from bayescg.potentials import Bond, Pair, Potential, fill_ranges

@@ -129,6 +129,8 @@ def fit(results: Results, pictures: dict[str, bytes]) -> str:
         rows["elpd, leaving out one time block"] = with_error(attrs["elpd"], attrs["elpd_se"], 1)
         if math.isfinite(attrs["pareto_k_max"]):
             rows["largest Pareto k"] = f"{attrs['pareto_k_max']:.2f} (reliable below 0.7)"
+    if "consistency_p" in attrs:
+        rows["forces and structure differ as much by chance"] = f"p = {attrs['consistency_p']:.2g}"
     if "log_evidence" in attrs:
         rows["log evidence"] = f"{attrs['log_evidence']:.1f}"
     if "score_variance" in attrs:
@@ -146,6 +148,13 @@ def fit(results: Results, pictures: dict[str, bytes]) -> str:
 def _to_structure(tree: xr.DataTree) -> str:
     """Quality of a fit to structure."""
     attrs = tree["posterior"].attrs
+    if "held_out_structure" in attrs:
+        score = {"held-out structure": with_error(attrs["held_out_structure"], attrs["held_out_structure_se"], 3)}
+        words = (
+            "Fitted to structure by equations, which look for the mean force. The score is 1 where the fit says all "
+            "of the structure of time blocks that it has not seen, and 0 for no potential."
+        )
+        return page.pairs(score) + page.paragraph(words, soft=True)
     if "structure_z" not in attrs:
         return ""
     spread = math.hypot(attrs["pressure_sd_sampling"], attrs["pressure_sd_posterior"])

@@ -12,7 +12,7 @@ from bayescg.generative.model import files as model_files
 from bayescg.generative.model.latent_model import LatentModel
 from bayescg.generative.particles import files as particle_files
 from bayescg.generative.particles.smc import Particles
-from bayescg.inference.statistics.force_statistics import Pilot
+from bayescg.inference.statistics.asked import Pilot
 from bayescg.potentials import Potential
 
 _PILOT, _POTENTIAL = "pilot", "potential"

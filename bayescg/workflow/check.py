@@ -20,6 +20,7 @@ from bayescg.data.trajectories.vacuum import refuse_open
 from bayescg.exports.lammps import can_run
 from bayescg.geometry.images import shortest_height
 from bayescg.inference import ForceStatistics, fit_pilot, force_statistics
+from bayescg.inference.linear.consistency import consistency
 from bayescg.inference.linear.fit import kernels_by_name
 from bayescg.inference.linear.marginal import hyperparameter_density, reduce
 from bayescg.inference.linear.priors import build_prior
@@ -56,7 +57,8 @@ def check(config: Config) -> Iterator[tuple[str, str]]:
     """
     began = time.perf_counter()
     parts = config.each or {"": config}
-    structural = [name for name, part in parts.items() if part.settings.inference.fit == "relative_entropy"]
+    fits = {name: part.settings.inference.fit for name, part in parts.items()}
+    structural = [name for name, fit in fits.items() if fit != "force_matching"]
     needed = len(structural) < len(parts)
     with hidden_progress():
         frames = Frames(config.settings.input, config.settings.mapping, config.file.parent, forces=needed)
@@ -75,8 +77,15 @@ def check(config: Config) -> Iterator[tuple[str, str]]:
             if name in structural:
                 refuse_weights(first, "relative_entropy", "fit forces, which do")
                 Reference(part.compared, first.sizes["frame"], part.potential.exclude_bonds).add(first)
-                yield f"{mark}fit by relative_entropy", "takes simulations, whose number is not foreseen"
+                simulates = fits[name] == "relative_entropy"
+                cost = (
+                    "simulations, whose number is not foreseen"
+                    if simulates
+                    else "one pass, and a fit as that of forces"
+                )
+                yield f"{mark}fit by {fits[name]}", f"takes {cost}"
                 continue
+            yield f"{mark}forces and structure", _agreement(part, first)
             for row, value in _cost(part, first, frames.count, reading):
                 yield f"{mark}{row}", value
     yield "checked in", f"{time.perf_counter() - began:.0f} s"
@@ -155,6 +164,19 @@ def _forces(first: xr.Dataset) -> Iterator[tuple[str, str]]:
     off = errors_apart(temperature, error, wanted)
     doubt = "" if off is None else f"; {off:.0f} errors off: positions and forces do not belong together"
     yield "configurational temperature", f"{temperature:.0f} ± {error:.0f} K of {wanted:g} K{doubt}"
+
+
+def _agreement(config: Config, first: xr.Dataset) -> str:
+    """Whether forces and structure are of one ensemble, as far as a few frames tell."""
+    try:
+        found = consistency(force_statistics(fill_ranges(config.potential, first), first, pilot=None, structure=True))
+    except ValueError as error:
+        return f"not compared: {error}"
+    if np.isnan(found.p):
+        return f"not compared: {found.blocks} blocks of frames are too few"
+    return found.doubt or (
+        f"agree (p = {found.p:.2g}): forces are {found.ratio:.3g} ± {found.ratio_se:.1g} of what positions imply"
+    )
 
 
 def _cost(config: Config, first: xr.Dataset, count: int, reading: float) -> Iterator[tuple[str, str]]:

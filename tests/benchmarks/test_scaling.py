@@ -10,7 +10,7 @@ import xarray as xr
 
 import bayescg as bcg
 from bayescg.inference import Sampling
-from bayescg.inference.statistics.batches import Plan
+from bayescg.inference.statistics.program.batches import Plan
 from bayescg.inference.statistics.streaming import chunk_statistics
 
 RDF = functools.partial(bcg.observables.rdf, a="W", b="W", cutoff=0.9)
@@ -117,12 +117,12 @@ def test_pass_over_batches(benchmark, water, capsys, scored):
 
 def test_pass_over_beads(benchmark, water, capsys):
     pilot = bcg.fit_pilot(pair(), water)
-    systems = [tiled(water, copies, 8) for copies in ((1, 1, 1), (2, 1, 1), (2, 2, 1), (2, 2, 2))]
+    systems = [tiled(water, copies, 16) for copies in ((1, 1, 1), (2, 1, 1), (2, 2, 2), (3, 3, 3), (4, 4, 2))]
     sizes = [cg.sizes["bead"] for cg in systems]
     seconds = run(
         benchmark, lambda: [cpu(lambda cg=cg: bcg.force_statistics(pair(), cg, pilot=pilot)) for cg in systems]
     )
-    show(capsys, "pass over beads, 8 frames", sizes, seconds)
+    show(capsys, "pass over beads, 16 frames", sizes, seconds)
 
 
 def test_pass_over_knots(benchmark, water, capsys):

@@ -10,7 +10,7 @@ import bayescg as bcg
 from bayescg.inference.comparison import compare
 from bayescg.inference.linear import predictive
 from bayescg.inference.linear.predictive import Linear, block_scores
-from bayescg.inference.statistics.blocks import Sums
+from bayescg.inference.statistics.sums.blocks import Sums
 from bayescg.storage import load, save
 from tests.inference import systems
 from tests.seeds import shifted

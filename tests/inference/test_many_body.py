@@ -8,7 +8,7 @@ import pytest
 import bayescg as bcg
 from bayescg._runtime import double_precision
 from bayescg.inference.linear.priors import build_prior
-from bayescg.inference.statistics import memory
+from bayescg.inference.statistics.sums import memory
 from bayescg.kernels import prior_of
 from bayescg.kernels.grids import GridPrior
 from bayescg.potentials import Interactions, LocalDensity, Pair, Potential, SmoothOverlap, ThreeBody

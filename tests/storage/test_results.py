@@ -12,7 +12,7 @@ from bayescg import backmapping, surrogates
 from bayescg._records import read_record, write_record
 from bayescg.data import from_arrays
 from bayescg.generative import Particles, sample
-from bayescg.inference.statistics.force_statistics import Pilot
+from bayescg.inference.statistics.asked import Pilot
 from bayescg.posterior import from_coefficients
 from tests.backmapping import planted
 from tests.generative.models import random_model

@@ -176,6 +176,23 @@ def test_fits_to_structure_need_no_forces(tmp_path):
     assert "Fitted to structure by relative entropy" in text
 
 
+def test_structure_equations_need_neither_forces_nor_simulations(tmp_path):
+    path = write_inputs(tmp_path)
+    cg = bcg.load(tmp_path / "cg.nc")
+    bcg.save(cg.drop_vars("forces"), tmp_path / "cg.nc")
+    edit(path, "  method: laplace\n", "  fit: structure_matching\n  method: laplace\n")
+    config = workflow.load(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of so few frames the mode is a poor guide
+        results = workflow.run(config)
+    attrs = results.posterior["posterior"].attrs
+    assert attrs["equations"] == "structure"
+    assert "held_out_structure" in attrs
+    text = (tmp_path / "results" / "report.html").read_text(encoding="utf-8")
+    assert "Fitted to structure by equations" in text
+    assert ("fit by structure_matching", "takes one pass, and a fit as that of forces") in list(workflow.check(config))
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [

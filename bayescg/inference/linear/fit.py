@@ -13,10 +13,13 @@ from jaxtyping import Array, Float
 from bayescg import kernels as kernel_room
 from bayescg.inference.linear import marginal, projection
 from bayescg.inference.linear.calibration import force_calibration
+from bayescg.inference.linear.combination import combined_calibration
 from bayescg.inference.linear.draws import draw_repulsive
 from bayescg.inference.linear.marginal import Prior, Reduced
 from bayescg.inference.linear.priors import build_prior
+from bayescg.inference.linear.structure import structure_calibration
 from bayescg.inference.statistics.force_statistics import ForceStatistics
+from bayescg.potentials import Potential
 from bayescg.samplers.density import Density, Sampled
 from bayescg.samplers.laplace import laplace
 from bayescg.samplers.mode import Mode, find_mode
@@ -63,14 +66,25 @@ def fit(
     """Sample hyperparameters and coefficients; to be called in double precision. Arguments as of `force_match`.
 
     Raises:
-        ValueError: if the statistics hold no scores but calibration needs them, or the density has no mode.
+        ValueError: if the statistics hold no scores but calibration needs them, the noise of structure would have to
+            be independent, or the density has no mode.
     """
+    if calibration == "none" and "structure" in statistics.equations:
+        raise ValueError(
+            "calibration='none' needs a noise model, which structure equations do not have: choose 'godambe' or "
+            "'magnitude'"
+        )
     fit_key, draw_key = jax.random.split(key)
-    prior = build_prior(statistics, kernels)
-    reduced = marginal.reduce(prior, statistics.total())
+    first = statistics.of(statistics.equations[0])
+    prior = build_prior(first, kernels)
+    reduced = marginal.reduce(prior, first.total())
     free, root, fixed, report = prior, None, {}, {}
     if calibration != "none":
-        reduced, root, report = force_calibration(prior, statistics, reduced, method=calibration)
+        if len(statistics.equations) > 1:
+            reduced, root, report = combined_calibration(prior, statistics, reduced, method=calibration)
+        else:
+            calibrated = force_calibration if first.equations == ("forces",) else structure_calibration
+            reduced, root, report = calibrated(prior, first, reduced, method=calibration)
         free = prior.without_noise()
         fixed = {f"noise_{name}": value for name, value in zip(prior.noise_names, prior.noise, strict=True)}
     small = projection.project(free, reduced)
@@ -89,6 +103,23 @@ def fit(
     coefficients = draw_repulsive(small.prior, small.data, found.values, root=root, key=draw_key)
     with_noise = replace(small.prior, noise=prior.noise, noise_names=prior.noise_names)
     return Fit(with_noise, target, mode, found, coefficients, fixed, report, root)
+
+
+def stored_potential(asked: Potential, statistics: ForceStatistics, kernels: Mapping[str, object] | None) -> Potential:
+    """The statistics' potential, if it is the one asked for (ranges left open are filled from the statistics).
+
+    Raises:
+        ValueError: if it is another one, kernels name terms that it lacks, or nothing is to be learned.
+    """
+    potential = statistics.potential
+    if not asked.filled_by(potential):
+        raise ValueError(f"the statistics belong to another potential: {potential!r}, not {asked!r}")
+    unknown = set(kernels or {}) - {term.name for term in potential.terms if term.n_basis}
+    if unknown:
+        raise ValueError(f"kernels name unknown terms {sorted(unknown)}; terms: {[t.name for t in potential.terms]}")
+    if potential.n_basis == 0:
+        raise ValueError("no term of this potential learns anything: every term has learn=False")
+    return potential
 
 
 def kernels_by_name(kernels: Mapping[str, object] | None) -> dict[str, object]:

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from bayescg.inference.linear import scores
 from bayescg.inference.linear.fit import Fit
-from bayescg.inference.statistics.blocks import Sums
+from bayescg.inference.statistics.sums.blocks import Sums
 
 _SCORE_BUDGET = 2e11
 """Multiplications spent on leave-block-out scores, some ten seconds."""

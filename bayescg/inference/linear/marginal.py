@@ -29,7 +29,7 @@ from jax.scipy.linalg import cho_solve, solve_triangular
 from jaxtyping import Array, Float
 
 from bayescg._arrays import AnyArray
-from bayescg.inference.statistics.blocks import Sums
+from bayescg.inference.statistics.sums.blocks import Sums
 from bayescg.kernels import TermPrior
 from bayescg.potentials import Potential
 from bayescg.samplers.density import Density, density

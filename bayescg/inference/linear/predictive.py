@@ -21,8 +21,8 @@ import xarray as xr
 from jaxtyping import Float
 from scipy.linalg import cho_solve, cholesky, solve_triangular
 
-from bayescg.inference.statistics.blocks import Key, Sums, add, merge_to_level
 from bayescg.inference.statistics.force_statistics import ForceStatistics
+from bayescg.inference.statistics.sums.blocks import Key, Sums, add, merge_to_level
 
 FOLDS = 8
 """Contiguous parts that are left out in turn, as in the held-out R^2 of a fit."""

@@ -10,8 +10,8 @@ import numpy as np
 from bayescg import kernels as kernel_room
 from bayescg.inference.linear import marginal, scores
 from bayescg.inference.linear.marginal import Prior
-from bayescg.inference.statistics.blocks import Sums
 from bayescg.inference.statistics.force_statistics import ForceStatistics
+from bayescg.inference.statistics.sums.blocks import Sums
 from bayescg.units import BOLTZMANN
 
 

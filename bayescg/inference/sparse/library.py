@@ -19,11 +19,12 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from bayescg.inference.linear import marginal
-from bayescg.inference.linear.calibration import Calibrated, LongRun, calibrate, force_calibration
+from bayescg.inference.linear.calibration import Calibrated, calibrate, force_calibration
+from bayescg.inference.linear.long_run import LongRun
 from bayescg.inference.linear.marginal import Prior
 from bayescg.inference.linear.priors import build_prior
-from bayescg.inference.statistics.blocks import Sums
 from bayescg.inference.statistics.force_statistics import ForceStatistics
+from bayescg.inference.statistics.sums.blocks import Sums
 from bayescg.potentials import SplineTerm, Term
 from bayescg.samplers.mode import find_mode
 

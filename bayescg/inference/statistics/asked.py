@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
-from bayescg.inference.statistics.columns import Packed
-from bayescg.inference.statistics.force_statistics import Pilot
+from bayescg.inference.statistics.sums.columns import Packed
+from bayescg.potentials import Potential
+
+
+@dataclass(frozen=True)
+class Pilot:
+    """A first fit, frozen. Scores of beads are taken about it, so that their products add up over any split of the
+    data.
+
+    The score of bead i is s_i = J_i'(f_i - J_i w~), with the pilot's coefficients w~ and J_i = df_i/dw. The sum of
+    products of scores is the middle part of the sandwich covariance (White, doi:10.2307/1912526).
+
+    Attributes:
+        potential: the potential, all ranges filled in.
+        coefficients: w~, (basis,) [kJ/mol].
+        radius: beads closer than this have correlated scores [nm]; about the first shell.
+    """
+
+    potential: Potential
+    coefficients: tuple[float, ...]
+    radius: float
+
+    def __repr__(self) -> str:
+        return f"Pilot({len(self.coefficients)} coefficients, radius={self.radius:.3g} nm)"
 
 
 class Asked(NamedTuple):

@@ -19,11 +19,15 @@ def require_canonical(cg: xr.Dataset) -> None:
         cg: frames.
 
     Raises:
-        ValueError: if the box changes, beads have no mass of their own, or are at a fixed distance from each other.
+        ValueError: if there is no box or it changes, beads have no mass, or are at a fixed distance from each other.
     """
-    boxes = np.asarray(cg["box"].values, float).reshape(-1, 3, 3)
+    boxes = np.asarray(cg["box"].values if "box" in cg else np.zeros((3, 3)), float).reshape(-1, 3, 3)
+    volumes = np.abs(np.linalg.det(boxes))
+    if not np.all(volumes > 0):
+        raise ValueError(
+            "the frames have no box: neighbors, and the ensemble at one volume, need one; give box= [nm] when mapping"
+        )
     if np.ptp(boxes, axis=0).max() > 1e-4 * np.abs(boxes).max():
-        volumes = np.abs(np.linalg.det(boxes))
         raise ValueError(
             f"the box changes (volume {volumes.min():.4g} to {volumes.max():.4g} nm^3): structure equations are for "
             "frames at constant volume (NVT); use these frames for forces only, or simulate at constant volume"

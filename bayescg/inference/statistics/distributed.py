@@ -22,10 +22,11 @@ import xarray as xr
 from bayescg._runtime import hidden_progress, progress
 from bayescg._version import __version__
 from bayescg.data import Mapping
-from bayescg.inference.statistics.blocks import merge_to_level
-from bayescg.inference.statistics.force_statistics import ForceStatistics, Pilot
-from bayescg.inference.statistics.frames import EQUATIONS
+from bayescg.inference.statistics.asked import Pilot
+from bayescg.inference.statistics.force_statistics import ForceStatistics
+from bayescg.inference.statistics.program.frames import EQUATIONS
 from bayescg.inference.statistics.streaming import statistics_of
+from bayescg.inference.statistics.sums.blocks import merge_to_level
 from bayescg.inference.statistics.trajectory_chunks import TrajectoryChunk as TrajectoryChunk
 from bayescg.inference.statistics.trajectory_chunks import trajectory_chunks as trajectory_chunks
 from bayescg.inference.statistics.weights import counted

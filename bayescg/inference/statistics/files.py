@@ -11,8 +11,9 @@ import xarray as xr
 
 from bayescg._runtime import write_netcdf
 from bayescg._version import ORIGIN
-from bayescg.inference.statistics.columns import Packed
-from bayescg.inference.statistics.force_statistics import ForceStatistics, Pilot
+from bayescg.inference.statistics.asked import Pilot
+from bayescg.inference.statistics.force_statistics import ForceStatistics
+from bayescg.inference.statistics.sums.columns import Packed
 from bayescg.potentials import Potential
 
 _KIND = "force statistics"

@@ -17,8 +17,10 @@ from typing import NamedTuple, overload
 import numpy as np
 from jaxtyping import Float
 
-from bayescg.inference.statistics.blocks import Key, Sums, add, combine, type_pairs
-from bayescg.inference.statistics.columns import Packed, most_blocks, scores_of, unpack, unpack_scores
+from bayescg.inference.statistics.addable import require_addable
+from bayescg.inference.statistics.asked import Pilot
+from bayescg.inference.statistics.sums.blocks import Key, Sums, add, combine, type_pairs
+from bayescg.inference.statistics.sums.columns import Packed, most_blocks, scores_of, unpack, unpack_scores
 from bayescg.inference.statistics.weights import ALL_ZERO, OUT_OF_BOUNDS
 from bayescg.potentials import Potential
 from bayescg.units import BOLTZMANN
@@ -29,28 +31,6 @@ class NoiseClass(NamedTuple):
 
     system: str
     bead_type: str
-
-
-@dataclass(frozen=True)
-class Pilot:
-    """A first fit, frozen. Scores of beads are taken about it, so that their products add up over any split of the
-    data.
-
-    The score of bead i is s_i = J_i'(f_i - J_i w~), with the pilot's coefficients w~ and J_i = df_i/dw. The sum of
-    products of scores is the middle part of the sandwich covariance (White, doi:10.2307/1912526).
-
-    Attributes:
-        potential: the potential, all ranges filled in.
-        coefficients: w~, (basis,) [kJ/mol].
-        radius: beads closer than this have correlated scores [nm]; about the first shell.
-    """
-
-    potential: Potential
-    coefficients: tuple[float, ...]
-    radius: float
-
-    def __repr__(self) -> str:
-        return f"Pilot({len(self.coefficients)} coefficients, radius={self.radius:.3g} nm)"
 
 
 @dataclass(frozen=True, eq=False)
@@ -251,7 +231,7 @@ class ForceStatistics:
         """
         if not isinstance(other, ForceStatistics):
             return NotImplemented
-        _check_addable(self, other)
+        require_addable(self, other)
         sums, levels = combine(self.sums, self.levels, other.sums, other.levels, most_blocks(self.potential))
         names = [term.name for term in self.potential.terms]
         empty = np.zeros(0, np.int64)
@@ -352,44 +332,3 @@ _NO_PILOT = (
     "these statistics hold no scores, which calibrated error bars need: make them with force_statistics(potential, "
     "data), or for several systems with pilot=bayescg.fit_pilot(potential, cg), or fit with calibration='none'"
 )
-
-
-def _check_addable(a: ForceStatistics, b: ForceStatistics) -> None:
-    if a.potential != b.potential:
-        raise ValueError(
-            "statistics of different potentials cannot be added; bonds without a range get one from their own "
-            "data: call bayescg.fill_ranges(potential, cg) once and use the result for every trajectory"
-        )
-    if a.temperature != b.temperature:
-        raise ValueError(
-            f"temperatures differ: {a.temperature} K and {b.temperature} K; a CG potential is a free energy and holds "
-            "at one temperature: fit each by itself"
-        )
-    if a.bead_types != b.bead_types:
-        raise ValueError(f"bead types differ: {a.bead_types} and {b.bead_types}")
-    if a.equations != b.equations:
-        raise ValueError(
-            f"one was made of {' and '.join(a.equations)}, the other of {' and '.join(b.equations)}: make both with "
-            "the same structure="
-        )
-    if a.pilot != b.pilot:
-        raise ValueError(
-            f"pilots differ: {a.pilot} and {b.pilot}; products of scores add up about one point only: give the pilot "
-            "of one to all others, as in force_statistics(potential, data, pilot=first.pilot), or that of "
-            "fit_pilot(potential, cg)"
-        )
-    for system in set(a.weights) & set(b.weights):
-        if a.weights[system] != b.weights[system]:
-            raise ValueError(
-                f"system {system!r} has the weights {a.weights[system]} and {b.weights[system]}: give all its "
-                "statistics one weight, or the systems different names by force_statistics(..., system=)"
-            )
-    for source in set(a.frames) & set(b.frames):
-        if a.systems[source] != b.systems[source]:
-            raise ValueError(
-                f"{source!r} belongs to two systems, {a.systems[source]!r} and {b.systems[source]!r}: a trajectory is "
-                "of one"
-            )
-        twice = np.intersect1d(a.frames[source], b.frames[source])
-        if len(twice):
-            raise ValueError(f"{len(twice)} frames of {source!r} would count twice (first: {twice[0]})")

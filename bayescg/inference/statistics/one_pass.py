@@ -12,10 +12,10 @@ import numpy as np
 
 from bayescg._runtime import double_precision
 from bayescg.inference.statistics.asked import Asked, Found
-from bayescg.inference.statistics.batches import Frames, Plan, make_batches
-from bayescg.inference.statistics.blocks import Sums
-from bayescg.inference.statistics.columns import pack, pack_scores
-from bayescg.inference.statistics.frames import NOWHERE, Shared, accumulate, empty
+from bayescg.inference.statistics.program.batches import Frames, Plan, make_batches
+from bayescg.inference.statistics.program.frames import NOWHERE, Shared, accumulate, empty
+from bayescg.inference.statistics.sums.blocks import Sums
+from bayescg.inference.statistics.sums.columns import pack, pack_scores
 from bayescg.potentials import Interactions
 
 _SLOW = (

@@ -11,14 +11,14 @@ import xarray as xr
 from bayescg._runtime import progress
 from bayescg.data import pairs
 from bayescg.data.dataset import check_temperature
-from bayescg.inference.statistics.asked import Asked
-from bayescg.inference.statistics.batches import Frames, Plan
+from bayescg.inference.statistics.asked import Asked, Pilot
 from bayescg.inference.statistics.canonical import require_canonical
-from bayescg.inference.statistics.columns import Packed, most_blocks
-from bayescg.inference.statistics.force_statistics import ForceStatistics, Pilot
-from bayescg.inference.statistics.frames import EQUATIONS
-from bayescg.inference.statistics.memory import require_memory
+from bayescg.inference.statistics.force_statistics import ForceStatistics
 from bayescg.inference.statistics.one_pass import sums_of_frames
+from bayescg.inference.statistics.program.batches import Frames, Plan
+from bayescg.inference.statistics.program.frames import EQUATIONS
+from bayescg.inference.statistics.sums.columns import Packed, most_blocks
+from bayescg.inference.statistics.sums.memory import require_memory
 from bayescg.inference.statistics.weights import ALL_ZERO, counted, frame_weights, require_alike
 from bayescg.potentials import Interactions, Potential, fill_ranges
 from bayescg.potentials.interactions import shapes_of

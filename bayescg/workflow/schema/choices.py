@@ -4,8 +4,8 @@ from typing import Literal
 
 StepName = Literal["map", "fit", "simulate", "observe", "export", "report"]
 """The steps of `run`, in order."""
-Fit = Literal["force_matching", "relative_entropy"]
-"""What a potential is fitted to: forces, or structure."""
+Fit = Literal["force_matching", "structure_matching", "relative_entropy"]
+"""What a potential is fitted to: forces, or structure, by linear equations or by simulations."""
 Method = Literal["nuts", "vi", "laplace", "rvm", "horseshoe"]
 """How hyperparameters are sampled: exact, one of two approximations, or one of two sparse fits."""
 Calibration = Literal["godambe", "magnitude", "none"]

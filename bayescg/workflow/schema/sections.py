@@ -123,10 +123,10 @@ class MappingChoice(Section):
 
 
 class Inference(Section):
-    """How the posterior is made; see `force_match` and `relative_entropy`."""
+    """How the posterior is made; see `force_match`, `structure_match` and `relative_entropy`."""
 
     fit: Fit = "force_matching"
-    """To the forces of the data, or to their structure, which needs no forces but simulations."""
+    """To the forces of the data, or to their structure, which needs no forces: by equations, or by simulations."""
     method: Method | None = None
     """NUTS is exact; vi and laplace are approximations; rvm and horseshoe leave out what the data do not support."""
     calibration: Calibration = "godambe"
@@ -145,7 +145,7 @@ class Inference(Section):
     @property
     def sampler(self) -> str:
         """The method, by default that of the fit's function."""
-        return self.method or ("nuts" if self.fit == "force_matching" else "laplace")
+        return self.method or ("laplace" if self.fit == "relative_entropy" else "nuts")
 
     @property
     def sampling(self) -> Sampling:
@@ -154,10 +154,12 @@ class Inference(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.fit == "relative_entropy" and self.method in ("rvm", "horseshoe"):
-            raise ValueError(f"method {self.method} is for force matching; relative entropy takes laplace, nuts or vi")
-        if self.fit == "relative_entropy" and self.noise_ceiling is not None:
-            raise ValueError("noise_ceiling is one of forces: relative entropy has none")
+        if self.fit != "force_matching" and self.method in ("rvm", "horseshoe"):
+            raise ValueError(f"method {self.method} is for force matching; {self.fit} takes laplace, nuts or vi")
+        if self.fit != "force_matching" and self.noise_ceiling is not None:
+            raise ValueError(f"noise_ceiling is one of forces: {self.fit} has none")
+        if self.fit == "structure_matching" and self.calibration == "none":
+            raise ValueError("calibration none needs a noise model, which structure has not: take godambe or magnitude")
         return self
 
 

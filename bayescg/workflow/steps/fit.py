@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import xarray as xr
 
-from bayescg.inference import force_match, relative_entropy
+from bayescg.inference import force_match, relative_entropy, structure_match
 from bayescg.storage.expected import load_statistics, load_trajectory
 from bayescg.workflow import folder
 from bayescg.workflow.schema.choices import StepName
@@ -35,7 +35,7 @@ class Fit(Step):
         settings = self.config.settings
         inference = {**settings.inference.model_dump(), "kernels": self.config.kernels}
         parts = [self.map.fitted.stamp, inference, settings.seed]
-        if self.map.structural:
+        if self.simulates:
             simulation = settings.simulation.model_dump(
                 include={"timestep", "friction", "equilibration", "interval", "engine"}
             )
@@ -50,11 +50,26 @@ class Fit(Step):
     def writes(self) -> tuple[Product, ...]:
         return (self.posterior,)
 
+    @property
+    def simulates(self) -> bool:
+        """Whether the fit takes simulations."""
+        return self.config.settings.inference.fit == "relative_entropy"
+
     def act(self, wanted: tuple[Product, ...], record: Record) -> None:
-        if self.map.structural:
-            tree = self._to_structure()
+        chosen = self.config.settings.inference
+        if self.simulates:
+            tree = self._by_simulations()
+        elif self.map.structural:
+            tree = structure_match(
+                self.config.potential,
+                load_trajectory(self.map.trajectory.path),
+                kernels=kernels_of(self.config.kernels),
+                method=chosen.sampler,
+                calibration=chosen.calibration,
+                settings=chosen.sampling,
+                key=self.key(0),
+            )
         else:
-            chosen = self.config.settings.inference
             tree = force_match(
                 self.config.potential,
                 load_statistics(self.map.statistics.path),
@@ -67,7 +82,7 @@ class Fit(Step):
             )
         self.posterior.write(tree, record)
 
-    def _to_structure(self) -> xr.DataTree:
+    def _by_simulations(self) -> xr.DataTree:
         settings = self.config.settings
         chosen, simulation = settings.inference, settings.simulation
         # Of another fit, by its name, a checkpoint is not gone on from.

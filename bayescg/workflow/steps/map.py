@@ -60,7 +60,7 @@ class Map(Step):
     @property
     def structural(self) -> bool:
         """Whether the fit is to structure."""
-        return self.config.settings.inference.fit == "relative_entropy"
+        return self.config.settings.inference.fit != "force_matching"
 
     @property
     def last_frame(self) -> Product:

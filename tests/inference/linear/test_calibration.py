@@ -10,7 +10,8 @@ from bayescg.data.neighbors import pairs
 from bayescg.geometry.images import minimum_image
 from bayescg.inference import Sampling
 from bayescg.inference.linear import marginal
-from bayescg.inference.linear.calibration import LongRun, calibrate
+from bayescg.inference.linear.calibration import calibrate
+from bayescg.inference.linear.long_run import LongRun
 from bayescg.posterior import curves
 from tests.inference import systems
 from tests.seeds import shifted

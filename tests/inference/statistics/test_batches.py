@@ -8,10 +8,10 @@ import pytest
 
 import bayescg as bcg
 from bayescg._runtime import double_precision
-from bayescg.inference.statistics import batches
-from bayescg.inference.statistics.batches import Frames, Plan, frame_bytes, frames_at_once, make_batches
-from bayescg.inference.statistics.frames import NOWHERE, Shared, products
-from bayescg.inference.statistics.pair_lists import DeviceLists, HostLists
+from bayescg.inference.statistics.program import batches
+from bayescg.inference.statistics.program.batches import Frames, Plan, frame_bytes, frames_at_once, make_batches
+from bayescg.inference.statistics.program.frames import NOWHERE, Shared, products
+from bayescg.inference.statistics.program.pair_lists import DeviceLists, HostLists
 from bayescg.inference.statistics.streaming import chunk_statistics, statistics_of
 from bayescg.potentials import WCA, Interactions
 from tests.inference.statistics.test_force_statistics import assert_same, random_system

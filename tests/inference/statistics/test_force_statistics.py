@@ -11,10 +11,10 @@ import bayescg as bcg
 from bayescg._runtime import double_precision
 from bayescg.data import Topology
 from bayescg.geometry.images import minimum_image
-from bayescg.inference.statistics.columns import unpack_scores
 from bayescg.inference.statistics.files import from_dataset
 from bayescg.inference.statistics.force_statistics import ForceStatistics
 from bayescg.inference.statistics.streaming import statistics_of
+from bayescg.inference.statistics.sums.columns import unpack_scores
 from bayescg.potentials import WCA, Interactions
 
 pytestmark = pytest.mark.filterwarnings("ignore:no pair term for A-A")

@@ -6,8 +6,8 @@ import pytest
 
 import bayescg as bcg
 from bayescg.data import Topology, neighbors
-from bayescg.inference.statistics.batches import Plan
-from bayescg.inference.statistics.frames import EQUATIONS
+from bayescg.inference.statistics.program.batches import Plan
+from bayescg.inference.statistics.program.frames import EQUATIONS
 from bayescg.inference.statistics.streaming import chunk_statistics
 from bayescg.potentials import WCA
 from tests.inference.statistics.test_force_statistics import assert_same
@@ -146,3 +146,17 @@ def test_without_numba_there_is_a_hint(monkeypatch):
         found = chunk_statistics(CHAINS, system(_CUBE))
     assert_same(found, chunk_statistics(CHAINS, system(_CUBE), plan=Plan(1, False)))
     assert jax.default_backend() == "cpu"
+
+
+def test_frames_beyond_what_others_have_reached(monkeypatch):
+    """A frame has far closer beads than the one that is looked at: all columns are taken then."""
+    near, taken = system(_CUBE, frames=9), []
+    x = near["positions"].values.copy()
+    x[5] = 0.3 * x[5]
+    cg = near.assign(positions=(near["positions"].dims, x))
+    monkeypatch.setattr(engine, "_LOOKED_AT", 1)
+    monkeypatch.setattr(engine, "_FEWEST", 1)
+    add = engine.loop.add_frames
+    monkeypatch.setattr(engine.loop, "add_frames", lambda *given: taken.append(add(*given)) or taken[-1])
+    assert_same(*both(CHAINS, cg, equations=EQUATIONS), rtol=1e-11)
+    assert False in taken

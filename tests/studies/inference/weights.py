@@ -1,4 +1,4 @@
-"""Frames of a biased run: with weights, the fit of the unbiased ensemble; without, that of another one where there is
+"""Frames of a biased run: with weights, the fit of the unbiased ensemble; without, that of another where there is
 misfit, and the same one where there is none.
 
 A chain of three beads with harmonic bonds and angle, and a coupling c (b1 + b2 - 2 b0) (theta - theta0) that a

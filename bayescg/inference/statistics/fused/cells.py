@@ -169,7 +169,7 @@ def neighbors_of(p, size, places, around, fractions, box, straight, square, foun
     for q in range(size):
         found[m] = q
         # A distance that is not a number is kept, so that the sums show it.
-        m += (not rd[q] >= square) and places[q] != p
+        m += (not (rd[q] >= square)) & (places[q] != p)
     vx, vy, vz = vectors[0], vectors[1], vectors[2]
     for k in range(m):
         q = found[k]

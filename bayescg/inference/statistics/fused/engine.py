@@ -3,26 +3,119 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from bayescg._runtime import cpu_count
 from bayescg.inference.statistics.asked import Asked, Found
-from bayescg.inference.statistics.batches import Frames
-from bayescg.inference.statistics.blocks import type_pairs
-from bayescg.inference.statistics.columns import Packed, own_columns
 from bayescg.inference.statistics.fused import loop
 from bayescg.inference.statistics.fused.blas import GEMM, SYRK
-from bayescg.inference.statistics.fused.others import Others
+from bayescg.inference.statistics.fused.others import Others, Visits, merged
 from bayescg.inference.statistics.fused.tables import Layout, make_layout
+from bayescg.inference.statistics.program.batches import Frames
+from bayescg.inference.statistics.sums.blocks import add, type_pairs
+from bayescg.inference.statistics.sums.columns import Packed, own_columns
 from bayescg.potentials import Interactions
 
 _BEADS, _FRAMES, _BYTES = 1 << 14, 1 << 9, 16 << 20
 """Beads, frames, and bytes of rows that JAX makes, in a stretch of frames at most: enough to be worth a thread, few
 enough to keep all threads busy."""
+_LOOKED_AT, _FEWEST = 1 << 12, 2
+"""Beads in the frames, and frames at least, that say beforehand which knot intervals are visited."""
+
+
+class _Part(NamedTuple):
+    """What a stretch of frames adds.
+
+    Attributes:
+        sums: by block.
+        scores: packed; None without a pilot.
+        visits: of all terms.
+    """
+
+    sums: list[tuple[int, Packed]]
+    scores: Float[np.ndarray, " entry"] | None
+    visits: Visits
+
+
+class _Pass:
+    """One pass over frames.
+
+    Args:
+        interactions: who interacts.
+        frames: the frames.
+        asked: what sums are wanted for.
+    """
+
+    def __init__(self, interactions: Interactions, frames: Frames, asked: Asked):
+        self.others = Others(interactions, structure="structure" in asked.equations)
+        self._interactions, self._frames, self._asked = interactions, frames, asked
+        radius = None if asked.pilot is None else asked.pilot.radius
+        self._full = make_layout(interactions, radius)
+        self._narrow = make_layout(interactions, radius, self._reached())
+
+    def stretch(self, chosen: Int[np.ndarray, " frame"]) -> _Part:
+        """Sums of some frames."""
+        frames, runs, visits = self._frames, [], {}
+        for run in np.split(chosen, np.flatnonzero(np.diff(frames.slots[chosen])) + 1):
+            positions, boxes = self._read(run)
+            weights, shapes = frames.weights[run], None if frames.shapes is None else frames.shapes[run]
+            made = self.others.rows(positions, boxes, weights, shapes)
+            visits = merged(visits, made.visits)
+            forces = frames.forces[run].astype(float)
+            given = loop.Frames(positions, boxes, forces, weights, made.rows, made.divergence)
+            runs.append((int(frames.slots[run[0]]), given))
+        # Rarely a frame goes beyond what others have reached: then all columns are taken.
+        part = self._add(self._narrow, runs, visits) or self._add(self._full, runs, visits)
+        assert part is not None, "all columns are there"
+        return part
+
+    def _reached(self) -> Float[np.ndarray, "term 2"]:
+        """Smallest and largest value of each term that loops know, in a few frames."""
+        layout = make_layout(self._interactions, None, learn=False)
+        told = loop.Told(forces=True, structure=False, kT=0.0, known=np.zeros(0))
+        count = max(_FEWEST, _LOOKED_AT // self._interactions.n_beads)
+        some = np.unique(np.linspace(0, len(self._frames.slots) - 1, count).astype(int))
+        positions, boxes = self._read(some)
+        shape = (*positions.shape[:2], 0)
+        nothing = loop.Frames(
+            positions,
+            boxes,
+            np.zeros_like(positions),
+            np.ones(len(some)),
+            np.zeros((*shape[:2], 3, 0)),
+            np.zeros(shape),
+        )
+        totals = _zeros(layout, told)
+        loop.add_frames(layout.tables, told, nothing, totals, SYRK, GEMM)
+        return totals.extremes
+
+    def _read(self, run: Int[np.ndarray, " frame"]):
+        return self._frames.positions[run].astype(float), np.ascontiguousarray(self._frames.boxes[run], float)
+
+    def _add(self, layout: Layout, runs: list[tuple[int, loop.Frames]], visits: Visits) -> _Part | None:
+        """Sums of runs of frames, each of one block; None if some interaction has no column."""
+        told, sums = _tell(layout, self._interactions, self._asked), []
+        totals = _zeros(layout, told)
+        for slot, given in runs:
+            totals = totals._replace(
+                gram=np.zeros_like(totals.gram),
+                divergence=np.zeros_like(totals.divergence),
+                components=np.zeros_like(totals.components),
+            )
+            if not loop.add_frames(layout.tables, told, given, totals, SYRK, GEMM):
+                return None
+            sums.append((slot, _packed(layout, totals)))
+        scores = _packed_scores(layout, totals.scores, len(self._asked.equations)) if len(totals.scores) else None
+        bins, own = layout.tables.bins, {}
+        for k, term in enumerate(layout.terms):
+            low, high = totals.extremes[k].tolist()
+            own[term.name] = totals.counts[bins[k] : bins[k + 1]], low, high
+        return _Part(sums, scores, merged(visits, own))
 
 
 def accumulate_frames(
@@ -43,56 +136,35 @@ def accumulate_frames(
         asked: what sums are wanted for.
         advance: called with the number of frames done since the last call.
     """
-    layout = make_layout(interactions, None if asked.pilot is None else asked.pilot.radius)
-    others = Others(interactions, structure="structure" in asked.equations)
-    told = _tell(layout, interactions, asked)
-    total = _Total(layout, blocks, len(asked.equations))
+    job = _Pass(interactions, frames, asked)
     order = np.argsort(frames.slots, kind="stable")
-    size = max(1, min(_FRAMES, _BEADS // interactions.n_beads, _BYTES // max(others.frame_bytes, 1)))
+    size = max(1, min(_FRAMES, _BEADS // interactions.n_beads, _BYTES // max(job.others.frame_bytes, 1)))
     stretches = [order[begin : begin + size] for begin in range(0, len(order), size)]
     workers = max(1, min(cpu_count(), len(stretches)))
-
-    def one(chosen):
-        return list(_stretch(layout, others, told, frames, chosen))
-
+    sums: dict[int, Packed] = {}
+    scores, visits = None, {}
     with ThreadPoolExecutor(workers) as pool:
         waiting: deque = deque()
-        for chosen in stretches:
-            waiting.append((len(chosen), pool.submit(one, chosen)))
+        for number in range(len(stretches) + workers - 1):
+            if number < len(stretches):
+                waiting.append((len(stretches[number]), pool.submit(job.stretch, stretches[number])))
+            if number < workers - 1:
+                continue
             # In their order, so that sums do not depend on who is first; few at a time, as each holds sums of its own.
-            if len(waiting) >= workers:
-                _take(total, waiting, advance)
-        while waiting:
-            _take(total, waiting, advance)
-    return total.found(others)
-
-
-def _take(total: _Total, waiting: deque, advance: Callable[[float], object]) -> None:
-    count, future = waiting.popleft()
-    parts = future.result()
-    for number, (slot, part) in enumerate(parts):
-        total.add(slot, part, last=number == len(parts) - 1)
-    advance(count)
-
-
-def _stretch(
-    layout: Layout, others: Others, told: loop.Told, frames: Frames, chosen: Int[np.ndarray, " frame"]
-) -> Iterator[tuple[int, loop.Totals]]:
-    """Sums of some frames, by block. Histograms and scores are those of all, and come with the last block."""
-    tables = layout.tables
-    found = _zeros(layout, told)
-    for run in np.split(chosen, np.flatnonzero(np.diff(frames.slots[chosen])) + 1):
-        positions, boxes = frames.positions[run].astype(float), np.ascontiguousarray(frames.boxes[run], float)
-        shapes = None if frames.shapes is None else frames.shapes[run]
-        extra, spread = others.rows(positions, boxes, frames.weights[run], shapes)
-        sums = found._replace(
-            gram=np.zeros_like(found.gram),
-            divergence=np.zeros_like(found.divergence),
-            components=np.zeros_like(found.components),
-        )
-        given = loop.Frames(positions, boxes, frames.forces[run].astype(float), frames.weights[run], extra, spread)
-        loop.add_frames(tables, told, given, sums, SYRK, GEMM)
-        yield int(frames.slots[run[0]]), sums
+            count, future = waiting.popleft()
+            part = future.result()
+            for slot, new in part.sums:
+                sums[slot] = add(sums[slot], new) if slot in sums else new
+            if part.scores is not None:
+                scores = part.scores if scores is None else scores + part.scores
+            visits = merged(visits, part.visits)
+            advance(count)
+    return Found(
+        [sums[slot] for slot in range(blocks)],
+        scores,
+        {name: counts for name, (counts, _, _) in visits.items()},
+        {name: (low, high) for name, (_, low, high) in visits.items()},
+    )
 
 
 def _tell(layout: Layout, interactions: Interactions, asked: Asked) -> loop.Told:
@@ -103,7 +175,7 @@ def _tell(layout: Layout, interactions: Interactions, asked: Asked) -> loop.Told
         every = np.concatenate([asked.pilot.coefficients, np.ones(potential.n_baselines)])
         parts = [np.zeros(width) for width in layout.tables.widths]
         for part, local, own in zip(parts, layout.local, own_columns(potential), strict=True):
-            part[local] = every[own]
+            part[local[local >= 0]] = every[own[local >= 0]]
         known = np.concatenate(parts)
     return loop.Told(
         forces="forces" in asked.equations,
@@ -127,78 +199,44 @@ def _zeros(layout: Layout, told: loop.Told) -> loop.Totals:
     )
 
 
-class _Total:
-    """Sums of all stretches."""
+def _packed(layout: Layout, totals: loop.Totals) -> Packed:
+    """In each type's own columns of the potential, zeros where the loop had none."""
+    grams, crosses, squares, divergences, entry, column = [], [], [], [], 0, 0
+    for width, local in zip(layout.tables.widths, layout.local, strict=True):
+        kept = np.flatnonzero(local >= 0)
+        at = local[kept]
+        lower = totals.gram[entry : entry + width**2].reshape(width, width)
+        gram, cross, divergence = np.zeros((len(local),) * 2), np.zeros(len(local)), np.zeros(len(local))
+        # Columns of a type stand in the order of the loop, which need not be that of the potential.
+        both = np.where(at[:, None] >= at, lower[np.ix_(at, at)], lower.T[np.ix_(at, at)])
+        gram[np.ix_(kept, kept)] = both
+        cross[kept], divergence[kept] = lower[-1, at], totals.divergence[column + at]
+        grams.append(gram.ravel())
+        crosses.append(cross)
+        squares.append(lower[-1, -1])
+        divergences.append(divergence)
+        entry, column = entry + width**2, column + width
+    return Packed(
+        np.concatenate(grams),
+        np.concatenate(crosses),
+        np.array(squares),
+        totals.components,
+        np.concatenate(divergences),
+    )
 
-    def __init__(self, layout: Layout, blocks: int, equations: int):
-        self._layout, self._blocks, self._equations = layout, blocks, equations
-        self._parts: dict[int, Packed] = {}
-        self._whole: loop.Totals | None = None
 
-    def add(self, slot: int, part: loop.Totals, *, last: bool) -> None:
-        """Add the sums of one block of a stretch, and with the last one histograms and scores of all of it."""
-        packed = self._packed(part)
-        if slot in self._parts:
-            for mine, new in zip(self._parts[slot], packed, strict=True):
-                np.add(mine, new, out=mine)
-        else:
-            self._parts[slot] = packed
-        if not last:
-            return
-        if self._whole is None:
-            self._whole = part
-            return
-        whole = self._whole
-        whole.counts[:] += part.counts
-        whole.scores[:] += part.scores
-        np.minimum(whole.extremes[:, 0], part.extremes[:, 0], out=whole.extremes[:, 0])
-        np.maximum(whole.extremes[:, 1], part.extremes[:, 1], out=whole.extremes[:, 1])
-
-    def found(self, others: Others) -> Found:
-        """In each type's own columns of the potential."""
-        layout, bins = self._layout, self._layout.tables.bins
-        counts, ranges = others.visits()
-        assert self._whole is not None, "there was at least one frame"
-        whole = self._whole
-        for k, term in enumerate(layout.terms):
-            counts[term.name] = whole.counts[bins[k] : bins[k + 1]]
-            ranges[term.name] = float(whole.extremes[k, 0]), float(whole.extremes[k, 1])
-        sums = [self._parts[slot] for slot in range(self._blocks)]
-        return Found(sums, self._packed_scores(whole.scores) if len(whole.scores) else None, counts, ranges)
-
-    def _packed(self, part: loop.Totals) -> Packed:
-        grams, crosses, squares, divergences, entry, column = [], [], [], [], 0, 0
-        for width, local in zip(self._layout.tables.widths, self._layout.local, strict=True):
-            lower = part.gram[entry : entry + width**2].reshape(width, width)
-            gram = lower[np.ix_(local, local)]
-            # Columns of a type stand in the order of the loop, which need not be that of the potential.
-            upper = lower.T[np.ix_(local, local)]
-            grams.append(np.where(local[:, None] >= local, gram, upper).ravel())
-            crosses.append(lower[-1, local])
-            squares.append(lower[-1, -1])
-            divergences.append(part.divergence[column + local])
-            entry, column = entry + width**2, column + width
-        return Packed(
-            np.concatenate(grams),
-            np.concatenate(crosses),
-            np.array(squares),
-            part.components,
-            np.concatenate(divergences),
-        )
-
-    def _packed_scores(self, products: Float[np.ndarray, " product"]) -> Float[np.ndarray, " entry"]:
-        """Products of scores in the columns of both types; those of equal types are symmetric but for rounding."""
-        layout, at, parts, times = self._layout, 0, [], self._equations
-        widths = layout.tables.widths
-        for a, b in type_pairs(len(widths)):
-            size = times**2 * int(widths[a] * widths[b])
-            part = products[at : at + size].reshape(times, widths[a], times, widths[b])
-            at += size
-            part = part[:, self._learned(a)][:, :, :, self._learned(b)]
-            part = part.reshape(part.shape[0] * part.shape[1], -1)
-            parts.append((0.5 * (part + part.T) if a == b else part).ravel())
-        return np.concatenate(parts)
-
-    def _learned(self, kind: int) -> Int[np.ndarray, " own"]:
-        """Columns of the loop that hold coefficients."""
-        return self._layout.local[kind][: self._layout.coefficients[kind]]
+def _packed_scores(layout: Layout, products: Float[np.ndarray, " product"], times: int) -> Float[np.ndarray, " entry"]:
+    """Products of scores in the columns of both types; those of equal types are symmetric but for rounding."""
+    at, parts, widths = 0, [], layout.tables.widths
+    local = [each[:count] for each, count in zip(layout.local, layout.coefficients, strict=True)]
+    for a, b in type_pairs(len(widths)):
+        size = times**2 * int(widths[a] * widths[b])
+        part = products[at : at + size].reshape(times, widths[a], times, widths[b])
+        at += size
+        (here, there) = (np.flatnonzero(local[kind] >= 0) for kind in (a, b))
+        full = np.zeros((times, len(local[a]), times, len(local[b])))
+        found = part[:, local[a][here]][:, :, :, local[b][there]]
+        full[np.ix_(np.arange(times), here, np.arange(times), there)] = found
+        full = full.reshape(times * len(local[a]), -1)
+        parts.append((0.5 * (full + full.T) if a == b else full).ravel())
+    return np.concatenate(parts)

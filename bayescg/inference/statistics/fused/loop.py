@@ -85,7 +85,11 @@ class Told(NamedTuple):
 @compiled
 @no_type_check
 def add_frames(tables, told, frames, totals, syrk, gemm):
-    """Add frames of one time block, in their order."""
+    """Add frames of one time block, in their order.
+
+    Returns:
+        Whether all interactions are where terms have columns. If not, it stops, and the sums are to be thrown away.
+    """
     n, kinds = len(tables.types), len(tables.widths)
     widths = tables.widths
     scored = len(told.known) > 0
@@ -110,7 +114,7 @@ def add_frames(tables, told, frames, totals, syrk, gemm):
     order, place_types, skipped = np.empty(n, np.int64), np.empty(n, np.int64), np.zeros(n, np.bool_)
     place_of, near_of = np.empty(n, np.int64), np.empty(n + 1, np.int64)
     begins = np.empty(max(n // 2, 1) + 2, np.int64)
-    places, around = np.empty(n, np.int64), np.empty((3, n))
+    places, chosen, around = np.empty(n, np.int64), np.empty(n + 1, np.int64), np.empty((3, n))
     fractions, vectors, work = np.empty((3, n)), np.empty((3, n + 1)), np.empty((4, n + 1))
     found, squares = np.empty(n + 1, np.int64), np.empty(n + 1)
     # Bonded interactions.
@@ -142,8 +146,9 @@ def add_frames(tables, told, frames, totals, syrk, gemm):
         for p in range(n):
             place_types[p] = tables.types[order[p]]
             place_of[order[p]] = p
+        fits = True
         if bonded:
-            measure_bonded(
+            fits = measure_bonded(
                 tables, positions, box, inverse, weight, totals.counts, totals.extremes,
                 firsts, slopes, bends, gradients, spreads,
             )  # fmt: skip
@@ -175,9 +180,9 @@ def add_frames(tables, told, frames, totals, syrk, gemm):
                 first, last = tables.excluded_of[i], tables.excluded_of[i + 1]
                 for e in range(first, last):
                     skipped[place_of[tables.excluded[e]]] = True
-                pair_rows(
+                fits &= pair_rows(
                     tables, t, m, found, place_types, vectors, squares, skipped, rows, divergence, told.structure,
-                    weight, totals.counts, totals.extremes, work[0],
+                    weight, totals.counts, totals.extremes, work[0], chosen,
                 )  # fmt: skip
                 for e in range(first, last):
                     skipped[place_of[tables.excluded[e]]] = False
@@ -204,6 +209,8 @@ def add_frames(tables, told, frames, totals, syrk, gemm):
             if scored:
                 known = told.known[column_of[t] : column_of[t] + width]
                 add_score(scores, p, t, rows, divergence, known, told.forces, told.structure, told.kT)
+        if not fits:
+            return False
         near_of[n] = listed
         if scored:
             sum_near(scores, near_of, near, place_types)
@@ -214,3 +221,4 @@ def add_frames(tables, told, frames, totals, syrk, gemm):
             multiply(buffer, begin[t], 3 * filled[t], widths[t], totals.gram, gram_of[t], syrk)
     if scored:
         multiply_scores(scores, totals.scores, gemm)
+    return True

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 
 from bayescg._runtime import double_precision
 from bayescg.inference.statistics.fused.tables import known
-from bayescg.inference.statistics.pair_lists import HostLists
+from bayescg.inference.statistics.program.pair_lists import HostLists
 from bayescg.potentials import Configuration, Interactions, Potential
 
 
@@ -29,6 +29,24 @@ class _Made(NamedTuple):
     rows: Float[Array, "bead 3 column"]
     divergence: Float[Array, "bead column"]
     visits: dict[str, tuple[Array, Array, Array]]
+
+
+Visits = dict[str, tuple[np.ndarray, float, float]]
+"""For each term its histogram, and the smallest and largest value of its variable."""
+
+
+class Rows(NamedTuple):
+    """Of some frames.
+
+    Attributes:
+        rows: (frame, bead, 3, column).
+        divergence: (frame, bead, column); zeros unless it is wanted.
+        visits: of unknown terms, histograms with the weights of the frames.
+    """
+
+    rows: Float[np.ndarray, "frame bead 3 column"]
+    divergence: Float[np.ndarray, "frame bead column"]
+    visits: Visits
 
 
 class Others:
@@ -48,8 +66,6 @@ class Others:
         self._lock = threading.Lock()
         self._beads = interactions.n_beads
         self._structure = structure
-        self._counts: dict[str, np.ndarray] = {}
-        self._ranges: dict[str, tuple[float, float]] = {}
         if self._terms is not None:
             bonded = dict(interactions.bonded)
             # Types keep the numbers that the whole potential gave them.
@@ -59,9 +75,6 @@ class Others:
             self._lists, self._bonded = HostLists(part, None), bonded
             own = [term for term in terms if not known(term)]
             self._columns = sum(term.n_basis for term in own) + potential.n_baselines
-            for term in own:
-                self._counts[term.name] = np.zeros(term.bins)
-                self._ranges[term.name] = np.inf, -np.inf
 
     @property
     def frame_bytes(self) -> int:
@@ -74,12 +87,13 @@ class Others:
         boxes: Float[np.ndarray, "frame 3 3"],
         weights: Float[np.ndarray, " frame"],
         shapes: Float[np.ndarray, "frame bead 3 3"] | None,
-    ) -> tuple[Float[np.ndarray, "frame bead 3 column"], Float[np.ndarray, "frame bead column"]]:
-        """Rows of some frames, and their divergences; histograms take the weights."""
+    ) -> Rows:
+        """Rows of some frames."""
         frames = len(positions)
         made, spread = np.zeros((frames, self._beads, 3, self._columns)), np.zeros((frames, self._beads, self._columns))
+        visits: Visits = {}
         if self._terms is None or self._lists is None:
-            return made, spread
+            return Rows(made, spread, visits)
         for k in range(frames):
             with self._lock:
                 lists = self._lists.search(positions[k : k + 1], boxes[k : k + 1], 1)
@@ -89,16 +103,18 @@ class Others:
             with double_precision():
                 found = jax.tree.map(np.asarray, _make(self._terms, self._structure, frame))
             made[k], spread[k] = found.rows, found.divergence
-            with self._lock:
-                for name, (counts, lowest, highest) in found.visits.items():
-                    self._counts[name] += weights[k] * counts
-                    low, high = self._ranges[name]
-                    self._ranges[name] = min(low, float(lowest)), max(high, float(highest))
-        return made, spread
+            own = {name: (weights[k] * counts, low, high) for name, (counts, low, high) in found.visits.items()}
+            visits = merged(visits, own)
+        return Rows(made, spread, visits)
 
-    def visits(self) -> tuple[dict[str, Float[np.ndarray, " interval"]], dict[str, tuple[float, float]]]:
-        """Histograms and ranges of unknown terms, of all frames so far."""
-        return dict(self._counts), dict(self._ranges)
+
+def merged(one: Visits, other: Visits) -> Visits:
+    """Histograms and extremes of both."""
+    found = dict(one)
+    for name, (counts, low, high) in other.items():
+        before, lowest, highest = found.get(name, (0.0, np.inf, -np.inf))
+        found[name] = before + counts, min(lowest, float(low)), max(highest, float(high))
+    return found
 
 
 @partial(jax.jit, static_argnums=(0, 1))

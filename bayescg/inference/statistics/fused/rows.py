@@ -8,13 +8,15 @@ import numpy as np
 
 from bayescg.inference.statistics.fused.compiled import compiled
 from bayescg.inference.statistics.fused.descriptors import describe
+from bayescg.inference.statistics.fused.tables import NO_COLUMN
 
 
 @compiled
 @no_type_check
 def pair_rows(
-    tables, kind, m, found, kinds, vectors, squares, skipped, rows, divergence, wanted, weight, counts, extremes, room
-):
+    tables, kind, m, found, kinds, vectors, squares, skipped, rows, divergence, wanted, weight, counts, extremes, room,
+    chosen,
+):  # fmt: skip
     """Add the pair terms of one bead: rows -u'(r) grad r, divergence -(u'' + 2 u' / r), histogram, extremes.
 
     Args:
@@ -33,29 +35,56 @@ def pair_rows(
         counts: (bin,) added to.
         extremes: (term, 2) smallest and largest distance.
         room: (neighbor,) to work in.
+        chosen: (neighbor,) likewise.
+
+    Returns:
+        Whether all neighbors are where the terms have columns; if not, the sums are to be thrown away.
     """
-    jx, jy, jz = rows[0], rows[1], rows[2]
     vx, vy, vz, length = vectors[0], vectors[1], vectors[2], room
     for q in range(m):
         r = np.sqrt(squares[q])
+        inverse = 1.0 / r
         length[q] = r
-        vx[q] /= r
-        vy[q] /= r
-        vz[q] /= r
-    for q in range(m):
-        term = tables.pair[kind, kinds[found[q]]] if kinds[found[q]] >= 0 else -1
-        if term < 0 or squares[q] >= tables.squares[term] or skipped[found[q]]:
+        vx[q] *= inverse
+        vy[q] *= inverse
+        vz[q] *= inverse
+    fits = True
+    for other in range(len(tables.pair)):
+        term = tables.pair[kind, other]
+        if term < 0:
             continue
+        count, square = 0, tables.squares[term]
+        for q in range(m):
+            chosen[count] = q
+            p = found[q]
+            count += (kinds[p] == other) & (not (squares[q] >= square)) & (not skipped[p])
+        if count:
+            fits &= _one_term(
+                tables, kind, term, chosen[:count], length, vx, vy, vz, rows, divergence, wanted, weight, counts,
+                extremes,
+            )  # fmt: skip
+    return fits
+
+
+@compiled
+@no_type_check
+def _one_term(tables, kind, term, chosen, length, vx, vy, vz, rows, divergence, wanted, weight, counts, extremes):
+    """Add one pair term of a bead: its chosen neighbors. Tells whether it has columns for all of them."""
+    jx, jy, jz = rows[0], rows[1], rows[2]
+    h, start, most, first = tables.inverse[term], tables.start[term], tables.intervals[term] - 1, tables.bins[term]
+    low, high, fits = tables.open[term, 0], tables.open[term, 1], True
+    column, half, lowest, highest = tables.columns[kind, term], 0.5 * weight, np.inf, -np.inf
+    for q in chosen:
         r = length[q]
-        h = tables.inverse[term]
-        t = (r - tables.start[term]) * h
+        t = (r - start) * h
         inside = max(t, 0.0)
-        k = min(int(inside), tables.intervals[term] - 1)
-        counts[tables.bins[term] + k] += 0.5 * weight
-        extremes[term, 0] = min(extremes[term, 0], r)
-        extremes[term, 1] = max(extremes[term, 1], r)
-        column = tables.columns[kind, term]
-        if column < 0:
+        k = min(int(inside), most)
+        counts[first + k] += half
+        lowest, highest = min(lowest, r), max(highest, r)
+        if column <= NO_COLUMN:
+            continue
+        if k < low or k > high:
+            fits = False
             continue
         s = inside - k
         o = 1.0 - s
@@ -82,6 +111,8 @@ def pair_rows(
             divergence[k + 1] -= (3.0 * s - 2.0) * bend + w1 * spread
             divergence[k + 2] -= (3.0 * o - 2.0) * bend + w2 * spread
             divergence[k + 3] -= s * bend + w3 * spread
+    extremes[term, 0], extremes[term, 1] = min(extremes[term, 0], lowest), max(extremes[term, 1], highest)
+    return fits
 
 
 @compiled
@@ -104,8 +135,11 @@ def measure_bonded(
         bends: (interaction, 4) filled: their second derivatives.
         gradients: (interaction, 4, 3) filled: of the value.
         spreads: (interaction, 4) filled: its Laplacian by the position of each bead.
+
+    Returns:
+        Whether all are where the terms have columns.
     """
-    room = np.empty((6, 3))
+    room, fits = np.empty((6, 3)), True
     for e in range(len(tables.tuples)):
         term = tables.term_of[e]
         x = describe(tables.bodies[term], positions, tables.tuples[e], box, inverse, gradients[e], spreads[e], room)
@@ -118,6 +152,7 @@ def measure_bonded(
         s = inside - k
         o = 1.0 - s
         counts[tables.bins[term] + k] += weight
+        fits &= (k >= tables.open[term, 0]) & (k <= tables.open[term, 1])
         extremes[term, 0] = min(extremes[term, 0], x)
         extremes[term, 1] = max(extremes[term, 1], x)
         # Function k of a periodic spline is centered at knot k: the first window begins with the last function.
@@ -126,6 +161,7 @@ def measure_bonded(
         slopes[e, 2], slopes[e, 3] = (2.0 - 1.5 * o) * o * h, 0.5 * s * s * h
         bend = h * h if t == inside else 0.0
         bends[e, 0], bends[e, 1], bends[e, 2], bends[e, 3] = o * bend, (3 * s - 2) * bend, (3 * o - 2) * bend, s * bend
+    return fits
 
 
 @compiled
@@ -136,7 +172,7 @@ def bonded_rows(tables, bead, kind, firsts, slopes, bends, gradients, spreads, r
         e, place = tables.bonded[n, 0], tables.bonded[n, 1]
         term = tables.term_of[e]
         column = tables.columns[kind, term]
-        if column < 0:
+        if column <= NO_COLUMN:
             continue
         x, y, z = gradients[e, place, 0], gradients[e, place, 1], gradients[e, place, 2]
         square = x * x + y * y + z * z

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from bayescg.inference.statistics.blocks import type_pairs
-from bayescg.inference.statistics.columns import own_columns
+from bayescg.inference.statistics.sums.blocks import type_pairs
+from bayescg.inference.statistics.sums.columns import own_columns
 from bayescg.potentials import Potential
 
 _COPIES = 2

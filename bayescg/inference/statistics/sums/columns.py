@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from bayescg.inference.statistics.blocks import MAX_BLOCKS, Sums, type_pairs
+from bayescg.inference.statistics.sums.blocks import MAX_BLOCKS, Sums, type_pairs
 from bayescg.potentials import Potential
 
 _BLOCK_BYTES, _FEWEST_BLOCKS = 128 << 20, 16

@@ -13,8 +13,8 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int
 
-from bayescg.inference.statistics.frames import NOWHERE, Batch
-from bayescg.inference.statistics.pair_lists import ALL_PAIRS, SCORES, DeviceLists, HostLists, Sizes
+from bayescg.inference.statistics.program.frames import NOWHERE, Batch
+from bayescg.inference.statistics.program.pair_lists import ALL_PAIRS, SCORES, DeviceLists, HostLists, Sizes
 from bayescg.potentials import Interactions
 
 DEVICE_BYTES = 512 << 20

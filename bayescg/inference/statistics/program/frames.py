@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from bayescg._arrays import AnyArray
-from bayescg.inference.statistics.blocks import Sums, type_pairs
+from bayescg.inference.statistics.sums.blocks import Sums, type_pairs
 from bayescg.potentials import Configuration, Potential
 
 EQUATIONS = ("forces", "structure")
@@ -213,23 +213,20 @@ def _frame(
     found = {term.name: term.visits(configuration) for term in potential.terms}
     if shared.pilot is None:
         return sums, None, found
-    scores = _scores(potential, equations, shared, design, forces, diverging)
+    scores = _scores(potential, equations, (shared.pilot, shared.kT), design, forces, diverging)
     return sums, _score_products(scores, shared.rows, neighbors), found
 
 
-def _scores(potential: Potential, equations, shared: Shared, design, forces, diverging):
+def _scores(potential: Potential, equations, about, design, forces, diverging):
     """(bead, score) scores of every bead about the pilot, of one equation after the other."""
-    assert shared.pilot is not None, "scores are taken about a pilot"
-    n_basis = potential.n_basis
-    known = jnp.concatenate([jnp.asarray(shared.pilot), jnp.ones(design.shape[1] - n_basis)])
+    n_basis, (pilot, kT) = potential.n_basis, about
+    known = jnp.concatenate([pilot, jnp.ones(design.shape[1] - n_basis)])
     pulled = jnp.einsum("nkx,k->nx", design, known)
     scores = []
     if "forces" in equations:
         scores.append(jnp.einsum("nkx,nx->nk", design[:, :n_basis], forces - pulled))
     if "structure" in equations:
-        scores.append(
-            -jnp.asarray(shared.kT) * diverging[:, :n_basis] - jnp.einsum("nkx,nx->nk", design[:, :n_basis], pulled)
-        )
+        scores.append(-kT * diverging[:, :n_basis] - jnp.einsum("nkx,nx->nk", design[:, :n_basis], pulled))
     return scores[0] if len(scores) == 1 else jnp.concatenate(scores, axis=1)
 
 
