@@ -151,8 +151,8 @@ def _sum(blocks: list[Sums]) -> Sums:
 def _differences(
     prior: Prior, pairs: list[tuple[Sums, Sums]], known: _Known, fitted: list[np.ndarray]
 ) -> Float[np.ndarray, "block mean"]:
-    """Forces less structure in each block over their mean size: along the whole fitted force, along that of each further
-    term, and where the data know most.
+    """Forces less structure in each block over the mean size of blocks: along the whole fitted force, along that of
+    each further term, and where the data know most.
     """
     weight, slices = np.asarray(prior.noise) ** -2.0, prior.potential.slices
     others = [slices[term.name] for term in prior.potential.terms if term.n_basis][1:]
