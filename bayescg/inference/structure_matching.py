@@ -19,6 +19,7 @@ from bayescg.inference.linear.calibration import CALIBRATIONS
 from bayescg.inference.linear.fit import METHODS, fit, kernels_by_name, stored_potential
 from bayescg.inference.pilot import force_statistics
 from bayescg.inference.statistics import files as statistics_files
+from bayescg.inference.statistics import weights
 from bayescg.inference.statistics.force_statistics import ForceStatistics
 from bayescg.potentials import Potential
 from bayescg.samplers import convergence
@@ -58,7 +59,8 @@ def structure_match(
     Args:
         potential: terms to learn.
         cg: a CG dataset, whose forces are not looked at, at constant volume and without constraints between beads;
-            chunks of one (`bayescg.stream`); or `ForceStatistics` made with `structure=`.
+            chunks of one (`bayescg.stream`); or `ForceStatistics` made with `structure=`. Frames of a biased run need
+            the variable `weight` (frame): the equations hold in the unbiased ensemble.
         kernels: GPJax kernel of each term by the term's name, as in `force_match`.
         method: how hyperparameters are sampled: "nuts", "vi" or "laplace", as in `force_match`.
         calibration: what the width of the posterior follows: "godambe" or "magnitude", as in `force_match`. There is no
@@ -105,6 +107,7 @@ def structure_match(
             f"held-out structure is {score:.3g}: the fit says less of frames that it has not seen than no potential "
             "would, and must not be used. Take more frames, or wider knot spacings"
         )
+    notes += weights.doubts(statistics.n_frames, statistics.effective_frames)
     for note in notes:
         warnings.warn(note, stacklevel=2)
     attrs: dict[str, Any] = {
@@ -117,6 +120,7 @@ def structure_match(
         "calibration": calibration,
         "equations": "structure",
         "n_frames": statistics.n_frames,
+        "effective_frames": statistics.effective_frames,
         "warnings": "; ".join(notes),
         "misfit": _MEANING,
     }
@@ -133,8 +137,8 @@ def _groups(fitted, statistics: ForceStatistics, key: Array) -> dict[str, xr.Dat
     constants: dict = {"components": ("noise_class", statistics.total().components)}
     for name, counts in statistics.counts.items():
         constants[f"counts_{name}"] = (f"interval_{name}", counts)
-    weights = {"units": "kJ/mol/nm", "long_name": "rms mean force of a first fit, which weighs bead types"}
-    constants["noise"] = ("noise_class", np.asarray(fitted.prior.noise), weights)
+    said = {"units": "kJ/mol/nm", "long_name": "rms mean force of a first fit, which weighs bead types"}
+    constants["noise"] = ("noise_class", np.asarray(fitted.prior.noise), said)
     groups["constant_data"] = xr.Dataset(constants, {"noise_class": np.asarray(fitted.prior.noise_names, str)})
     if statistics.potential.n_basis <= _STORED_COEFFICIENTS:
         groups["statistics"] = statistics_files.to_dataset(statistics)

@@ -151,19 +151,21 @@ def _sum(blocks: list[Sums]) -> Sums:
 def _differences(
     prior: Prior, pairs: list[tuple[Sums, Sums]], known: _Known, fitted: list[np.ndarray]
 ) -> Float[np.ndarray, "block mean"]:
-    """Forces less structure in every block over its size: along the whole fitted force, along that of each further
-    term, and where the data know most.
+    """Forces less structure in each block over the mean size of blocks: along the whole fitted force, along that of
+    each further term, and where the data know most.
     """
     weight, slices = np.asarray(prior.noise) ** -2.0, prior.potential.slices
     others = [slices[term.name] for term in prior.potential.terms if term.n_basis][1:]
     n, rows = len(prior.mean), []
     strongest = np.zeros((min(_STRONGEST, known.basis.shape[1]), len(fitted[0])))
     strongest[:, :n] = (prior.lift @ known.basis)[:, : len(strongest)].T
+    # Where frames have weights a block's own sum is no mean of the ensemble's: only all weights together make it one.
+    size = float(np.mean([np.sum(forces.components) for forces, _ in pairs]))
     for (forces, structure), w in zip(pairs, fitted, strict=True):
         along = np.zeros((len(others), len(w)))
         for row, part in zip(along, others, strict=True):
             row[part] = w[part]
-        difference = weight @ (forces.cross - structure.cross) / np.sum(forces.components)
+        difference = weight @ (forces.cross - structure.cross) / size
         rows.append(np.concatenate([w[None], along, strongest]) @ difference)
     return np.stack(rows)
 

@@ -9,6 +9,7 @@ import pytest
 import bayescg as bcg
 from bayescg.data.dataset import joined
 from bayescg.inference import pilot as pilots
+from bayescg.inference.statistics.program.frames import EQUATIONS
 from bayescg.inference.statistics.streaming import chunk_statistics, statistics_of
 from bayescg.inference.statistics.weights import effective, first_frames, require_equal
 from tests.inference.statistics.test_force_statistics import POTENTIAL, assert_same, random_system
@@ -41,11 +42,13 @@ def small_fit(data, **choices):
     )
 
 
-def test_whole_weights_are_repeated_frames(data, pilot):
+@pytest.mark.parametrize("equations", [EQUATIONS[:1], EQUATIONS], ids=["forces", "both"])
+def test_whole_weights_are_repeated_frames(data, pilot, equations):
     times = np.random.default_rng(1).integers(1, 4, FRAMES)
     repeated = data.isel(frame=np.repeat(np.arange(FRAMES), times)).assign_coords(frame=np.arange(times.sum()))
-    once = statistics_of(POTENTIAL, weighted(data, times), pilot=pilot)
-    often = statistics_of(POTENTIAL, repeated, pilot=pilot)
+    once = statistics_of(POTENTIAL, weighted(data, times), pilot=pilot, equations=equations)
+    often = statistics_of(POTENTIAL, repeated, pilot=pilot, equations=equations)
+    assert np.any(often.total().divergence) == (equations == EQUATIONS)
     ratio = once.effective_frames / times.sum()  # sums are scaled to effective frames
     assert once.effective_frames == pytest.approx(times.sum() ** 2 / np.sum(times**2))
     for name, one, many in zip(once.total()._fields, once.total(), often.total(), strict=True):
@@ -55,13 +58,14 @@ def test_whole_weights_are_repeated_frames(data, pilot):
     assert once.ranges == often.ranges
 
 
-def test_scores_carry_squared_weights(data, pilot):
+@pytest.mark.parametrize("equations", [EQUATIONS[:1], EQUATIONS], ids=["forces", "both"])
+def test_scores_carry_squared_weights(data, pilot, equations):
     """By the definition: the score of a weighted frame is w times its own, its product w^2 times its own."""
     weights = uneven()
-    found = statistics_of(POTENTIAL, weighted(data, weights), pilot=pilot)
+    found = statistics_of(POTENTIAL, weighted(data, weights), pilot=pilot, equations=equations)
     expected = 0
     for frame, w in enumerate(weights):
-        alone = statistics_of(POTENTIAL, data.isel(frame=[frame]), pilot=pilot)
+        alone = statistics_of(POTENTIAL, data.isel(frame=[frame]), pilot=pilot, equations=equations)
         expected = expected + w**2 * alone.score_covariance(np.array([2.0, 0.5]))
     expected = expected * (weights.sum() / np.sum(weights**2)) ** 2
     got = found.score_covariance(np.array([2.0, 0.5]))

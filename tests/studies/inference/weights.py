@@ -133,7 +133,7 @@ def compared(coupling: float, replicates: int) -> tuple[dict[str, np.ndarray], n
     target = projection(dataset(many, coupling, 0.0, rng))
     frames = sampled(replicates, FRAMES, coupling, True, rng)
     free = sampled(replicates, UNBIASED, coupling, False, rng)
-    found: dict[str, list] = {"weighted": [], "unweighted": [], "unbiased": []}
+    found: dict[str, list] = {"weighted": [], "unweighted": [], "unbiased": [], "structure, weighted": []}
     worth = []
     for k in range(replicates):
         cg = dataset(frames[:, k], coupling, 1.0, rng)
@@ -146,6 +146,10 @@ def compared(coupling: float, replicates: int) -> tuple[dict[str, np.ndarray], n
             posterior = bcg.force_match(POTENTIAL, data, method="laplace", settings=plan, key=jax.random.key(k))
             found[name].append(held(posterior, target))
             if name == "weighted":
+                by_structure = bcg.structure_match(
+                    POTENTIAL, data, method="laplace", settings=plan, key=jax.random.key(k)
+                )
+                found["structure, weighted"].append(held(by_structure, target))
                 worth.append(posterior["posterior"].attrs["effective_frames"])
     return {name: np.array(rows) for name, rows in found.items()}, np.array(worth)
 
