@@ -15,15 +15,15 @@ from bayescg.samplers.mode import Mode
 _WIDENING = 1.15
 """Of the proposal over the Gaussian at the mode, so that weights stay bounded where the density has longer tails."""
 
-_MOST = 1000
-"""Densities that are evaluated: they give means of hyperparameters to a thirtieth of their spread. What is drawn given
+_MOST = 2000
+"""Densities that are evaluated: they give means of hyperparameters to a fortieth of their spread. What is drawn given
 hyperparameters is drawn anew each time that these are."""
 
 
 def laplace(target: Density, mode: Mode, draws: int, *, key: Array) -> Sampled:
     """Draws of the Gaussian at the mode, corrected by importance resampling, as one chain.
 
-    Twice as many draws of a slightly wider Gaussian, but at most a thousand, are weighted by the true density and
+    Twice as many draws of a slightly wider Gaussian, but at most two thousand, are weighted by the true density and
     resampled; weights are smoothed by PSIS (Vehtari et al., JMLR 25 (2024) 72), whose Pareto k says whether the
     Gaussian was near enough: the number `laplace_pareto_k`.
 
