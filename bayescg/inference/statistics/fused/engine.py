@@ -24,7 +24,7 @@ from bayescg.potentials import Interactions
 _BEADS, _FRAMES, _BYTES = 1 << 14, 1 << 9, 16 << 20
 """Beads, frames, and bytes of rows that JAX makes, in a stretch of frames at most: enough to be worth a thread, few
 enough to keep all threads busy."""
-_LOOKED_AT, _FEWEST = 1 << 12, 2
+_LOOKED_AT, _FEWEST = 1 << 11, 2
 """Beads in the frames, and frames at least, that say beforehand which knot intervals are visited."""
 
 
