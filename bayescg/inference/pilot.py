@@ -15,9 +15,8 @@ from bayescg._runtime import double_precision
 from bayescg.data.dataset import joined
 from bayescg.inference.linear import marginal
 from bayescg.inference.linear.priors import build_prior
-from bayescg.inference.statistics.asked import Pilot
+from bayescg.inference.statistics.asked import Pilot, Structure, equations_of
 from bayescg.inference.statistics.force_statistics import ForceStatistics
-from bayescg.inference.statistics.program.frames import EQUATIONS
 from bayescg.inference.statistics.streaming import statistics_of
 from bayescg.inference.statistics.weights import ALL_ZERO, counted, effective, first_frames, require_alike, weights_of
 from bayescg.potentials import Bond, Pair, Potential, fill_ranges
@@ -29,9 +28,6 @@ second order only. In a small or dilute system 50 frames hold few contacts, and 
 
 _MOST = 20
 """Chunks with weights are held until they are worth a pilot's frames, but at most so many times these."""
-
-Structure = Literal[False, True, "only"]
-"""Whether structure equations are wanted: not, beside those of forces, or alone."""
 
 
 def fit_pilot(
@@ -169,18 +165,6 @@ def _warn_of_first(first: list[xr.Dataset], found: ForceStatistics) -> None:
             "the run",
             stacklevel=3,
         )
-
-
-def equations_of(structure: Structure) -> tuple[str, ...]:
-    """What a pass sums up.
-
-    Raises:
-        ValueError: for any other value of `structure=`.
-    """
-    known = {False: EQUATIONS[:1], True: EQUATIONS, "only": EQUATIONS[1:]}
-    if structure not in known:
-        raise ValueError(f'structure={structure!r}: choose False, True or "only"')
-    return known[structure]
 
 
 def pilot_of(statistics: ForceStatistics) -> Pilot:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
+from bayescg.inference.statistics.program.frames import EQUATIONS
 from bayescg.inference.statistics.sums.columns import Packed
 from bayescg.potentials import Potential
 
@@ -32,6 +33,10 @@ class Pilot:
 
     def __repr__(self) -> str:
         return f"Pilot({len(self.coefficients)} coefficients, radius={self.radius:.3g} nm)"
+
+
+Structure = Literal[False, True, "only"]
+"""Whether sums for structure equations are wanted: not, beside those of forces, or alone."""
 
 
 class Asked(NamedTuple):
@@ -62,3 +67,15 @@ class Found(NamedTuple):
     scores: Float[np.ndarray, " entry"] | None
     counts: dict[str, Float[np.ndarray, " interval"]]
     ranges: dict[str, tuple[float, float]]
+
+
+def equations_of(structure: Structure) -> tuple[str, ...]:
+    """What a pass sums up.
+
+    Raises:
+        ValueError: for any other value of `structure=`.
+    """
+    known = {False: EQUATIONS[:1], True: EQUATIONS, "only": EQUATIONS[1:]}
+    if not isinstance(structure, bool | str) or structure not in known:
+        raise ValueError(f'structure={structure!r}: choose False, True or "only"')
+    return known[structure]

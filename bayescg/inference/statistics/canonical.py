@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import xarray as xr
+from jaxtyping import Float
 
 from bayescg.geometry.images import minimum_image
 
@@ -21,7 +22,25 @@ def require_canonical(cg: xr.Dataset) -> None:
     Raises:
         ValueError: if there is no box or it changes, beads have no mass, or are at a fixed distance from each other.
     """
-    boxes = np.asarray(cg["box"].values if "box" in cg else np.zeros((3, 3)), float).reshape(-1, 3, 3)
+    require_one_volume(np.asarray(cg["box"].values if "box" in cg else np.zeros((3, 3)), float).reshape(-1, 3, 3))
+    massless = np.flatnonzero(~(np.asarray(cg["mass"].values, float) > 0))
+    if len(massless):
+        raise ValueError(
+            f"bead {massless[0]} has no mass: a virtual site follows other beads, so that no structure equation holds "
+            "for it; map its atoms into the bead that carries it, or fit forces"
+        )
+    _require_no_constraints(cg)
+
+
+def require_one_volume(boxes: Float[np.ndarray, "frame 3 3"]) -> None:
+    """Refuse boxes without volume, and boxes that change.
+
+    Args:
+        boxes: (frame, 3, 3) [nm].
+
+    Raises:
+        ValueError: in either case.
+    """
     volumes = np.abs(np.linalg.det(boxes))
     if not np.all(volumes > 0):
         raise ValueError(
@@ -32,13 +51,6 @@ def require_canonical(cg: xr.Dataset) -> None:
             f"the box changes (volume {volumes.min():.4g} to {volumes.max():.4g} nm^3): structure equations are for "
             "frames at constant volume (NVT); use these frames for forces only, or simulate at constant volume"
         )
-    massless = np.flatnonzero(~(np.asarray(cg["mass"].values, float) > 0))
-    if len(massless):
-        raise ValueError(
-            f"bead {massless[0]} has no mass: a virtual site follows other beads, so that no structure equation holds "
-            "for it; map its atoms into the bead that carries it, or fit forces"
-        )
-    _require_no_constraints(cg)
 
 
 def _require_no_constraints(cg: xr.Dataset) -> None:

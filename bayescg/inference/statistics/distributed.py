@@ -22,9 +22,8 @@ import xarray as xr
 from bayescg._runtime import hidden_progress, progress
 from bayescg._version import __version__
 from bayescg.data import Mapping
-from bayescg.inference.statistics.asked import Pilot
+from bayescg.inference.statistics.asked import Pilot, Structure, equations_of
 from bayescg.inference.statistics.force_statistics import ForceStatistics
-from bayescg.inference.statistics.program.frames import EQUATIONS
 from bayescg.inference.statistics.streaming import statistics_of
 from bayescg.inference.statistics.sums.blocks import merge_to_level
 from bayescg.inference.statistics.trajectory_chunks import TrajectoryChunk as TrajectoryChunk
@@ -46,7 +45,7 @@ def distributed_statistics(
     client: Any,
     pilot: Pilot | None = None,
     system: str | None = None,
-    structure: bool = False,
+    structure: Structure = False,
     in_flight: int | None = None,
 ) -> ForceStatistics:
     """`force_statistics` on a Dask cluster. The result equals that of one pass up to rounding, whatever the chunks.
@@ -81,7 +80,7 @@ def distributed_statistics(
     pieces = _pieces(sources)
     count = len(sources) if isinstance(sources, Sized) and not _in_memory(sources) else None
     with _connected(client) as connected, progress("Force statistics on Dask", count) as advance:
-        tasks = _Tasks(connected, pieces, pilot, (system, EQUATIONS if structure else EQUATIONS[:1]))
+        tasks = _Tasks(connected, pieces, pilot, (system, equations_of(structure)))
         try:
             total = tasks.collect(potential, in_flight, advance)
         finally:

@@ -36,8 +36,10 @@ def to_dataset(statistics: ForceStatistics) -> xr.Dataset:
         products = np.stack([statistics.scores[source] for source in sorted(statistics.scores)])
         variables["scores"] = (("source", "score_entry"), products)
         variables["pilot"] = ("basis", np.asarray(statistics.pilot.coefficients), {"radius": statistics.pilot.radius})
-    for name, counts in statistics.visits.items():
-        variables[f"counts_{name}"] = (f"interval_{name}", counts)
+    systems = sorted(statistics.weights)
+    for term in statistics.potential.terms:
+        rows = np.stack([statistics.visits[system][term.name] for system in systems])
+        variables[f"counts_{term.name}"] = (("system", f"interval_{term.name}"), rows)
     for number, (source, frames) in enumerate(sorted(statistics.frames.items())):
         variables[f"frames_{number}"] = (f"frame_{number}", frames, {"source": source})
     coords = {
@@ -97,7 +99,10 @@ def from_dataset(data: xr.Dataset, where: str = "this dataset") -> ForceStatisti
         sums,
         json.loads(data.attrs["levels"]),
         {str(array.attrs["source"]): array.values for array in frames},
-        {term.name: data[f"counts_{term.name}"].values for term in potential.terms},
+        {
+            system: {term.name: data[f"counts_{term.name}"].values[k] for term in potential.terms}
+            for k, system in enumerate(sorted(json.loads(data.attrs["weights"])))
+        },
         {name: (pair[0], pair[1]) for name, pair in json.loads(data.attrs["ranges"]).items()},
         json.loads(data.attrs["systems"]),
         json.loads(data.attrs["weights"]),

@@ -48,7 +48,7 @@ class ForceStatistics:
         sums: (source, absolute block number) -> the block's sums, in the columns of each type.
         levels: source -> log2 of the frames in a block.
         frames: source -> the absolute frame numbers that were read.
-        visits: term -> (interval,) interactions by knot interval of its spline, times the weights of frames.
+        visits: system -> term -> (interval,) interactions by knot interval of its spline, times the weights of frames.
         ranges: term -> smallest and largest descriptor met [nm or rad].
         systems: source -> the system that it belongs to.
         weights: system -> weight of its log likelihood.
@@ -66,7 +66,7 @@ class ForceStatistics:
     sums: dict[Key, Packed]
     levels: dict[str, int]
     frames: dict[str, np.ndarray]
-    visits: dict[str, np.ndarray]
+    visits: dict[str, dict[str, np.ndarray]]
     ranges: dict[str, tuple[float, float]]
     systems: dict[str, str]
     weights: dict[str, float]
@@ -88,8 +88,11 @@ class ForceStatistics:
     @property
     def counts(self) -> dict[str, Float[np.ndarray, " interval"]]:
         """Term -> interactions by knot interval of its spline, in so many effective frames."""
-        share = self.effective_frames / sum(self._weighed(system)[0] for system in self.weights)
-        return {name: share * counts for name, counts in self.visits.items()}
+        found: dict[str, np.ndarray] = {}
+        for system, visits in self.visits.items():
+            scale = self._scale(system)
+            found = {name: found.get(name, 0.0) + scale * counts for name, counts in visits.items()}
+        return found
 
     @property
     def keys(self) -> list[Key]:
@@ -245,7 +248,7 @@ class ForceStatistics:
                 s: np.sort(np.concatenate([self.frames.get(s, empty), other.frames.get(s, empty)]))
                 for s in {**self.frames, **other.frames}
             },
-            {n: self.visits[n] + other.visits[n] for n in names},
+            _visits_of_both(self.visits, other.visits),
             {
                 n: (min(self.ranges[n][0], other.ranges[n][0]), max(self.ranges[n][1], other.ranges[n][1]))
                 for n in names
@@ -321,6 +324,14 @@ class Blocks(Sequence[Sums]):
             return [self[k] for k in range(*index.indices(len(self)))]
         key = self._keys[index]
         return self._of._by_class(self._of.sums[key], self._of.systems[key[0]], self._classes)
+
+
+def _visits_of_both(one: dict[str, dict[str, np.ndarray]], other: dict[str, dict[str, np.ndarray]]):
+    found = {system: dict(visits) for system, visits in one.items()}
+    for system, visits in other.items():
+        before = found.get(system, {})
+        found[system] = {name: before.get(name, 0.0) + counts for name, counts in visits.items()}
+    return found
 
 
 def _both(one: tuple[float, float] | None, other: tuple[float, float] | None) -> tuple[float, float]:

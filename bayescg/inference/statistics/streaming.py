@@ -12,7 +12,7 @@ from bayescg._runtime import progress
 from bayescg.data import pairs
 from bayescg.data.dataset import check_temperature
 from bayescg.inference.statistics.asked import Asked, Pilot
-from bayescg.inference.statistics.canonical import require_canonical
+from bayescg.inference.statistics.canonical import require_canonical, require_one_volume
 from bayescg.inference.statistics.force_statistics import ForceStatistics
 from bayescg.inference.statistics.one_pass import sums_of_frames
 from bayescg.inference.statistics.program.batches import Frames, Plan
@@ -74,7 +74,7 @@ def running_statistics(
     Raises:
         ValueError: as `force_statistics`; also if only some of the chunks have weights.
     """
-    total, left_out = before, 0
+    total, left_out, first_box = before, 0, None
     have: set[bool] = set()
     for given in chunks:
         have.add("weight" in given)
@@ -87,6 +87,10 @@ def running_statistics(
                 continue
         if total is not None:
             potential = total.potential
+        if "structure" in equations and "box" in chunk:
+            boxes = np.asarray(chunk["box"].values, float).reshape(-1, 3, 3)
+            first_box = boxes[:1] if first_box is None else first_box
+            require_one_volume(np.concatenate([first_box, boxes]))
         # Blocks no shorter than the total's, which would merge them anyway.
         level = 0 if total is None else total.levels.get(_source(chunk), 0)
         part = chunk_statistics(
@@ -152,7 +156,7 @@ def chunk_statistics(
         {(source, int(b)): sums for b, sums in zip(blocks, found.sums, strict=True)},
         {source: level},
         {source: numbers},
-        found.counts,
+        {name: found.counts},
         found.ranges,
         {source: name},
         {name: 1.0},

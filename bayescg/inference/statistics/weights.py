@@ -38,7 +38,12 @@ def frame_weights(cg: xr.Dataset, numbers: Int[np.ndarray, " frame"]) -> Float[n
     """
     if "weight" not in cg:
         return np.ones(len(numbers))
-    weights = np.asarray(cg["weight"].values, float)
+    try:
+        weights = np.asarray(cg["weight"].values, float)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"weight is made of {cg['weight'].dtype}, not of numbers: give one number for each frame"
+        ) from None
     if weights.shape != (len(numbers),) or cg["weight"].dims != ("frame",):
         raise ValueError(
             f"weight has shape {weights.shape} over {cg['weight'].dims}: give one number for each of the "

@@ -25,7 +25,7 @@ def statistics_of(term, energy):
     sampled = x[counts > 0]
     ranges = {term.name: (float(sampled[0]), float(sampled[-1]))}
     of_one = {"data": "one"}, {"one": 1.0}
-    visits = {term.name: counts}
+    visits = {"one": {term.name: counts}}
     found = ForceStatistics(potential, 300.0, potential.bead_types, {}, {}, {}, visits, ranges, *of_one)
     return dataclasses.replace(found, weighed={"data": (1.0, 1.0)})
 

@@ -228,3 +228,31 @@ def test_packed_scores_are_zero_without_weight(data, pilot):
     alone = chunk_statistics(POTENTIAL, data.isel(frame=[7]), pilot=pilot)
     (a,), (b,) = found.scores.values(), alone.scores.values()
     np.testing.assert_allclose(a, b, atol=1e-12 * np.abs(b).max())
+
+
+def test_counts_do_not_depend_on_the_scale_of_one_systems_weights():
+    from tests.inference.statistics.test_force_statistics import random_system
+
+    potential = bcg.Potential(
+        bcg.Pair("A", "A", cutoff=0.8, knot_spacing=0.05), bcg.Bond("A", "B", start=0.1, stop=0.9)
+    )
+    found = []
+    for factor in (1.0, 1e-6):
+        one = random_system(frames=8, seed=1).assign_attrs(source="one")
+        one["weight"] = ("frame", factor * np.array([1.0, 2.0, 3.0, 1.0, 1.0, 0.5, 1.0, 1.0]))
+        two = random_system(frames=8, seed=2).assign_attrs(source="two")
+        pilot = bcg.fit_pilot(potential, two)
+        both = [bcg.force_statistics(potential, cg, pilot=pilot, system=name) for cg, name in ((one, "a"), (two, "b"))]
+        found.append((both[0] + both[1]).counts)
+    for name, counts in found[0].items():
+        np.testing.assert_allclose(found[1][name], counts, rtol=1e-12)
+
+
+def test_chunks_of_another_volume_have_no_structure():
+    from tests.inference.statistics.test_force_statistics import random_system
+
+    potential = bcg.Potential(bcg.Pair("A", "B", cutoff=0.7, knot_spacing=0.05))
+    cg = random_system(frames=4, seed=1)
+    chunks = [cg.isel(frame=[k]).assign(box=(1 + 0.01 * k) * cg["box"].isel(frame=[k])) for k in range(4)]
+    with pytest.raises(ValueError, match="the box changes"):
+        bcg.force_statistics(potential, iter(chunks), pilot=None, structure="only")

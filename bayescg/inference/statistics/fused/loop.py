@@ -152,6 +152,8 @@ def add_frames(tables, told, frames, totals, syrk, gemm):
                 tables, positions, box, inverse, weight, totals.counts, totals.extremes,
                 firsts, slopes, bends, gradients, spreads,
             )  # fmt: skip
+        if not fits:
+            return False  # their windows have no place in the rows
         listed, gathered, cell = 0, 0, -1
         for p in range(n):
             i, t = order[p], place_types[p]

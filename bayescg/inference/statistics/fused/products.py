@@ -208,6 +208,13 @@ def multiply_scores(scores, products, gemm):
 
 @compiled
 @no_type_check
+def _hold(letters, sizes, one):
+    """Use arrays after a call that has their addresses only: they would otherwise be freed before it reads them."""
+    letters[0], sizes[0], one[0] = 0, 0, 0.0
+
+
+@compiled
+@no_type_check
 def _product(first, at, m, second, to, n, rows, products, into, gemm):
     """Add second' first, (n, m), of rows of n and m numbers. BLAS sees arrays by columns, hence the order."""
     letters, sizes, one = np.array([78, 84], np.uint8), np.array([m, n, rows], np.int32), np.array([1.0])
@@ -218,6 +225,7 @@ def _product(first, at, m, second, to, n, rows, products, into, gemm):
         types.intp(second.ctypes.data + 8 * to), types.intp(sizes.ctypes.data + 4),
         types.intp(one.ctypes.data), types.intp(products.ctypes.data + 8 * into), types.intp(sizes.ctypes.data),
     )  # fmt: skip
+    _hold(letters, sizes, one)
 
 
 @compiled
@@ -231,3 +239,4 @@ def multiply(rows, at, count, width, gram, into, syrk):
         types.intp(one.ctypes.data), types.intp(rows.ctypes.data + 8 * at), types.intp(sizes.ctypes.data),
         types.intp(one.ctypes.data), types.intp(gram.ctypes.data + 8 * into), types.intp(sizes.ctypes.data),
     )  # fmt: skip
+    _hold(letters, sizes, one)
