@@ -36,9 +36,6 @@ from bayescg.samplers.settings import Sampling
 
 _DEFAULT = Sampling()
 
-_STORED_COEFFICIENTS = 300
-"""Above this many coefficients the sums are not copied into the posterior: tens of MB that their own file holds."""
-
 _MISFIT = {
     "none": "Error bars cover the best potential of this form under independent Gaussian force noise, which liquids do "
     "not have: expect them to be too narrow at contact. ",
@@ -207,7 +204,7 @@ def _groups(fitted: Fit, statistics, blocks, total: Sums, *, method: str, key: A
         constants[f"counts_{name}"] = (f"interval_{name}", counts)
     constants["noise"] = ("noise_class", np.asarray(prior.noise), {"units": "kJ/mol/nm", "long_name": "of a first fit"})
     groups["constant_data"] = xr.Dataset(constants, {"noise_class": np.asarray(prior.noise_names, str)})
-    if statistics.potential.n_basis <= _STORED_COEFFICIENTS:
+    if statistics.potential.n_basis <= statistics_files.COPIED:
         groups["statistics"] = statistics_files.to_dataset(statistics)
     return groups, attrs, notes
 

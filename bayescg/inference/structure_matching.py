@@ -27,9 +27,6 @@ from bayescg.samplers.settings import Sampling
 
 _DEFAULT = Sampling()
 
-_STORED_COEFFICIENTS = 300
-"""Above this many coefficients the sums are not copied into the posterior: tens of MB that their own file holds."""
-
 _MEANING = (
     "Error bars cover the best potential of this form, the same least-squares projection of the mean force that force "
     "matching looks for, and follow the measured scatter of the structure's scores. Model misfit, the difference "
@@ -140,6 +137,6 @@ def _groups(fitted, statistics: ForceStatistics, key: Array) -> dict[str, xr.Dat
     said = {"units": "kJ/mol/nm", "long_name": "rms mean force of a first fit, which weighs bead types"}
     constants["noise"] = ("noise_class", np.asarray(fitted.prior.noise), said)
     groups["constant_data"] = xr.Dataset(constants, {"noise_class": np.asarray(fitted.prior.noise_names, str)})
-    if statistics.potential.n_basis <= _STORED_COEFFICIENTS:
+    if statistics.potential.n_basis <= statistics_files.COPIED:
         groups["statistics"] = statistics_files.to_dataset(statistics)
     return groups

@@ -16,27 +16,22 @@ from bayescg.potentials import (
     Harmonic,
     Interactions,
     LennardJones,
-    LocalDensity,
     Pair,
     Potential,
     SmoothOverlap,
     Term,
-    ThreeBody,
     fill_ranges,
 )
+from tests.potentials.test_many_body import BOX
+from tests.potentials.test_many_body import TERMS as MANY_BODY
 
-BOX = np.array([[1.3, 0, 0], [0.1, 1.25, 0], [-0.1, 0.2, 1.35]])
 TERMS = {
     "pair": Pair("A", "B", 0.55, baseline=LennardJones(0.3, 1.0, 0.55)),
     "like pair": Pair("A", "A", 0.5, baseline=WCA(0.3, 1.0)),
     "bond": Bond("A", "B", start=0.1, stop=0.6, knot_spacing=0.05, baseline=Harmonic(0.3, 100.0)),
     "angle": Angle("A", "B", "A", knot_spacing=0.2, baseline=Harmonic(1.9, 10.0)),
     "dihedral": Dihedral("A", "B", "A", "B", knot_spacing=0.3),
-    "three of one type": ThreeBody("A", "A", "A", 0.45, 0.1, 0.05, 0.15),
-    "three of two types": ThreeBody("A", "B", "A", 0.45, 0.1, 0.05, 0.15),
-    "three, like neighbors": ThreeBody("B", "A", "A", 0.45, 0.1, 0.05, 0.15),
-    "density": LocalDensity("A", "B", 0.25, 0.5, stop=6.0),
-    "own density": LocalDensity("A", "A", 0.25, 0.5, stop=6.0),
+    **MANY_BODY,
 }
 
 
@@ -73,6 +68,8 @@ def test_what_is_written_out_equals_automatic_differentiation(name):
     w = jnp.asarray(np.random.default_rng(1).normal(size=term.n_basis))
     total = -jnp.sum(found[0] @ w) - jnp.sum(found[1])
     np.testing.assert_allclose(total, term.laplacian(moved, w), rtol=1e-9)
+    virial = jax.jit(lambda c: Term.virial(term, c, w))(moved)
+    np.testing.assert_allclose(term.virial(moved, w), virial, rtol=1e-9, atol=1e-9 * np.abs(virial).max())
 
 
 def test_any_other_term_takes_automatic_differentiation():

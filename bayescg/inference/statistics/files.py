@@ -18,6 +18,8 @@ from bayescg.potentials import Potential
 
 _KIND = "force statistics"
 _FORMAT = 4
+COPIED = 300
+"""Coefficients up to which a posterior holds a copy of its sums; tens of MB of more stay in a file of their own."""
 
 
 def to_dataset(statistics: ForceStatistics) -> xr.Dataset:

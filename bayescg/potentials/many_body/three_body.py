@@ -134,12 +134,9 @@ class ThreeBody(ManyBodyTerm):
             Energy (...) [kJ/mol], and its derivatives by the sides (..., 3) [kJ/mol/nm].
         """
         grid = self.grid
-        _, n, m = grid.shape
-        (a, va, sa), (b, vb, sb) = (side_windows(grid, sides[..., k]) for k in (0, 1))
-        c, vc, sc = opposite_windows(grid, sides[..., 2])
-        four = jnp.arange(4)
-        rows = ((a[..., None] + four)[..., None] * n + (b[..., None] + four)[..., None, :])[..., None] * m
-        window = grid.table(coefficients)[rows + (c[..., None] + four)[..., None, None, :]]
+        (_, va, sa), (_, vb, sb) = (side_windows(grid, sides[..., k]) for k in (0, 1))
+        _, vc, sc = opposite_windows(grid, sides[..., 2])
+        window = self._window(coefficients, sides)
         value, slope = jnp.sum(window * vc[..., None, None, :], -1), jnp.sum(window * sc[..., None, None, :], -1)
         first, second = jnp.sum(value * vb[..., None, :], -1), jnp.sum(value * sb[..., None, :], -1)
         third = jnp.sum(slope * vb[..., None, :], -1)
@@ -263,17 +260,51 @@ class ThreeBody(ManyBodyTerm):
         lowest = jnp.min(shorter, where=within, initial=jnp.inf)
         return counts, lowest, jnp.max(longer, where=within, initial=-jnp.inf)
 
-    def laplacian(self, configuration, coefficients):
+    def virial(self, configuration, coefficients):
         sides, units, real = self._triangles(configuration)
-        _, slopes = self.surface(coefficients, sides)
-        curvatures = jax.vmap(jax.jacfwd(lambda side: self.surface(coefficients, side)[1]))(sides)
-        one, two, three = units
-        # Products of the gradients of two sides at the bead where they meet.
-        shared = [(0, 1, jnp.sum(one * two, -1)), (0, 2, -jnp.sum(one * three, -1)), (1, 2, jnp.sum(two * three, -1))]
-        total = 2 * jnp.trace(curvatures, axis1=1, axis2=2) + jnp.sum(4 * slopes / sides, axis=1)
-        for p, q, cosine in shared:
-            total = total + 2 * curvatures[:, p, q] * cosine
+        pull = jnp.where(real[:, None], self.surface(coefficients, sides)[1] * sides, 0.0)
+        along = jnp.stack(units, axis=1)
+        return -jnp.einsum("ts,tsa,tsb->ab", pull, along, along)
+
+    def laplacian(self, configuration, coefficients):
+        sides, (one, two, three), real = self._triangles(configuration)
+        slopes, squares, mixed = self._curvatures(coefficients, sides)
+        # Each side moves two beads; where two sides meet, their gradients at that bead multiply.
+        cosines = jnp.stack([jnp.sum(one * two, -1), -jnp.sum(one * three, -1), jnp.sum(two * three, -1)], axis=-1)
+        total = jnp.sum(2 * squares + 4 * slopes / sides + 2 * mixed * cosines, axis=-1)
         return jnp.sum(jnp.where(real, total, 0.0))
+
+    def _curvatures(self, coefficients, sides: Float[Array, "triplet 3"]):
+        """Slopes by each side, second derivatives by each side, and by (ij, ik), (ij, jk), (ik, jk): (triplet, 3)."""
+        grid = self.grid
+        (_, va, sa), (_, vb, sb) = (side_windows(grid, sides[:, k]) for k in (0, 1))
+        _, vc, sc = opposite_windows(grid, sides[:, 2])
+        ba, bb, bc = bends(grid, sides)
+        window = self._window(coefficients, sides)
+        value, slope, bend = (jnp.sum(window * row[:, None, None, :], -1) for row in (vc, sc, bc))
+
+        def over_b(table, row):
+            return jnp.sum(table * row[:, None, :], -1)
+
+        def over_a(*pairs):
+            return jnp.stack([jnp.sum(table * row, -1) for table, row in pairs], axis=-1)
+
+        plain, by_b, by_c = over_b(value, vb), over_b(value, sb), over_b(slope, vb)
+        return (
+            over_a((plain, sa), (by_b, va), (by_c, va)),
+            over_a((plain, ba), (over_b(value, bb), va), (over_b(bend, vb), va)),
+            over_a((by_b, sa), (by_c, sa), (over_b(slope, sb), va)),
+        )
+
+    def _window(self, coefficients, sides: Float[Array, "*point 3"]) -> Float[Array, "*point 4 4 4"]:
+        """Coefficients of the 64 functions that act at each triangle."""
+        grid = self.grid
+        _, n, m = grid.shape
+        a, b = (side_windows(grid, sides[..., k])[0] for k in (0, 1))
+        c = opposite_windows(grid, sides[..., 2])[0]
+        four = jnp.arange(4)
+        rows = ((a[..., None] + four)[..., None] * n + (b[..., None] + four)[..., None, :])[..., None] * m
+        return grid.table(coefficients)[rows + (c[..., None] + four)[..., None, None, :]]
 
     def _triangles(self, configuration: Configuration):
         """Sides (triplet, 3) [nm], unit vectors along them (i to j, i to k, j to k), and which triplets are real."""

@@ -57,29 +57,16 @@ class Fit(Step):
 
     def act(self, wanted: tuple[Product, ...], record: Record) -> None:
         chosen = self.config.settings.inference
+        potential, kernels = self.config.potential, kernels_of(self.config.kernels)
+        how = {"method": chosen.sampler, "calibration": chosen.calibration, "settings": chosen.sampling}
         if self.simulates:
             tree = self._by_simulations()
         elif self.map.structural:
-            tree = structure_match(
-                self.config.potential,
-                load_trajectory(self.map.trajectory.path),
-                kernels=kernels_of(self.config.kernels),
-                method=chosen.sampler,
-                calibration=chosen.calibration,
-                settings=chosen.sampling,
-                key=self.key(0),
-            )
+            cg = load_trajectory(self.map.trajectory.path)
+            tree = structure_match(potential, cg, kernels=kernels, **how, key=self.key(0))
         else:
-            tree = force_match(
-                self.config.potential,
-                load_statistics(self.map.statistics.path),
-                kernels=kernels_of(self.config.kernels),
-                method=chosen.sampler,
-                calibration=chosen.calibration,
-                settings=chosen.sampling,
-                noise_ceiling=chosen.noise_ceiling,
-                key=self.key(0),
-            )
+            sums, ceiling = load_statistics(self.map.statistics.path), chosen.noise_ceiling
+            tree = force_match(potential, sums, kernels=kernels, **how, noise_ceiling=ceiling, key=self.key(0))
         self.posterior.write(tree, record)
 
     def _by_simulations(self) -> xr.DataTree:

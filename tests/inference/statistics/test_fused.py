@@ -1,5 +1,9 @@
 """Compiled loops: the sums of JAX's program, whatever the box, the terms and the weights; the same for any threads."""
 
+import os
+import subprocess
+import sys
+
 import jax
 import numpy as np
 import pytest
@@ -160,3 +164,52 @@ def test_frames_beyond_what_others_have_reached(monkeypatch):
     monkeypatch.setattr(engine.loop, "add_frames", lambda *given: taken.append(add(*given)) or taken[-1])
     assert_same(*both(CHAINS, cg, equations=EQUATIONS), rtol=1e-11)
     assert False in taken
+
+
+def test_a_bond_far_outside_stops_the_loop_before_any_row(monkeypatch):
+    """Its window would be written beyond the columns that there are."""
+    positions = np.zeros((3, 2, 3))
+    positions[:, 1, 2] = [0.30, 1.20, 0.31]
+    topology = Topology.from_bonds(2, [(0, 1)])
+    cg = bcg.from_arrays(
+        positions,
+        [4.0] * 3,
+        ["A", "B"],
+        temperature=300.0,
+        forces=100 * np.cos(np.arange(18.0).reshape(3, 2, 3)),
+        topology=topology,
+    )
+    potential = bcg.Potential(bcg.Bond("A", "B", start=0.1, stop=1.5, knot_spacing=0.005))
+    monkeypatch.setattr(engine, "_LOOKED_AT", 1)
+    monkeypatch.setattr(engine, "_FEWEST", 1)
+    add, met = engine.loop.add_frames, []
+
+    def watched(tables, told, frames, totals, *blas):
+        fits = add(tables, told, frames, totals, *blas)
+        met.append((fits, float(totals.components.sum())))
+        return fits
+
+    monkeypatch.setattr(engine.loop, "add_frames", watched)
+    found = chunk_statistics(potential, cg, equations=EQUATIONS)
+    assert (False, 0.0) in met
+    assert found.total().components.sum() == 18
+
+
+_BLAS = """
+import numpy as np
+from bayescg.inference.statistics.fused.blas import GEMM, SYRK
+from bayescg.inference.statistics.fused.products import _product, multiply
+rng = np.random.default_rng(0)
+a, b, gram, product = rng.normal(size=(30, 7)), rng.normal(size=(30, 5)), np.zeros(49), np.zeros(35)
+multiply(a.ravel(), 0, 30, 7, gram, 0, SYRK)
+_product(a.ravel(), 0, 7, b.ravel(), 0, 5, 30, product, 0, GEMM)
+np.testing.assert_allclose(np.tril(gram.reshape(7, 7)), np.tril(a.T @ a), atol=1e-12)
+np.testing.assert_allclose(product.reshape(5, 7), b.T @ a, atol=1e-12)
+"""
+
+
+def test_arguments_live_until_blas_has_read_them():
+    """With an allocator that overwrites what is freed, at once."""
+    harsh = {"MALLOC_PERTURB_": "165", "GLIBC_TUNABLES": "glibc.malloc.tcache_count=0"}
+    ended = subprocess.run([sys.executable, "-c", _BLAS], env=os.environ | harsh, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
