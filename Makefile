@@ -45,7 +45,7 @@ docs: $(DOCS)  ## build the documentation site into site/
 	$(BIN)/mkdocs build --strict
 
 bench: $(DEV)  ## benchmarks, beside csg_fmatch where it is installed
-	$(BIN)/python -m pytest tests/benchmarks --benchmark-only -n 0 -s -W default --jaxtyping-packages=
+	BAYESCG_TESTS_OPTIMIZED=1 $(BIN)/python -m pytest tests/benchmarks --benchmark-only -n 0 -s -W default --jaxtyping-packages=
 
 gpu: $(DEV)  ## all that runs on a GPU, beside the CPU; needs a JAX that sees one (pip install 'jax[cuda12]')
 	$(BIN)/python -m tests.benchmarks.gpu
