@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,6 +24,9 @@ from bayescg._arrays import AnyArray
 # second time leaves out this name, which `numpyro.factor` needs.
 if not hasattr(numpyro.distributions, "distribution"):
     numpyro.distributions.distribution = sys.modules["numpyro.distributions.distribution"]
+
+TRACING = threading.RLock()
+"""Held while a model is traced: NumPyro's stack of handlers is one for all threads, and would mix two models' sites."""
 
 
 class Sampled(NamedTuple):
@@ -119,7 +123,8 @@ def standardized(target: Density, draws: Mapping[str, Float[AnyArray, "draw ..."
 
 def minus_log(model: Callable, problem: Problem, position: Float[Array, " site"]) -> Float[Array, ""]:
     """Minus log density of a model's unconstrained sites, to be traced."""
-    value = potential_energy(model, problem.args, {}, _sites(problem, position))
+    with TRACING:
+        value = potential_energy(model, problem.args, {}, _sites(problem, position))
     return jnp.asarray(value) - jnp.sum(jnp.log(problem.unit))
 
 
@@ -139,7 +144,8 @@ def _minus_log_all(model, problem, positions):
 
 @partial(jax.jit, static_argnums=0)
 def _constrain(model, problem, positions):
-    return jax.vmap(lambda z: constrain_fn(model, problem.args, {}, _sites(problem, z)))(positions)
+    with TRACING:
+        return jax.vmap(lambda z: constrain_fn(model, problem.args, {}, _sites(problem, z)))(positions)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -147,4 +153,5 @@ def _unconstrain(model, problem, values):
     def one(value):
         return (ravel_pytree(unconstrain_fn(model, problem.args, {}, value))[0] - problem.origin) / problem.unit
 
-    return jax.vmap(one)(values)
+    with TRACING:
+        return jax.vmap(one)(values)

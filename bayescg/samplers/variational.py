@@ -11,7 +11,7 @@ import numpyro.infer
 from jaxtyping import Array
 
 from bayescg._runtime import progress
-from bayescg.samplers.density import Density, Sampled
+from bayescg.samplers.density import TRACING, Density, Sampled
 from bayescg.samplers.mode import Mode
 
 _ROUNDS, _STEPS = 15, 100
@@ -50,15 +50,16 @@ def variational(target: Density, mode: Mode, draws: int, *, key: Array) -> Sampl
     guide = AutoMultivariateNormal(whitened, init_loc_fn=start, init_scale=1.0)
     svi = SVI(whitened, guide, optax.adam(optax.exponential_decay(0.03, 500, 0.3)), Trace_ELBO(num_particles=8))
     run_key, draw_key = jax.random.split(key)
-    state = svi.init(run_key)
-    update = jax.jit(lambda s: jax.lax.scan(lambda s, _: svi.update(s), s, None, length=_STEPS))
-    losses = []
-    with progress("Variational inference", _ROUNDS) as advance:
-        for _ in range(_ROUNDS):
-            state, loss = update(state)
-            losses.append(np.asarray(loss))
-            advance(1)
-    epsilon = guide.sample_posterior(draw_key, svi.get_params(state), sample_shape=(draws,))["epsilon"]
+    with TRACING:  # its handlers are those of all threads
+        state = svi.init(run_key)
+        update = jax.jit(lambda s: jax.lax.scan(lambda s, _: svi.update(s), s, None, length=_STEPS))
+        losses = []
+        with progress("Variational inference", _ROUNDS) as advance:
+            for _ in range(_ROUNDS):
+                state, loss = update(state)
+                losses.append(np.asarray(loss))
+                advance(1)
+        epsilon = guide.sample_posterior(draw_key, svi.get_params(state), sample_shape=(draws,))["epsilon"]
     losses = np.concatenate(losses)
     drift = abs(losses[-300:].mean() - losses[-600:-300].mean())
     positions = mode.position + np.asarray(epsilon) @ np.asarray(spread).T

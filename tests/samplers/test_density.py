@@ -1,5 +1,8 @@
 """A NumPyro model as a density of one vector: Jacobians, coordinates, and programs that are shared."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -87,3 +90,24 @@ def test_equal_shapes_share_programs():
         if center == 0.5:
             first = seen
     assert seen == first
+
+
+def _slow(values):
+    numpyro.sample("first", dist.Normal(0.0, 1.0))
+    time.sleep(0.05)
+    numpyro.factor("data", -0.5 * jnp.sum(values**2))
+
+
+def test_models_of_other_shapes_are_traced_in_threads():
+    """NumPyro's handlers are one stack for all threads: the sites of one model would be found in the other's."""
+
+    def value(size):
+        with double_precision():
+            target = density(_slow, (jnp.ones(size),), {"first": jnp.zeros(())})
+            return float(target.value_and_gradient(jnp.zeros(1))[0]), target.constrain(jnp.zeros(1))["first"].item()
+
+    sizes = range(1, 7)
+    with ThreadPoolExecutor(len(sizes)) as pool:
+        found = list(pool.map(value, sizes))
+    np.testing.assert_allclose([v for v, _ in found], [0.5 * np.log(2 * np.pi) + 0.5 * n for n in sizes], rtol=1e-9)
+    assert all(site == 0.0 for _, site in found)
