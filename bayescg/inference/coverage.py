@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import reduce
+from functools import partial, reduce
 from itertools import pairwise
 from operator import add
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import xarray as xr
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 from scipy import stats
 
 from bayescg import posterior as posterior_room
-from bayescg._runtime import double_precision, map_threads
+from bayescg._runtime import double_precision, map_threads, progress
 from bayescg.inference.linear import marginal
 from bayescg.inference.linear.calibration import CALIBRATIONS
 from bayescg.inference.linear.fit import METHODS, fit, kernels_by_name
@@ -23,7 +24,10 @@ from bayescg.inference.linear.priors import build_prior
 from bayescg.inference.pilot import pilot_of
 from bayescg.inference.statistics.force_statistics import ForceStatistics
 from bayescg.inference.statistics.streaming import statistics_of
-from bayescg.potentials import Potential, Term, fill_ranges
+from bayescg.inference.statistics.weights import counted
+from bayescg.potentials import Interactions, Potential, Term, fill_ranges
+from bayescg.potentials.configuration import Configuration
+from bayescg.potentials.spline_term import SplineTerm
 from bayescg.samplers.importance import PARETO_LIMIT
 from bayescg.samplers.mode import find_mode
 from bayescg.samplers.settings import Sampling
@@ -73,8 +77,9 @@ def coverage(
         For each term NAME, by point (segment, x_NAME): `z_NAME`, and of the forces [kJ/mol/nm or kJ/mol/rad]
         `mean_NAME` and `sd_NAME` of the segment and `rest_NAME` of the other frames. By range (range_NAME): `rms_NAME`
         of z and `covered_NAME`, the share of intervals that hold the other frames' force, with their standard errors
-        `rms_se_NAME` and `covered_se_NAME` (jackknife over segments). The attribute `covered` of `covered_NAME` is the
-        share over all points.
+        `rms_se_NAME` and `covered_se_NAME` (jackknife over segments), and `count_NAME` (segment, range_NAME), how many
+        interactions of each segment lie there: a range that holds a handful, or none in some segments, tests the prior
+        more than the data. The attribute `covered` of `covered_NAME` is the share over all points.
 
     Raises:
         ValueError: if there are fewer than 4 segments or 8 frames in each, an option is unknown, or a range reaches
@@ -133,6 +138,8 @@ def coverage(
     poor: list[bool] = []
     with double_precision():
         fits = map_threads(refit, range(segments), "Coverage by segments")
+    limits = {name: _edges(x, (ranges or {}).get(name)) for name, x in grids.items()}
+    counts = _counts(potential, parts, statistics, limits)
     share = np.array([_share(whole, part) for part in statistics])
     z_limit = float(stats.norm.ppf((1 + ci_prob) / 2))
     result = xr.Dataset(attrs={"segments": segments, "frames_per_segment": length, "ci_prob": ci_prob})
@@ -144,8 +151,9 @@ def coverage(
                 f"{name}: the force has no error bar at {x[np.argmin(sd.min(axis=0))]:.4g}; narrow the ranges"
             )
         z = (mean - rest[name]) / sd * np.sqrt(1 - share)[:, None]
-        edges = _edges(x, (ranges or {}).get(name))
-        result = result.merge(_pooled(name, potential.term(name), x, z, edges, z_limit), combine_attrs="override")
+        pooled = _pooled(name, potential.term(name), x, z, limits[name], z_limit)
+        result = result.merge(pooled, combine_attrs="override")
+        result[f"count_{name}"] = ("segment", f"range_{name}"), counts[name], {"long_name": "interactions"}
         dims = ("segment", f"x_{name}")
         result = result.assign(
             {f"mean_{name}": (dims, mean), f"sd_{name}": (dims, sd), f"rest_{name}": (dims, rest[name])}
@@ -154,18 +162,22 @@ def coverage(
 
 
 def _share(whole: ForceStatistics, part: ForceStatistics) -> float:
-    """N / N with n and N - n effective frames of the segment and of the others, which without weights are frames."""
+    """Share n / N, with n and N - n effective frames of the segment and of the others: without weights, frames."""
     (one,), (all_,) = part.weighed.values(), whole.weighed.values()
     rest = (all_[0] - one[0]) ** 2 / (all_[1] - one[1])
     return part.effective_frames / (part.effective_frames + rest)
 
 
 def _grid(term: Term, statistics: list[ForceStatistics], edges: Sequence[float] | None) -> Float[np.ndarray, " x"]:
-    """Where forces are compared: what every segment has sampled, or what the user asks for."""
+    """Where forces are compared: what most segments have sampled, or what the user asks for.
+
+    Were it what all of them have sampled, the one that came least near would leave out the sliver at contact.
+    """
     if edges is not None:
         return np.linspace(min(edges), max(edges), _POINTS + 1)[:-1] + 0.5 * (max(edges) - min(edges)) / _POINTS
-    low = max(s.ranges[term.name][0] for s in statistics)
-    high = min(s.ranges[term.name][1] for s in statistics)
+    most = len(statistics) // 2
+    low = sorted(s.ranges[term.name][0] for s in statistics)[most]
+    high = sorted((s.ranges[term.name][1] for s in statistics), reverse=True)[most]
     # Within two knots of the cutoff the force is zero by construction.
     start, stop = term.span
     return np.linspace(low, min(high, stop - 2 * (stop - start) / term.bins), _POINTS)
@@ -173,6 +185,50 @@ def _grid(term: Term, statistics: list[ForceStatistics], edges: Sequence[float] 
 
 def _edges(x: Float[np.ndarray, " x"], asked: Sequence[float] | None) -> Float[np.ndarray, " edge"]:
     return np.sort(np.asarray(asked, float)) if asked is not None else x[0] + (x[-1] - x[0]) * np.asarray(_RANGES)
+
+
+def _counts(
+    potential: Potential, parts: list[xr.Dataset], statistics: list[ForceStatistics], limits: Mapping[str, np.ndarray]
+) -> dict[str, Float[np.ndarray, "segment range"]]:
+    """Interactions of each segment by range.
+
+    Distances and angles are counted one by one: knot intervals are wider than the ranges at contact. Where one
+    interaction is a whole neighborhood, the histogram over knot intervals is read between them.
+    """
+    below = {name: np.zeros((len(parts), len(edges))) for name, edges in limits.items()}
+    simple = [term for term in potential.terms if term.name in limits and isinstance(term, SplineTerm)]
+    for term in potential.terms:
+        if term.name in limits and term not in simple:
+            knots = np.linspace(*term.span, term.bins + 1)
+            for row, found in zip(below[term.name], statistics, strict=True):
+                row[:] = np.interp(limits[term.name], knots, np.append(0.0, np.cumsum(found.counts[term.name])))
+    if simple:
+        alone = Potential(*simple, exclude_bonds=potential.exclude_bonds)
+        edges = tuple(jnp.asarray(limits[term.name]) for term in simple)
+        with double_precision(), progress("Interactions by range", len(parts)) as advance:
+            sizes: dict[str, int] = {}
+            for k, part in enumerate(parts):
+                # Terms without the one of charges say nothing of charges.
+                cg = counted(part).drop_vars("charge", errors="ignore")
+                interactions = Interactions.of(alone, cg)
+                boxes = np.broadcast_to(cg["box"].values, (cg.sizes["frame"], 3, 3))
+                for positions, box in zip(cg["positions"].values.astype(float), boxes.astype(float), strict=True):
+                    found = _below(alone, interactions.configuration(positions, box, sizes=sizes), edges)
+                    for term, numbers in zip(simple, found, strict=True):
+                        below[term.name][k] += np.asarray(numbers)
+                advance(1)
+    return {name: np.diff(numbers) for name, numbers in below.items()}
+
+
+@partial(jax.jit, static_argnums=0)
+def _below(
+    potential: Potential, configuration: Configuration, edges: tuple[Float[Array, " edge"], ...]
+) -> list[Int[Array, " edge"]]:
+    """How many interactions of each term lie below each edge."""
+    return [
+        jax.vmap(lambda edge, term=term: term.count_strays(configuration, edge, jnp.inf)[0][0])(own)
+        for term, own in zip(potential.terms, edges, strict=True)
+    ]
 
 
 def _rest(

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 import bayescg as bcg
+from bayescg.data import Topology
 from bayescg.inference import rank_statistics
-from bayescg.inference.coverage import _jackknife, _rest, _share
+from bayescg.inference.coverage import _grid, _jackknife, _rest, _share
 from bayescg.inference.statistics.streaming import statistics_of
 from tests.inference import systems
 from tests.seeds import shifted
@@ -43,6 +44,61 @@ def test_z_is_what_it_says(found):
     np.testing.assert_allclose(found["z_A-A"], z)
     inside = (found["x_A-A"] >= 0.36) & (found["x_A-A"] <= 0.42)
     assert float(found["rms_A-A"][1]) == pytest.approx(float(np.sqrt((z.where(inside) ** 2).mean())))
+
+
+def _distances(cg):
+    """Of all pairs, by frame."""
+    side = cg["box"].values[0, 0, 0]
+    first, second = np.triu_indices(cg.sizes["bead"], 1)
+    apart = cg["positions"].values[:, first].astype(float) - cg["positions"].values[:, second]
+    return np.linalg.norm(apart - side * np.round(apart / side), axis=-1)
+
+
+def test_interactions_are_counted_by_segment_and_range(liquid, found):
+    distances = _distances(liquid).reshape(16, -1)
+    expected = [np.histogram(part, EDGES["A-A"])[0] for part in distances]
+    np.testing.assert_array_equal(found["count_A-A"], expected)
+
+
+def test_default_ranges_reach_contact_where_most_segments_met_it(liquid):
+    segments = [liquid.isel(frame=slice(10 * k, 10 * k + 10)) for k in range(5)]
+    nearest = sorted(float(_distances(part).min()) for part in segments)
+    x = _grid(POTENTIAL.terms[0], [statistics_of(POTENTIAL, part) for part in segments], None)
+    assert x[0] == pytest.approx(nearest[2], rel=1e-6)
+    assert x[0] < nearest[-1]
+
+
+def test_pairs_and_bonds_without_a_range_of_two_types():
+    """Dimers A-B on a lattice, with a harmonic bond, no other forces, and noise; no range of bonds is given."""
+    rng = np.random.default_rng(shifted(7))
+    corners = np.stack(np.meshgrid(*[np.arange(3.0)] * 3, indexing="ij"), -1).reshape(-1, 3)
+    lengths = rng.normal(0.3, 0.02, (40, 27))
+    direction = rng.normal(size=(40, 27, 3))
+    direction /= np.linalg.norm(direction, axis=-1, keepdims=True)
+    first = corners + rng.uniform(-0.2, 0.2, (40, 27, 3))
+    pull = 5000.0 * (lengths - 0.3)[..., None] * direction
+    positions = np.stack([first, first + lengths[..., None] * direction], 2).reshape(40, 54, 3)
+    forces = np.stack([pull, -pull], 2).reshape(40, 54, 3) + rng.normal(0, 50, (40, 54, 3))
+    bonds = np.arange(54).reshape(-1, 2)
+    cg = bcg.from_arrays(
+        positions,
+        np.full(3, 3.0),
+        ["A", "B"] * 27,
+        temperature=300.0,
+        mass=np.full(54, 20.0),
+        forces=forces,
+        topology=Topology.from_bonds(54, bonds),
+    )
+    potential = bcg.Potential(
+        bcg.Pair("A", "A", 1.2, knot_spacing=0.1), bcg.Bond("A", "B", knot_spacing=0.01), exclude_bonds=1
+    )
+    found = bcg.coverage(potential, cg, segments=5, key=jax.random.key(shifted(0)))
+    assert 0.5 < float(np.sqrt((found["z_bond_A-B"] ** 2).mean())) < 1.6
+    low, high = float(found["low_bond_A-B"][0]), float(found["high_bond_A-B"][-1])
+    inside = [np.sum((part >= low) & (part < high)) for part in lengths.reshape(5, -1)]
+    # Positions are kept in single precision: one at an edge may be on its other side.
+    assert np.abs(found["count_bond_A-B"].sum("range_bond_A-B") - inside).max() <= 1
+    assert found["count_A-A"].sizes == {"segment": 5, "range_A-A": 6}
 
 
 def test_weighted_frames_are_covered(liquid):
