@@ -16,8 +16,8 @@ from jaxtyping import Array
 
 from bayescg import posterior as posterior_room
 from bayescg._runtime import double_precision
+from bayescg.inference.linear import exact, predictive, scores
 from bayescg.inference.linear import groups as linear_groups
-from bayescg.inference.linear import predictive, scores
 from bayescg.inference.linear.calibration import CALIBRATIONS
 from bayescg.inference.linear.consistency import consistency
 from bayescg.inference.linear.fit import METHODS, Fit, fit, kernels_by_name, stored_potential
@@ -154,6 +154,7 @@ def force_match(
             attrs["log_evidence"] = _log_evidence(fitted.target, fitted.mode)
         attrs.update(_quality(fitted, blocks, total, at_mode, noise_ceiling), **fitted.report)
         notes += predictive.doubts(attrs["held_out_r2"], attrs["held_out_r2_se"]) + weights.doubts(*size)
+        notes += exact.doubts(fitted.report)
         foretold = predictive.block_scores(_linear(fitted, at_mode), statistics)
         if foretold is not None:
             groups["predictive"] = foretold

@@ -56,7 +56,8 @@ def find_mode(target: Density) -> Mode:
     gradient = objective(best.x)[1]
     if not np.isfinite(best.fun) or gradient @ (inverse @ vectors.T) @ gradient > 0.01:
         raise ValueError(
-            "the hyperparameters have no finite mode: check the forces for outliers or zero variance, and the cutoff"
+            "the hyperparameters have no finite mode: check the forces (outliers, all of them zero, or none with any "
+            "noise), and the cutoff"
         )
     return Mode(best.x, inverse @ vectors.T)
 

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from bayescg import kernels as kernel_room
-from bayescg.inference.linear import marginal, projection
+from bayescg.inference.linear import exact, marginal, projection
 from bayescg.inference.linear.calibration import force_calibration
 from bayescg.inference.linear.combination import combined_calibration
 from bayescg.inference.linear.draws import draw_repulsive
@@ -77,16 +77,25 @@ def fit(
     fit_key, draw_key = jax.random.split(key)
     first = statistics.of(statistics.equations[0])
     prior = build_prior(first, kernels)
-    reduced = marginal.reduce(prior, first.total())
+    total = first.total()
+    reduced = marginal.reduce(prior, total)
+    share = exact.unexplained(total, prior) if statistics.equations == ("forces",) else 1.0
+    noiseless = exact.is_exact(share)
+    if noiseless:
+        prior, reduced = exact.with_noise(prior, reduced, total)
     free, root, fixed, report = prior, None, {}, {}
     if calibration != "none":
         if len(statistics.equations) > 1:
             reduced, root, report = combined_calibration(prior, statistics, reduced, method=calibration)
         else:
             calibrated = force_calibration if first.equations == ("forces",) else structure_calibration
+            if noiseless:
+                calibrated = exact.exact_calibration
             reduced, root, report = calibrated(prior, first, reduced, method=calibration)
         free = prior.without_noise()
         fixed = {f"noise_{name}": value for name, value in zip(prior.noise_names, prior.noise, strict=True)}
+    if noiseless:
+        report = {**report, "unexplained": share}
     small = projection.project(free, reduced)
     while True:
         target, mode, found = sample_hyperparameters(
