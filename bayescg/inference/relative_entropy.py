@@ -26,6 +26,7 @@ from bayescg.data.trajectories.vacuum import refuse_open
 from bayescg.inference.linear.calibration import CALIBRATIONS
 from bayescg.inference.linear.fit import METHODS
 from bayescg.inference.statistics.weights import refuse_weights
+from bayescg.inference.structural.fresh import verdict, with_fresh_run
 from bayescg.inference.structural.iteration import advance
 from bayescg.inference.structural.newton import target_of
 from bayescg.inference.structural.posterior import finish
@@ -39,6 +40,7 @@ from bayescg.units import BOLTZMANN
 
 _FEWEST_FRAMES = 10
 _SETTINGS = Refinement()
+_WITHOUT = "structure_z and the errors of the pressure are unknown (nan)"
 
 
 def relative_entropy(
@@ -57,7 +59,8 @@ def relative_entropy(
     The likelihood of n frames is exp(-n S). S is the relative entropy (Shell, doi:10.1063/1.2992060), with the gradient
     beta (<dU/dw>_data - <dU/dw>_model). The fit alternates between reference simulations and Newton steps, which
     reweight the reference as far as ensembles overlap. The last reference is long enough for its noise to be small
-    beside that of the data, and the posterior is made from it.
+    beside that of the data, and the posterior is made from it. What it is worth is told by one more simulation, of the
+    posterior mean, which no step has seen.
 
     Args:
         potential: terms to learn.
@@ -75,7 +78,9 @@ def relative_entropy(
         DataTree in the layout of `force_match`, with the group `iterations`: coefficients, gradient, z-scores of the
         basis energies, length of the Newton step and what was taken of it, overlap, mean |z| of the structure, virial
         pressure and simulated time of every reference. Attributes `pressure` [bar], `pressure_sd_sampling`,
-        `pressure_sd_posterior`, `structure_z`, `converged`, `interrupted`.
+        `pressure_sd_posterior` and `structure_z`, all of a run that the fit has not seen; `converged`, `interrupted`.
+        Where the fit has not converged, or no such run was finished, `pressure` is that of the last reference, and the
+        other three are nan.
 
     Raises:
         ValueError: if frames have unequal weights, the box changes, the temperature is missing, there are too few
@@ -93,7 +98,7 @@ def relative_entropy(
         state = load(path, identity)
     notes: list[str] = []
     interrupted = False
-    with double_precision(), progress("Relative entropy", settings.iterations) as advanced:
+    with double_precision(), progress("Relative entropy", settings.iterations + 1) as advanced:
         advanced(len(state.records))
         try:
             while not state.done and len(state.records) < settings.iterations:
@@ -105,16 +110,52 @@ def relative_entropy(
             if state.reference is None:
                 raise
             interrupted = True
-            notes.append(f"interrupted after {len(state.records)} iterations: the posterior rests on the last of them")
+            notes.append(
+                f"interrupted after {len(state.records)} iterations: the posterior rests on the last of them, and "
+                f"{_WITHOUT}"
+            )
         if not state.done and not notes:
             notes.append(_not_converged(state, settings))
         result = finish(problem, state, notes)
+        if state.done and not interrupted:
+            try:
+                state = _checked(problem, state, result, notes)
+                if path is not None:
+                    save(state, path, identity)
+                advanced(1)
+            except KeyboardInterrupt:
+                interrupted = True
+                notes.append(f"interrupted in the run that checks the converged fit: {_WITHOUT}")
         if settings.target_pressure is not None:
-            result = corrected(problem, state, result, float(settings.target_pressure), notes)
+            if interrupted:
+                notes.append("interrupted before the ramp: the pressure is not the wanted one")
+            else:
+                result = corrected(problem, state, result, float(settings.target_pressure), notes)
+    for attrs in (result.attrs, result["posterior"].attrs):
+        attrs["warnings"] = "; ".join(notes)
     result["posterior"].attrs["interrupted"] = int(interrupted)
     for note in notes:
         warnings.warn(note, stacklevel=2)
     return result
+
+
+def _checked(problem: Problem, state: State, result: xr.DataTree, notes: list[str]) -> State:
+    """The state with a fresh run of the posterior mean; what it says is written into the result."""
+    coefficients = result["posterior"].dataset["coefficients"].values
+    draws = coefficients.reshape(-1, coefficients.shape[-1])
+    try:
+        state = with_fresh_run(problem, state, draws.mean(axis=0))
+    except ValueError as error:
+        if "simulation failed" not in str(error):
+            raise
+        notes.append(f"the run that checks the posterior mean failed ({error}): {_WITHOUT}")
+        return state
+    assert state.fresh is not None
+    found: dict[str, float] = verdict(problem, state.fresh, draws)
+    time = problem.settings.runs * state.time
+    for attrs in (result.attrs, result["posterior"].attrs):
+        attrs.update(found, simulated_time=attrs["simulated_time"] + time)
+    return state
 
 
 def _not_converged(state: State, settings: Refinement) -> str:
@@ -130,7 +171,7 @@ def _not_converged(state: State, settings: Refinement) -> str:
         )
     return (
         f"not converged in {settings.iterations} iterations (the Newton step still is {length:.2g} standard "
-        f"deviations of beta U, of which chance in the simulation explains {noise:.2g}): {remedy}"
+        f"deviations of beta U, of which chance in the simulation explains {noise:.2g}), so that {_WITHOUT}: {remedy}"
     )
 
 

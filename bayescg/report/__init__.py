@@ -121,7 +121,7 @@ def headline(results: Results) -> dict[str, str]:
             ceiling = attrs.get("noise_ceiling_r2", "unknown")
             rows["noise ceiling of R²"] = ceiling if isinstance(ceiling, str) else f"{float(ceiling):.3f}"
         if "structure_z" in attrs:
-            rows["mean |z| of the structure"] = f"{attrs['structure_z']:.2f}"
+            rows["mean |z| of the structure"] = sections.with_error(attrs["structure_z"], math.nan, 2)
             rows["virial pressure"] = f"{attrs['pressure']:.0f} bar"
         if "rhat_max" in attrs:
             rows["largest R-hat"] = f"{attrs['rhat_max']:.3f}"

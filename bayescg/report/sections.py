@@ -158,16 +158,17 @@ def _to_structure(tree: xr.DataTree) -> str:
     if "structure_z" not in attrs:
         return ""
     spread = math.hypot(attrs["pressure_sd_sampling"], attrs["pressure_sd_posterior"])
+    told = not math.isnan(spread)
+    error = f"± {spread:.0f} bar" if told else "bar, error unknown"
     rows: dict[str, object] = {
         "reference simulations": f"{attrs['iterations']}, {attrs['simulated_time']:g} ps in all",
         "converged": "yes" if attrs["converged"] else "no: allow more iterations",
-        "mean |z| of the structure": f"{attrs['structure_z']:.2f} (chance alone: 0.8)",
-        "virial pressure": f"{attrs['pressure']:.0f} ± {spread:.0f} bar",
+        "mean |z| of the structure": f"{attrs['structure_z']:.2f} (chance alone: 0.8)" if told else "unknown",
+        "virial pressure": f"{attrs['pressure']:.0f} {error}",
         "overlap of the draws with the last reference": f"{attrs['draw_overlap']:.2f}",
     }
-    words = (
-        "Fitted to structure by relative entropy. The scores are those of the last reference, which the fit has seen."
-    )
+    seen = "one more run of the posterior mean, which the fit has not seen" if told else "the last reference"
+    words = f"Fitted to structure by relative entropy. Structure and pressure are those of {seen}."
     return page.pairs(rows) + page.paragraph(words, soft=True)
 
 

@@ -12,7 +12,9 @@ from bayescg.inference import Sampling
 from bayescg.inference.relative_entropy import relative_entropy
 from bayescg.inference.structural import problem
 from bayescg.inference.structural.refinement import Refinement
+from bayescg.inference.structural.reweighting import structure_z
 from bayescg.posterior import curves, mean_coefficients, potential_of
+from bayescg.units import BAR
 from tests.compilation import optimized
 from tests.inference import dimers, systems
 from tests.storage.kills import moments
@@ -92,6 +94,72 @@ def test_layout_and_report(fitted):
     assert {"pressure", "pressure_sd_sampling", "pressure_sd_posterior", "draw_overlap"} <= set(attrs)
 
 
+def test_structure_and_pressure_are_those_of_a_run_that_the_fit_has_not_seen(bonds, tmp_path, monkeypatch):
+    made = []
+    real = problem.Problem.simulated
+
+    def noted(self, coefficients, time, number):
+        made.append((self, coefficients, time, real(self, coefficients, time, number)))
+        return made[-1][-1]
+
+    monkeypatch.setattr(problem.Problem, "simulated", noted)
+    settings = dataclasses.replace(QUICK, checkpoint=tmp_path / "fit.nc")
+    fit = relative_entropy(dimers.potential(), bonds, settings=settings, key=jax.random.key(0))
+    attrs, center = fit["posterior"].attrs, mean_coefficients(fit)
+    (setting, coefficients, time, run), (*_, length, last) = made[-1], made[-2]
+    np.testing.assert_allclose(coefficients, center)
+    assert time == length
+    assert len(made) == attrs["iterations"] + 1
+    assert attrs["simulated_time"] == pytest.approx(sum(2 * each[2] for each in made))
+    # The run simulated here with the same key is the same one, and says the same.
+    data = setting.data
+    for given in (run, real(setting, coefficients, time, 3_000_000)):
+        z = np.concatenate(list(structure_z(data, given, center).values()))
+        assert attrs["structure_z"] == pytest.approx(np.nanmean(np.abs(z)), rel=1e-6)
+        # Every frame counts the same: A run of these coefficients needs no weights.
+        values = dimers.kT * 80 - (given.frames.strained @ center + given.frames.baseline[..., 1]) / 3
+        assert attrs["pressure"] == pytest.approx(BAR * values.mean() / dimers.SIDE**3, rel=1e-6)
+    seen = np.concatenate(list(structure_z(data, last, center).values()))
+    assert attrs["structure_z"] != pytest.approx(np.nanmean(np.abs(seen)), rel=1e-3)
+    # Once made, it is not made again.
+    again = relative_entropy(dimers.potential(), bonds, settings=settings, key=jax.random.key(0))
+    assert len(made) == attrs["iterations"] + 1
+    assert again["posterior"].attrs["structure_z"] == attrs["structure_z"]
+    assert again["posterior"].attrs["pressure_sd_sampling"] == attrs["pressure_sd_sampling"]
+
+
+def test_a_check_that_was_interrupted_is_all_that_is_repeated(bonds, fitted, tmp_path, monkeypatch):
+    real, calls = problem.simulate, []
+
+    def interrupted(*args, **kwargs):
+        calls.append(kwargs)
+        if len(calls) == 1 + int(fitted["posterior"].attrs["iterations"]):
+            raise KeyboardInterrupt
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(problem, "simulate", interrupted)
+    fit = {"settings": dataclasses.replace(QUICK, checkpoint=tmp_path / "fit.nc"), "key": jax.random.key(0)}
+    with pytest.warns(UserWarning, match=r"interrupted in the run that checks .* unknown \(nan\)"):
+        part = relative_entropy(dimers.potential(), bonds, **fit)
+    assert np.isnan(part["posterior"].attrs["structure_z"])
+    assert (part["posterior"].attrs["converged"], part["posterior"].attrs["interrupted"]) == (1, 1)
+    done = len(calls)
+    whole = relative_entropy(dimers.potential(), bonds, **fit)
+    assert len(calls) == done + 1
+    for name in ("structure_z", "pressure", "pressure_sd_sampling", "pressure_sd_posterior"):
+        assert whole["posterior"].attrs[name] == fitted["posterior"].attrs[name]
+
+
+def test_a_fit_that_has_not_converged_has_no_error_bars(bonds):
+    settings = dataclasses.replace(QUICK, iterations=1)
+    with pytest.warns(UserWarning, match=r"not converged in 1 .* structure_z and the errors .* unknown \(nan\)"):
+        fit = relative_entropy(dimers.potential(), bonds, settings=settings, key=jax.random.key(0))
+    for attrs in (fit.attrs, fit["posterior"].attrs):
+        assert np.isnan([attrs[n] for n in ("structure_z", "pressure_sd_sampling", "pressure_sd_posterior")]).all()
+        assert np.isfinite(attrs["pressure"])
+        assert "not converged" in attrs["warnings"]
+
+
 def test_interrupted_fits_go_on_from_their_checkpoint(bonds, fitted, tmp_path, monkeypatch):
     path = tmp_path / "fit" / "fit.nc"
     real, calls = problem.simulate, []
@@ -108,17 +176,19 @@ def test_interrupted_fits_go_on_from_their_checkpoint(bonds, fitted, tmp_path, m
     with pytest.warns(UserWarning, match="interrupted after 1 iterations"):
         part = relative_entropy(dimers.potential(), bonds, **fit)
     assert not part["posterior"].attrs["converged"]
+    assert np.isnan(part["posterior"].attrs["structure_z"])
     done = len(calls)
     with moments(path.parent, tmp_path / "copies", monkeypatch) as copies:
         whole = relative_entropy(dimers.potential(), bonds, **fit)
-    assert len(calls) - done == int(fitted["posterior"].attrs["iterations"]) - 1
+    left = int(fitted["posterior"].attrs["iterations"]) - 1 + 1  # and the run that checks
+    assert len(calls) - done == left
     np.testing.assert_array_equal(mean_coefficients(whole), mean_coefficients(fitted))
     # Whenever it is killed, the iterations before are there as a whole.
     kept_iterations = [xr.load_dataset(copy / path.name).sizes["iteration"] for copy in copies]
     assert kept_iterations == sorted(kept_iterations)
-    assert set(kept_iterations) == set(range(1, len(calls) - done + 1))
+    assert set(kept_iterations) == set(range(1, left + 1))
     again = relative_entropy(dimers.potential(), bonds, **fit)
-    assert len(calls) - done == int(fitted["posterior"].attrs["iterations"]) - 1
+    assert len(calls) - done == left
     np.testing.assert_array_equal(mean_coefficients(again), mean_coefficients(whole))
     with pytest.raises(ValueError, match="checkpoint of another fit"):
         relative_entropy(dimers.potential(), bonds, settings=kept, key=jax.random.key(1))
@@ -190,7 +260,7 @@ def liquid():
     return systems.lennard_jones(60)
 
 
-def test_a_liquid_with_a_known_pair_potential_and_a_wanted_pressure(liquid, tmp_path):
+def test_a_liquid_with_a_known_pair_potential_and_a_wanted_pressure(liquid, tmp_path, monkeypatch):
     """Identity mapping: structure alone gives Lennard-Jones back; then a ramp moves the pressure."""
     potential = bcg.Potential(bcg.Pair("A", "A", systems.CUTOFF, knot_spacing=0.02))
     dynamics = bcg.Langevin(timestep=0.004, friction=5.0, equilibration=4.0, interval=0.2)
@@ -207,11 +277,23 @@ def test_a_liquid_with_a_known_pair_potential_and_a_wanted_pressure(liquid, tmp_
     assert np.sqrt(np.mean(z**2)) < 1.94
     assert np.sqrt(np.mean((force.mean(axis=0) - exact) ** 2)) < 0.15 * np.sqrt(np.mean(exact**2))
     attrs = fit["posterior"].attrs
+    made, real = [], problem.Problem.simulated
+
+    def noted(self, *args):
+        made.append((self, real(self, *args)))
+        return made[-1][-1]
+
+    monkeypatch.setattr(problem.Problem, "simulated", noted)
     wanted = attrs["pressure"] - 300.0
     settings = dataclasses.replace(settings, target_pressure=wanted)
     moved = relative_entropy(potential, liquid, settings=settings, key=jax.random.key(0))
     again = bcg.simulate(moved, liquid.isel(frame=-1), time=60.0, dynamics=dynamics, key=jax.random.key(6))
     found = again["pressure"].values[0]
+    # Its own run says what it costs, none that the search for the ramp has used.
+    told = np.concatenate(list(structure_z(made[-1][0].data, made[-1][1], mean_coefficients(moved)).values()))
+    assert moved["posterior"].attrs["structure_z"] == pytest.approx(np.nanmean(np.abs(told)), rel=1e-6)
+    assert moved["posterior"].attrs["structure_z_uncorrected"] == attrs["structure_z"]
+    assert abs(moved["posterior"].attrs["pressure"] - wanted) > 1.0  # the search ends within its own error of it
     assert moved["posterior"].attrs["ramp"] < 0
     assert abs(found.mean() - wanted) < 4 * 2 * found.std() / np.sqrt(len(found))
     assert moved["posterior"].attrs["ramp_dg_A-A"] > fit["posterior"].attrs.get("ramp_dg_A-A", 0.0)

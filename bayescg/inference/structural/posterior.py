@@ -1,4 +1,4 @@
-"""The posterior of a fit to structure, from its last reference: draws, error bars of the pressure, diagnostics."""
+"""The posterior of a fit to structure, from its last reference: draws and diagnostics."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import xarray as xr
 from bayescg import posterior as posterior_room
 from bayescg.inference.linear.draws import draw_repulsive
 from bayescg.inference.linear.fit import sample_hyperparameters
+from bayescg.inference.structural.fresh import UNKNOWN
 from bayescg.inference.structural.newton import Model
 from bayescg.inference.structural.pressure import pressure_at
 from bayescg.inference.structural.problem import Problem
 from bayescg.inference.structural.refinement import State, table
-from bayescg.inference.structural.reweighting import structure_z
 from bayescg.inference.structural.settle import settle
 from bayescg.samplers import convergence
 
@@ -28,7 +28,7 @@ _MISFIT = (
 
 
 def finish(problem: Problem, state: State, notes: list[str]) -> xr.DataTree:
-    """Draws about the optimum next to the last reference.
+    """Draws about the optimum next to the last reference; what only a fresh run can say is unknown.
 
     Args:
         problem: the fit.
@@ -73,9 +73,6 @@ def finish(problem: Problem, state: State, notes: list[str]) -> xr.DataTree:
             f"{settings.overlap:g}): their likelihood is extrapolated; use more frames or a stiffer kernel"
         )
     beads, volume = problem.initial.sizes["bead"], problem.volume
-    pressure = pressure_at(reference, center, beads, volume)
-    spread = float(np.std((flat - center) @ pressure.slope))
-    parts = structure_z(problem.data, reference, center)
     attrs.update(
         temperature=problem.temperature,
         method=f"relative entropy, {problem.method}",
@@ -85,10 +82,8 @@ def finish(problem: Problem, state: State, notes: list[str]) -> xr.DataTree:
         converged=int(state.done),
         simulated_time=float(sum(record.time for record in state.records)),
         draw_overlap=float(np.median(overlaps)),
-        structure_z=float(np.nanmean(np.abs(np.concatenate(list(parts.values()))))),
-        pressure=pressure.value,
-        pressure_sd_sampling=pressure.sd,
-        pressure_sd_posterior=spread,
+        pressure=pressure_at(reference, center, beads, volume).value,
+        **UNKNOWN,
         warnings="; ".join(notes),
         misfit=_MISFIT,
         **{name: float(value) for name, value in report.items()},

@@ -12,10 +12,11 @@ import xarray as xr
 from jaxtyping import Float
 
 from bayescg import posterior as posterior_room
+from bayescg.inference.structural.fresh import UNKNOWN, verdict
 from bayescg.inference.structural.pressure import pressure_at
 from bayescg.inference.structural.problem import Problem
 from bayescg.inference.structural.refinement import State
-from bayescg.inference.structural.reweighting import Reference, structure_z
+from bayescg.inference.structural.reweighting import Reference
 from bayescg.potentials import Pair, Potential
 
 _MOST = 6
@@ -27,19 +28,19 @@ def corrected(problem: Problem, state: State, posterior: xr.DataTree, wanted: fl
     """The posterior with a ramp added to every draw, such that its mean has the wanted pressure.
 
     The strength is found by Newton's method on P(a), reweighted as far as references overlap, with a new reference
-    where they do not.
+    where they do not. Pressure and structure are then those of one more run, which that search has not used.
 
     Args:
         problem: the fit.
-        state: with its last reference.
+        state: with its last reference, and the fresh run if the fit has converged.
         posterior: of the structure alone.
         wanted: pressure [bar].
         notes: warnings, added to.
 
     Returns:
         The shifted posterior, with attributes `ramp` (a) [kJ/mol], `pressure`, its errors, and the cost in structure:
-        `structure_z`, and for each pair term `ramp_dg_NAME`, the mean |dg| against the data, with `plain_dg_NAME`
-        before the correction.
+        `structure_z` (nan, as the errors, where the fit has not converged), and for each pair term `ramp_dg_NAME`, the
+        mean |dg| against the data, with `plain_dg_NAME` before the correction.
     """
     potential, settings = problem.potential, problem.settings
     direction = ramp(potential)
@@ -47,35 +48,33 @@ def corrected(problem: Problem, state: State, posterior: xr.DataTree, wanted: fl
     beads, volume = problem.initial.sizes["bead"], problem.volume
     coefficients = posterior["posterior"].dataset["coefficients"].values
     center = coefficients.mean(axis=(0, 1))
-    before = _mean_dg(problem, state.reference, center)
+    before = _mean_dg(problem, state.fresh or state.reference, center)
+    longest = max(state.time, settings.time)
     reference, strength, settled = state.reference, 0.0, False
     for number in range(_MOST):
         strength, reached = _within(reference, center, direction, strength, wanted, settings.overlap, beads, volume)
         if reached and number:
             settled = True
             break
-        reference = problem.simulated(
-            center + strength * direction, max(state.time, settings.time), _FIRST_KEY + number
-        )
+        reference = problem.simulated(center + strength * direction, longest, _FIRST_KEY + number)
     shifted = center + strength * direction
-    pressure = pressure_at(reference, shifted, beads, volume)
+    moved = coefficients + strength * direction
+    found = {"pressure": pressure_at(reference, shifted, beads, volume).value, **UNKNOWN}
+    if state.done:
+        reference = problem.simulated(shifted, longest, _FIRST_KEY + _MOST)
+        found = verdict(problem, reference, moved.reshape(-1, len(center)))
     if not settled:
         notes.append(
-            f"the ramp has not reached {wanted:g} bar after {_MOST} simulations (now {pressure.value:.0f} bar): a "
+            f"the ramp has not reached {wanted:g} bar after {_MOST} simulations (now {found['pressure']:.0f} bar): a "
             "target nearer to the uncorrected pressure costs less structure"
         )
-    flat = coefficients.reshape(-1, len(center)) - center
-    parts = structure_z(problem.data, reference, shifted)
     attrs = {
         **posterior.attrs,
         "ramp": strength,
         "target_pressure": wanted,
         "pressure_uncorrected": posterior.attrs["pressure"],
-        "pressure": pressure.value,
-        "pressure_sd_sampling": pressure.sd,
-        "pressure_sd_posterior": float(np.std(flat @ pressure.slope)),
         "structure_z_uncorrected": posterior.attrs["structure_z"],
-        "structure_z": float(np.nanmean(np.abs(np.concatenate(list(parts.values()))))),
+        **found,
         "warnings": "; ".join(notes),
         **{f"plain_dg_{name}": value for name, value in before.items()},
         **{f"ramp_dg_{name}": value for name, value in _mean_dg(problem, reference, shifted).items()},
@@ -88,9 +87,7 @@ def corrected(problem: Problem, state: State, posterior: xr.DataTree, wanted: fl
         if n != "coefficients" and not any(str(d).startswith("x_") for d in v.dims)
     }
     groups = {name: node.to_dataset() for name, node in posterior.children.items() if name != "posterior"}
-    return posterior_room.build(
-        potential, coefficients + strength * direction, hyper, groups, ranges=problem.data.ranges, attrs=attrs
-    )
+    return posterior_room.build(potential, moved, hyper, groups, ranges=problem.data.ranges, attrs=attrs)
 
 
 _OF_BUILD = ("format", "bayescg_version", "potential", "exclude_bonds", "sampled_ranges", "creation_library")

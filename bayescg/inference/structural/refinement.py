@@ -21,7 +21,7 @@ from bayescg.inference.structural.structure import Frames
 from bayescg.samplers.settings import Sampling
 from bayescg.simulation import Langevin
 
-_FORMAT = 2
+_FORMAT = 3
 _DYNAMICS = Langevin()
 _SAMPLING = Sampling()
 
@@ -31,10 +31,10 @@ class Refinement:
     """How an iterative fit to structure simulates, and when it ends.
 
     Each iteration simulates a reference ensemble with the current coefficients, and takes Newton steps by reweighting
-    it. The last reference is the longest: its length follows from `noise`.
+    it. The last reference is the longest: its length follows from `noise`. One more run, as long, checks the result.
 
     Attributes:
-        iterations: largest number of reference simulations, the last one included.
+        iterations: largest number of reference simulations, the last one included and the run that checks left out.
         time: sampled time of each run of a reference [ps].
         runs: independent runs of each reference, in parallel.
         noise: variance that the finite length of the last reference may add to the fit, as a share of the variance that
@@ -47,7 +47,7 @@ class Refinement:
         target_pressure: [bar]; after convergence, a linear ramp on the pairs moves the virial pressure there. The
             posterior is then no longer that of the structure alone, and its attributes say what this costs in g(r).
             None: no ramp.
-        checkpoint: netCDF file, written after every iteration; an interrupted fit goes on from it. None: no file.
+        checkpoint: netCDF file, written after every simulation; an interrupted fit goes on from it. None: no file.
 
     Raises:
         ValueError: if a number is out of its range: `iterations` and `runs` at least 1, times and `noise` positive,
@@ -121,6 +121,7 @@ class State:
         radius: largest next step [standard deviation of beta dU].
         records: of the iterations so far.
         reference: the last reference.
+        fresh: a run of the posterior mean that no step has seen, after convergence.
     """
 
     position: Float[np.ndarray, " free"]
@@ -132,6 +133,7 @@ class State:
     slope: float = 0.0
     records: tuple[Iteration, ...] = ()
     reference: Reference | None = field(default=None, repr=False)
+    fresh: Reference | None = field(default=None, repr=False)
 
     def then(self, **changes) -> State:
         """The state with some fields changed."""
@@ -159,17 +161,13 @@ def save(state: State, path: str | Path, identity: str) -> None:
     """
     data = table(state.records)
     assert state.reference is not None
-    frames = state.reference.frames
     data["position"], data["before"] = ("free", state.position), ("free", state.before)
-    axes = ("run", "frame")
-    data["reference_basis"] = ((*axes, "basis"), frames.basis)
-    data["reference_strained"] = ((*axes, "basis"), frames.strained)
-    data["reference_baseline"] = ((*axes, "part"), frames.baseline)
-    data["reference_energy"] = (axes, state.reference.energy)
-    for name, counts in frames.counts.items():
-        data[f"counts_{name}"] = ((*axes, f"interval_{name}"), counts)
+    ranges = {}
+    for name, run in (("reference", state.reference), ("fresh", state.fresh)):
+        if run is not None:
+            data.update(_packed(run, name))
+            ranges[name] = {term: list(pair) for term, pair in run.frames.ranges.items()}
     scalars = {"time": state.time, "last": state.last, "done": state.done, "radius": state.radius, "slope": state.slope}
-    ranges = {name: list(pair) for name, pair in frames.ranges.items()}
     data.attrs = {
         "kind": "relative entropy checkpoint",
         "format": _FORMAT,
@@ -198,17 +196,33 @@ def load(path: str | Path, identity: str) -> State:
             "path, or delete it to begin anew"
         )
     scalars = json.loads(data.attrs["state"])
-    ranges = {name: (pair[0], pair[1]) for name, pair in scalars.pop("ranges").items()}
-    counts = {name: data[f"counts_{name}"].values for name in ranges}
-    frames = Frames(
-        data["reference_basis"].values,
-        data["reference_strained"].values,
-        data["reference_baseline"].values,
-        counts,
-        ranges,
-    )
-    reference = Reference(frames, data["reference_energy"].values, scalars.pop("kT"))
+    ranges, kT = scalars.pop("ranges"), scalars.pop("kT")
+    runs = {name: _unpacked(data, name, own, kT) for name, own in ranges.items()}
     columns = [data[name].values for name in Iteration._fields]
     rows = zip(*(list(each) if each.ndim == 2 else each.tolist() for each in columns), strict=True)
     records = tuple(Iteration(*row) for row in rows)
-    return State(data["position"].values, data["before"].values, **scalars, records=records, reference=reference)
+    return State(data["position"].values, data["before"].values, **scalars, records=records, **runs)
+
+
+def _packed(run: Reference, prefix: str) -> dict[str, tuple]:
+    """A reference as variables of a dataset."""
+    axes = (f"{prefix}_run", f"{prefix}_frame")
+    found: dict[str, tuple] = {
+        f"{prefix}_basis": ((*axes, "basis"), run.frames.basis),
+        f"{prefix}_strained": ((*axes, "basis"), run.frames.strained),
+        f"{prefix}_baseline": ((*axes, "part"), run.frames.baseline),
+        f"{prefix}_energy": (axes, run.energy),
+    }
+    counts = {f"{prefix}_counts_{n}": ((*axes, f"interval_{n}"), c) for n, c in run.frames.counts.items()}
+    return found | counts
+
+
+def _unpacked(data: xr.Dataset, prefix: str, ranges: dict[str, list[float]], kT: float) -> Reference:
+    frames = Frames(
+        data[f"{prefix}_basis"].values,
+        data[f"{prefix}_strained"].values,
+        data[f"{prefix}_baseline"].values,
+        {name: data[f"{prefix}_counts_{name}"].values for name in ranges},
+        {name: (low, high) for name, (low, high) in ranges.items()},
+    )
+    return Reference(frames, data[f"{prefix}_energy"].values, kT)

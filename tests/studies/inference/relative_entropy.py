@@ -15,7 +15,8 @@ from bayescg._runtime import double_precision
 from bayescg.data.neighbors import pairs
 from bayescg.geometry.images import minimum_image
 from bayescg.inference import Sampling
-from bayescg.inference.linear.fit import draw_coefficients, sample_hyperparameters
+from bayescg.inference.linear.draws import draw_coefficients
+from bayescg.inference.linear.fit import sample_hyperparameters
 from bayescg.inference.relative_entropy import relative_entropy
 from bayescg.inference.structural import refinement
 from bayescg.inference.structural.newton import Model, target_of
