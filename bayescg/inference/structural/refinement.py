@@ -201,7 +201,14 @@ def load(path: str | Path, identity: str) -> State:
     columns = [data[name].values for name in Iteration._fields]
     rows = zip(*(list(each) if each.ndim == 2 else each.tolist() for each in columns), strict=True)
     records = tuple(Iteration(*row) for row in rows)
-    return State(data["position"].values, data["before"].values, **scalars, records=records, **runs)
+    return State(
+        data["position"].values,
+        data["before"].values,
+        **scalars,
+        records=records,
+        reference=runs["reference"],
+        fresh=runs.get("fresh"),
+    )
 
 
 def _packed(run: Reference, prefix: str) -> dict[str, tuple]:
