@@ -15,6 +15,11 @@ from scipy import stats
 _CORRELATION = 0.25
 _SIGNIFICANCE = 3.0
 
+# Where draws scatter no more than their noise, the interval takes this one-sided limit of the spread of the posterior
+# in place of zero. Of the limits tried on normal numbers (2 to 32 draws, noise of 0.3 to 4 times the spread), this one
+# has 90 % intervals that cover 0.90 to 0.97, but 0.88 for two draws with little noise; zero itself 0.80 to 0.93.
+_LIMIT = 0.75
+
 
 def summarize(array: xr.DataArray, *, ci_prob: float = 0.9) -> xr.Dataset:
     """Mean of an observable with its two error bars, apart and together.
@@ -28,17 +33,19 @@ def summarize(array: xr.DataArray, *, ci_prob: float = 0.9) -> xr.Dataset:
       remains of the variance between draws after the sampling noise has been subtracted, at least zero. For independent
       runs it is sqrt(var_d O_d - mean_d v_d). For draws reweighted from shared frames (attribute `shared_reference`)
       the noise is the error of O_d - mean_d O_d. It is zero for data without draws, and nan for a single draw.
+    - `sd_posterior_upper`: what that spread is below, with a probability of 0.75. (D - 1) var_d O_d / (true variance of
+      O_d) has the chi-square distribution of D - 1 degrees of freedom; its quantile at 0.25 gives the limit, from which
+      the noise is subtracted. An `sd_posterior` of zero is no knowledge of a small spread: it says that these few draws
+      do not show one. Then this limit takes its place in `sd` and in the interval, and the attribute
+      `posterior_clipped` is the share of bins where it does.
     - `sd_sampling`: standard error of `mean` from runs of finite length; for independent draws
       sqrt(mean_d v_d / n_draws). Longer runs make it smaller, more data for the fit do not.
-    - `sd`: sqrt(sd_posterior^2 + sd_sampling^2). It does not cover model misfit.
-    - `lower`, `upper`: mean -+ t sqrt(sd^2 + sd_posterior^2 / n_draws), an equal-tailed interval. The last part is the
-      error of the mean from having few draws. t is Student's quantile with the degrees of freedom of Welch and
-      Satterthwaite (doi:10.2307/3002019), because standard deviations from few blocks or draws are uncertain. For a
-      single draw the interval covers sampling only.
-
-    With fewer than about eight draws whose noise exceeds the posterior spread, that spread is often found to be zero,
-    and the interval is too narrow (four draws, noise as large as the spread: a nominal 0.90 covers 0.84). Take longer
-    runs or more draws.
+    - `sd`: sqrt(sd_posterior^2 + sd_sampling^2), with the limit where `sd_posterior` is zero. It does not cover model
+      misfit.
+    - `lower`, `upper`: mean -+ t sqrt(sd^2 + sd_posterior^2 / n_draws), an equal-tailed interval, with the limit as in
+      `sd`. The last part is the error of the mean from having few draws. t is Student's quantile with the degrees of
+      freedom of Welch and Satterthwaite (doi:10.2307/3002019), because standard deviations from few blocks or draws
+      are uncertain. For a single draw the interval covers sampling only.
 
     Blocks count as independent. Blocks that are shorter than the memory of the system are correlated, and the error
     bars are then too small. The lag-1 correlation, pooled over draws and bins, is in the attribute `block_correlation`,
@@ -50,7 +57,8 @@ def summarize(array: xr.DataArray, *, ci_prob: float = 0.9) -> xr.Dataset:
         ci_prob: probability of the interval.
 
     Returns:
-        `mean`, `sd_posterior`, `sd_sampling`, `sd`, `lower`, `upper` over the remaining dims, in the units of `array`.
+        `mean`, `sd_posterior`, `sd_posterior_upper`, `sd_sampling`, `sd`, `lower`, `upper` over the remaining dims, in
+        the units of `array`.
 
     Raises:
         ValueError: if there are fewer than two blocks, `ci_prob` is no probability or values are missing.
@@ -70,7 +78,9 @@ def summarize(array: xr.DataArray, *, ci_prob: float = 0.9) -> xr.Dataset:
     noise = _error_of_blocks(influence - common).sum(axis=0) / max(n_draws - 1, 1) if shared else within
     between = means.var(axis=0, ddof=1) if n_draws > 1 else np.zeros_like(mean)
     posterior = np.maximum(between - noise, 0.0) if n_draws > 1 else np.zeros_like(mean)
-    spread = posterior * (1 + 1 / n_draws) + sampling
+    limit = np.maximum(_upper(between, n_draws) - noise, posterior) if n_draws > 1 else np.zeros_like(mean)
+    taken = np.where(posterior > 0, posterior, limit)
+    spread = taken * (1 + 1 / n_draws) + sampling
     freedom_sampling = n_blocks - 1 if shared or n_draws == 1 else n_draws * (n_blocks - 1)
     # Of the spread, (1 + 1/D) between is known to D - 1 degrees of freedom, the rest to those of the blocks.
     from_draws = np.where(posterior > 0, between * (1 + 1 / n_draws), 0.0)
@@ -87,15 +97,16 @@ def summarize(array: xr.DataArray, *, ci_prob: float = 0.9) -> xr.Dataset:
         )
     # One draw says nothing of the spread over the posterior: unknown is not zero. Data without draws have none.
     single = "draw" in array.dims and n_draws == 1
-    known = np.full_like(mean, np.nan) if single else np.sqrt(posterior)
+    known, below = (np.full_like(mean, np.nan) if single else np.sqrt(part) for part in (posterior, limit))
     label = str(array.attrs.get("long_name", array.name or "observable"))
     units = {"units": array.attrs["units"]} if "units" in array.attrs else {}
     dims = [d for d in array.dims if d not in ("draw", "block")]
     fields = {
         "mean": (mean, label),
         "sd_posterior": (known, "standard deviation over the posterior"),
+        "sd_posterior_upper": (below, f"below which the standard deviation over the posterior is, to {_LIMIT:.0%}"),
         "sd_sampling": (np.sqrt(sampling), "standard error of the mean from finite sampling"),
-        "sd": (np.sqrt(posterior + sampling), "posterior and sampling standard deviations together"),
+        "sd": (np.sqrt(taken + sampling), "posterior and sampling standard deviations together"),
         "lower": (mean - half, f"lower end of the {ci_prob:.0%} interval"),
         "upper": (mean + half, f"upper end of the {ci_prob:.0%} interval"),
     }
@@ -104,10 +115,16 @@ def summarize(array: xr.DataArray, *, ci_prob: float = 0.9) -> xr.Dataset:
     attrs |= {"observable": str(array.name or ""), "ci_prob": ci_prob, "ci_kind": "eti", "ci_method": "student_t"}
     attrs |= {"n_draws": n_draws if "draw" in array.dims else 0, "n_blocks": n_blocks}
     attrs |= {"interval_covers": "sampling" if single or "draw" not in array.dims else "posterior and sampling"}
+    attrs |= {"posterior_clipped": float(np.mean((posterior == 0) & (limit > 0)))}
     attrs |= {"block_correlation": correlation, "sampling_reliable": int(not suspicious)}
     return xr.Dataset(
         {name: (dims, value, {"long_name": text, **units}) for name, (value, text) in fields.items()}, coords, attrs
     )
+
+
+def _upper(variance: NDArray, draws: int) -> NDArray:
+    """One-sided limit of a variance that was estimated from so many independent normal numbers."""
+    return variance * (draws - 1) / stats.chi2.ppf(1 - _LIMIT, draws - 1)
 
 
 def zscore(predicted: xr.Dataset, reference: xr.Dataset) -> xr.DataArray:
