@@ -9,12 +9,15 @@ steps need, is ruined by its smallest eigenvalues.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 from scipy.linalg import cholesky, solve_triangular
 
-from bayescg.potentials import Potential, SplineTerm
+from bayescg.potentials import LocalDensity, Potential, SplineTerm, Term, ThreeBody
 
 _CONTACT = 0.5
 """Interactions in all frames that an interval may hold although none was met."""
@@ -50,24 +53,39 @@ def unseen_covariance(
 
 def _independent(potential: Potential, counts: Mapping[str, Float[np.ndarray, " interval"]]):
     result = np.zeros((potential.n_basis, potential.n_basis))
-    nodes, weights = np.polynomial.legendre.leggauss(4)
     for term in potential.terms:
         if not term.n_basis:
             continue
-        assert isinstance(term, SplineTerm)
-        spline = term.spline
-        number = counts[term.name]
-        x = spline.knots[:-1, None] + 0.5 * spline.spacing * (1 + nodes)
-        matrix = spline.matrix(x.ravel())[:, : term.n_basis]
-        mass = (number[:, None] * 0.5 * weights).ravel()
+        matrix, share = _functions(term)
+        mass = np.repeat(counts[term.name], len(share)) * np.tile(share, term.bins)
         own = matrix.T @ (mass[:, None] * matrix)
-        if not term.cutoff:
-            # As many bonds in every frame: a multinomial, not Poisson.
+        if not term.cutoff or isinstance(term, LocalDensity):
+            # As many bonds, and as many beads that have a density, in every frame: a multinomial, not Poisson.
             mean = matrix.T @ mass
             own -= np.outer(mean, mean) / max(mass.sum(), 1e-300)
         part = potential.slices[term.name]
         result[part, part] = own
     return result
+
+
+@lru_cache(maxsize=8)
+def _functions(term: Term) -> tuple[Float[np.ndarray, "node basis"], Float[np.ndarray, " node"]]:
+    """Basis functions at a few nodes of every bin of a term's histogram, and the nodes' shares of a bin."""
+    if isinstance(term, ThreeBody):
+        grid = term.grid
+        at, weights = np.polynomial.legendre.leggauss(2)
+        axes = [s.knots[:-1, None] + 0.5 * s.spacing * (1 + at) for s in (grid.side, grid.side, grid.opposite)]
+        bins = np.stack(np.meshgrid(*(np.arange(len(axis)) for axis in axes), indexing="ij"), -1).reshape(-1, 1, 3)
+        nodes = np.stack(np.meshgrid(*[np.arange(len(at))] * 3, indexing="ij"), -1).reshape(1, -1, 3)
+        sides = np.stack([axis[bins[..., k], nodes[..., k]] for k, axis in enumerate(axes)], -1).reshape(-1, 3)
+        # Energies are linear in the coefficients: their derivatives are the functions, whatever the coefficients.
+        rows = jax.jit(jax.jacrev(lambda w: term.surface(w, jnp.asarray(sides))[0]))(jnp.zeros(term.n_basis))
+        return np.asarray(rows), np.prod(0.5 * weights[nodes[0]], axis=-1)
+    assert isinstance(term, SplineTerm | LocalDensity)
+    spline = term.spline
+    at, weights = np.polynomial.legendre.leggauss(4)
+    x = spline.knots[:-1, None] + 0.5 * spline.spacing * (1 + at)
+    return spline.matrix(x.ravel())[:, : term.n_basis], 0.5 * weights
 
 
 def shrunk(

@@ -48,8 +48,7 @@ def finish(problem: Problem, state: State, notes: list[str]) -> xr.DataTree:
     coefficients = draw_repulsive(prior, data, found.values, root=root, key=draw_key)
     numbers, words = convergence.judge(found)
     attrs: dict[str, object] = {**numbers}
-    if found.stats:  # of Laplace the Pareto k is kept: with one hyperparameter it raises false alarms
-        notes += words
+    notes += words
     groups = {"iterations": table(state.records)}
     if found.stats:
         groups["sample_stats"] = xr.Dataset({n: (("chain", "draw"), v) for n, v in found.stats.items()})

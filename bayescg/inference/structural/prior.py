@@ -19,12 +19,17 @@ from bayescg.potentials.baselines import value_and_slope
 
 
 def inverted(potential: Potential, data: Frames, kT: float) -> Float[np.ndarray, " basis"]:
-    """Coefficients of the Boltzmann inversion of every term that learns, what its baseline gives taken off [kJ/mol]."""
+    """Coefficients of the Boltzmann inversion of every term that learns, what its baseline gives taken off [kJ/mol].
+
+    Many-body terms begin at zero: the logarithm of their histogram is mostly what pairs do.
+    """
     parts = []
     for term in potential.terms:
         if not term.n_basis:
             continue
-        assert isinstance(term, SplineTerm)
+        if not isinstance(term, SplineTerm):
+            parts.append(np.zeros(term.n_basis))
+            continue
         curve = np.asarray(invert(term, data.histogram(term.name), kT).coefficients)
         if term.baseline is not None:
             spline = term.spline
@@ -64,21 +69,26 @@ def into_free(prior: Prior, data: Frames, coefficients: Float[np.ndarray, " basi
     for term in potential.terms:
         if not term.n_basis:
             continue
-        assert isinstance(term, SplineTerm)
-        spline = term.spline
-        counts = data.histogram(term.name)
-        edges = spline.knots
-        used = counts > 0
-        inside = np.unique(np.concatenate([edges[:-1][used], edges[1:][used], 0.5 * (edges[:-1] + edges[1:])[used]]))
-        matrix = spline.matrix(inside)[:, : term.n_basis]
-        if not term.vanishes:
-            matrix = matrix - matrix.mean(axis=0)  # the gauge
         own = potential.slices[term.name]
+        matrix = _values(term, data) if isinstance(term, SplineTerm) else _visited(data.basis[..., own])
         rows.append(matrix @ lift[row : row + term.n_basis])
         goal.append(matrix @ (coefficients[own] - prior.mean[row : row + term.n_basis]))
         row += term.n_basis
     a, b = np.concatenate(rows), np.concatenate(goal)
     return np.linalg.lstsq(a, b, rcond=1e-8)[0]
+
+
+def _values(term: SplineTerm, data: Frames) -> Float[np.ndarray, "point basis"]:
+    """Maps coefficients to values of the curve where the data are."""
+    edges, used = term.spline.knots, data.histogram(term.name) > 0
+    inside = np.unique(np.concatenate([edges[:-1][used], edges[1:][used], 0.5 * (edges[:-1] + edges[1:])[used]]))
+    matrix = term.spline.matrix(inside)[:, : term.n_basis]
+    return matrix if term.vanishes else matrix - matrix.mean(axis=0)  # the gauge
+
+
+def _visited(energies: Float[np.ndarray, "run frame basis"]) -> Float[np.ndarray, "point basis"]:
+    """Picks the coefficients whose functions the data visit: near to values, of functions of several variables too."""
+    return np.eye(energies.shape[-1])[np.any(energies != 0, axis=(0, 1))]
 
 
 def given_start(potential: Potential, posterior: xr.DataTree) -> Float[np.ndarray, " basis"]:

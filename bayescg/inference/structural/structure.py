@@ -16,7 +16,10 @@ import xarray as xr
 from jaxtyping import Float
 
 from bayescg._runtime import double_precision, progress
-from bayescg.potentials import Configuration, Interactions, Potential, SplineTerm
+from bayescg.potentials import Configuration, Interactions, LocalDensity, Potential, SplineTerm, ThreeBody
+
+_FITTED = (SplineTerm, ThreeBody, LocalDensity)
+"""Terms whose energies are sums over interactions that a histogram shows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +30,8 @@ class Frames:
         basis: (run, frame, basis) A = dU/dw.
         strained: (run, frame, basis) dA/ds under a homogeneous strain, positions and box times 1 + s.
         baseline: (run, frame, 2) energy of the baselines and its derivative under the strain [kJ/mol].
-        counts: for each term, (run, frame, interval) interactions by knot interval of its spline.
+        counts: for each term, (run, frame, interval) interactions by knot interval of its spline; of three-body terms
+            triplets by cell, of local densities beads.
         ranges: for each term, smallest and largest descriptor met.
     """
 
@@ -77,10 +81,10 @@ def structure(potential: Potential, data: xr.Dataset, description: str = "Struct
         ValueError: if a position is not finite, or a term meets no interaction.
     """
     for term in potential.terms:
-        if not isinstance(term, SplineTerm):
+        if not isinstance(term, _FITTED):
             raise ValueError(
-                f"{term.name}: only terms of one distance or angle are fitted to structure, others to forces "
-                "(`force_match`)"
+                f"{term.name}: only pairs, bonded terms, ThreeBody and LocalDensity are fitted to structure, others to "
+                "forces (`force_match`)"
             )
     positions = data["positions"].transpose(..., "frame", "bead", "xyz").values
     if positions.ndim == 3:
