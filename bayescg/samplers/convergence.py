@@ -40,8 +40,10 @@ def judge(found: Sampled, *, tolerated: float = 0.0) -> Verdict:
     """The verdict on draws by any of the methods.
 
     Of chains `rhat_max`, `ess_bulk_min`, `ess_tail_min` and `divergences`, over all sites, with the thresholds of
-    Vehtari et al. (doi:10.1214/20-BA1221): R-hat below 1.01, 100 effective draws a chain. Of Laplace's method
-    `laplace_pareto_k`, bad from 0.7 on; of variational inference `elbo`, bad where it has not converged.
+    Vehtari et al. (doi:10.1214/20-BA1221): R-hat below 1.01, 100 effective draws a chain. Of variational inference
+    `elbo`, bad where it has not converged. Of Laplace's method `laplace_pareto_k`, a number without a verdict: it was
+    above 0.7 in 8 of 8 fits of a ramp whose bands were right, and in none of mW water and methanol whose bands were too
+    narrow.
 
     Args:
         found: draws, their statistics and the method's own numbers.
@@ -65,11 +67,6 @@ def judge(found: Sampled, *, tolerated: float = 0.0) -> Verdict:
                 f"{int(divergent.sum())} divergent transitions: the sampler missed a corner of the posterior; run "
                 "longer chains, or narrow the priors"
             )
-    if numbers.get("laplace_pareto_k", -np.inf) > PARETO_LIMIT:
-        notes.append(
-            f"the Gaussian at the mode is a poor guide (Pareto k {numbers['laplace_pareto_k']:.2f}, should be below "
-            f"{PARETO_LIMIT:g}): use method='nuts'"
-        )
     if not found.attrs.get("converged", True):
         notes.append("variational inference has not converged: compare with method='nuts'")
     return Verdict(numbers, notes)

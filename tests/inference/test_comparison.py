@@ -102,7 +102,7 @@ def fits():
     return found, noisy
 
 
-@pytest.mark.filterwarnings("ignore:the Gaussian at the mode", "ignore:Pareto k")
+@pytest.mark.filterwarnings("ignore:Pareto k")
 def test_compare_tells_a_blind_potential(fits, tmp_path):
     found, _ = fits
     found = {**found, "pair": load(save(found["pair"], tmp_path / "pair.nc"))}
@@ -128,7 +128,7 @@ def test_compare_tells_a_blind_potential(fits, tmp_path):
     assert table["elpd_diff"]["short"] == pytest.approx(0.5 * components * np.log(ratio), rel=0.1)
 
 
-@pytest.mark.filterwarnings("ignore:the Gaussian at the mode", "ignore:Pareto k")
+@pytest.mark.filterwarnings("ignore:Pareto k")
 def test_equal_models_do_not_differ(fits):
     found, noisy = fits
     pilot = bcg.fit_pilot(PAIR, noisy)

@@ -30,7 +30,7 @@ def fit(potential, data):
     return bcg.force_match(potential, data, method="laplace", calibration="none", key=jax.random.key(0))
 
 
-@pytest.mark.filterwarnings("ignore:the Gaussian at the mode", "ignore:Pareto k")
+@pytest.mark.filterwarnings("ignore:Pareto k")
 def test_a_correction_over_a_fitted_pair_is_the_correction(data):
     before, after = data
     first = fit(PAIR, before)

@@ -53,7 +53,6 @@ def test_layout(nuts):
         assert attrs["divergences"] == 0
 
 
-@pytest.mark.filterwarnings("ignore:the Gaussian at the mode")  # its Pareto k is about 0.7 here
 @pytest.mark.parametrize("method", ["laplace", "vi"])
 def test_methods_agree_with_nuts(nuts, statistics, method):
     other = plain_fit(statistics, method=method, key=jax.random.key(shifted(1)))
@@ -76,7 +75,6 @@ def test_same_key_same_posterior(nuts, statistics):
     np.testing.assert_array_equal(again["posterior"]["coefficients"], nuts["posterior"]["coefficients"])
 
 
-@pytest.mark.filterwarnings("ignore:the Gaussian at the mode")  # the rough kernel's lengthscale is barely known
 @pytest.mark.filterwarnings("ignore:The inplace keyword", "ignore::RuntimeWarning")  # from within arviz_stats.compare
 def test_arviz_takes_the_result_and_its_file(nuts, statistics, tmp_path):
     tree = load(save(nuts, tmp_path / "posterior.nc"))
@@ -89,7 +87,6 @@ def test_arviz_takes_the_result_and_its_file(nuts, statistics, tmp_path):
     assert list(ranking.index) == ["smooth", "rough"]
 
 
-@pytest.mark.filterwarnings("ignore:the Gaussian at the mode")
 def test_evidence_prefers_the_smoother_kernel(nuts, statistics):
     rough = plain_fit(statistics, kernels={"A-A": gpjax.kernels.Matern12()}, method="laplace", settings=Sampling())
     assert nuts.attrs["log_evidence"] > rough.attrs["log_evidence"] + 3

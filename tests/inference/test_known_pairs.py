@@ -16,14 +16,14 @@ def liquid():
     return systems.lennard_jones(REPLICATES * FRAMES, beads=343)
 
 
-@pytest.mark.filterwarnings("ignore:Pareto k", "ignore:the Gaussian at the mode")
+@pytest.mark.filterwarnings("ignore:Pareto k")
 def test_noise_free_forces_give_back_the_pair_potential(liquid):
     potential = bcg.Potential(bcg.Pair("A", "A", systems.CUTOFF))
     statistics, posterior = fit(potential, liquid.isel(frame=slice(0, 40, 2)), 0)
     assert relative_error(statistics, posterior, "A-A", systems.LJ) < 0.01
 
 
-@pytest.mark.filterwarnings("ignore:Pareto k", "ignore:the Gaussian at the mode")
+@pytest.mark.filterwarnings("ignore:Pareto k")
 @optimized()
 def test_pair_bands_cover_the_truth(liquid):
     potential = bcg.Potential(bcg.Pair("A", "A", systems.CUTOFF))

@@ -64,8 +64,7 @@ def test_verdicts_on_the_other_methods():
     one = {"a": np.zeros((1, 10))}
     numbers, notes = judge(Sampled(one, {}, {"laplace_pareto_k": 0.83}))
     assert numbers == {"laplace_pareto_k": 0.83}
-    assert "Pareto k 0.83" in notes[0]
-    assert judge(Sampled(one, {}, {"laplace_pareto_k": 0.4})).notes == []
+    assert notes == []  # a number to look at: it does not foretell bands that are wrong
     numbers, notes = judge(Sampled(one, {}, {"elbo": -3.0, "converged": False}))
     assert numbers == {"elbo": -3.0}
     assert "not converged" in notes[0]

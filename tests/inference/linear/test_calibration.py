@@ -239,7 +239,7 @@ def test_scores_know_the_covariance_of_third_law_noise(liquid):
     assert np.min(np.mean(independent, axis=0)[contact] / true[contact]) < 0.5
 
 
-@pytest.mark.filterwarnings("ignore:the Gaussian at the mode", "ignore:Pareto k")
+@pytest.mark.filterwarnings("ignore:Pareto k")
 def test_calibrated_error_bars_follow_the_scatter_and_plain_ones_do_not(liquid):
     rng = np.random.default_rng(shifted(1))
     fine = bcg.Potential(bcg.Pair("A", "A", systems.CUTOFF))  # so that the truth is in the model

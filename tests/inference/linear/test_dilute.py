@@ -51,7 +51,6 @@ def gas():
     return bcg.from_arrays(positions, [SIDE] * 3, "A", temperature=KELVIN, forces=noisy)
 
 
-@pytest.mark.filterwarnings("ignore:the Gaussian at the mode")
 @pytest.mark.parametrize("spacing", [0.01, 0.03])
 def test_few_contacts_in_each_knot_interval(gas, spacing):
     potential = bcg.Potential(bcg.Pair("A", "A", CUTOFF, knot_spacing=spacing))

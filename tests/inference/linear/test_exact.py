@@ -33,7 +33,7 @@ def fitted(cg, calibration):
 
 
 @pytest.mark.parametrize("calibration", ["godambe", "magnitude", "none"])
-@pytest.mark.filterwarnings("ignore:the Gaussian at the mode", "ignore:Pareto k")
+@pytest.mark.filterwarnings("ignore:Pareto k")
 def test_exact_forces_give_their_potential(frames, calibration):
     with pytest.warns(UserWarning, match=r"no noise that .* half the knot_spacing"):
         fit = fitted(frames, calibration)

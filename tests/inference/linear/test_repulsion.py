@@ -67,7 +67,7 @@ def attractive(statistics, name, coefficients):
     return np.any(curves(statistics.potential, name, coefficients, below)[1] < 0, axis=1)
 
 
-@pytest.mark.filterwarnings("ignore:the Gaussian at the mode", "ignore:held-out")
+@pytest.mark.filterwarnings("ignore:held-out")
 @pytest.mark.parametrize("calibration", ["godambe", "none"])
 def test_every_draw_repels_below_what_was_met(soft, calibration):
     tree = bcg.force_match(
@@ -91,7 +91,6 @@ def test_draws_are_those_of_the_gaussian_that_repel(soft):
     np.testing.assert_allclose(found.std(axis=0), kept.std(axis=0), rtol=0.12)
 
 
-@pytest.mark.filterwarnings("ignore:the Gaussian at the mode")
 def test_water_in_two_frames():
     """A second liquid, hard and dense: a few draws in a thousand."""
     universe = bcg.datasets.water().universe()

@@ -126,7 +126,6 @@ def test_chunks_side_by_side_in_threads(data, pilot, whole, tmp_path):
     assert_same(whole, found)
 
 
-@pytest.mark.filterwarnings("ignore:the Gaussian at the mode")  # of forces that are noise
 def test_two_workers_killed_in_mid_pass(cluster, client, data, pilot, whole, tmp_path):
     path, log, gate = bcg.save(data, tmp_path / "cg.nc"), tmp_path / "log", tmp_path / "gate"
     log.touch()

@@ -11,7 +11,7 @@ from tests.inference import systems
 
 POTENTIAL = bcg.Potential(bcg.Pair("A", "A", systems.CUTOFF, knot_spacing=0.03))
 PLAN = Sampling(chains=1, warmup=1, draws=300)
-pytestmark = pytest.mark.filterwarnings("ignore:Pareto k", "ignore:the Gaussian at the mode", "ignore:no pair term")
+pytestmark = pytest.mark.filterwarnings("ignore:Pareto k", "ignore:no pair term")
 
 
 @pytest.fixture(scope="module")

@@ -114,7 +114,7 @@ def model(**charges: object) -> bcg.Potential:
 
 def main() -> None:
     """Fit, simulate, export."""
-    warnings.filterwarnings("ignore", message="Pareto k|the Gaussian|R-hat")
+    warnings.filterwarnings("ignore", message="Pareto k|R-hat")
     universe = atomistic()
     mapping = bcg.Mapping.center_of_mass(universe, by="residues", names={"SOL": "W"})
     cg = bcg.coarse_grain(universe, mapping, temperature=KELVIN)
