@@ -10,9 +10,14 @@ from jaxtyping import Float
 from bayescg.kernels.priors import CurvePrior, prior_of
 from bayescg.kernels.splines import Edges, damping, midpoints, spline_prior
 from bayescg.potentials import Pair
+from bayescg.potentials.splines import UniformSpline
 
 _WARP_DECAY = 4
 """Power of distance with which the warp of a pair's kernel fades outside contact."""
+
+_CONTACT = 0.25
+"""Prior median of the lengthscale at contact, as a share of the distance of contact; and the least distance of contact
+as a share of the cutoff, for soft beads, which pass through each other."""
 
 _WALL_DOUBT = 1.0
 """Prior standard deviation of the contact force relative to the power law."""
@@ -68,7 +73,10 @@ def pair_prior(
         return np.concatenate([inward, np.zeros((1, differences.shape[1]))])[: term.n_basis]
 
     # Effective pair potentials of liquids vary by about kT around the wall.
-    amplitude, warp = 1.5 * kT, _warp(term, wall)
+    amplitude, warp = 1.5 * kT, None
+    if wall is not None and term.baseline is None:
+        contact = max(wall.edge, _CONTACT * term.spline.stop)
+        warp, lengthscale = contact_warp(term.spline, contact)[:, None], _CONTACT * contact
     prior = spline_prior(term, edges, slope, spread, integrate, lengthscale=lengthscale, amplitude=amplitude, warp=warp)
     return (
         prior
@@ -117,7 +125,9 @@ def wall_of(
     forces = -term.spline.matrix(inside, 1)[:, : term.n_basis] @ coefficients
     holding = forces >= least
     first = int(np.argmax(holding)) if holding.any() else len(inside) - 1
-    edge, outer = float(inside[first]), float(inside[first]) + 2 * spacing
+    # Soft beads meet at all distances: a power law begins beyond zero.
+    edge = max(float(inside[first]), spacing)
+    outer = edge + 2 * spacing
     outer_force = float((-term.spline.matrix(np.array([outer]), 1)[:, : term.n_basis] @ coefficients)[0])
     force = max(float(forces[first]), least)
     power = np.log(force / max(outer_force, 1e-3 * force)) / np.log(outer / edge)
@@ -134,14 +144,15 @@ def well_sampled_edge(term: Pair, counts: Float[np.ndarray, " interval"], enough
     return float(term.spline.knots[int(np.argmax(reached)) + 1])
 
 
-def _warp(term: Pair, wall: Wall | None) -> Float[np.ndarray, "site dimension"] | None:
-    """Integral of (edge / r)^4: grows by one per nm at contact and stays flat in the tail, for beads of any size."""
-    if wall is None or term.baseline is not None:
-        return None
-    x = np.linspace(term.spline.start, term.spline.stop, 2001)
-    share = (wall.edge / np.maximum(x, wall.edge)) ** _WARP_DECAY
+def contact_warp(spline: UniformSpline, contact: float) -> Float[np.ndarray, " site"]:
+    """Integral of (contact / r)^4: grows by one per nm at contact and stays flat in the tail, for beads of any size.
+
+    With the lengthscale of a Matern-5/2 process, third derivatives then fall with distance as those of 1/r^7 do.
+    """
+    x = np.linspace(spline.start, spline.stop, 2001)
+    share = (contact / np.maximum(x, contact)) ** _WARP_DECAY
     integral = np.concatenate([[0.0], np.cumsum(0.5 * (share[1:] + share[:-1]) * np.diff(x))])
-    return np.interp(term.sites, x, integral)[:, None]
+    return np.interp(spline.sites, x, integral)
 
 
 def _mean_slope(term: Pair, wall: Wall | None) -> Float[np.ndarray, " difference"]:

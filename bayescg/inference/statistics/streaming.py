@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -139,8 +141,21 @@ def chunk_statistics(
     require_memory(potential, len(blocks), pilot is not None, len(equations))
     weights = frame_weights(cg, numbers)
     frames = Frames(positions, boxes, forces, slots, weights, shapes_of(potential, cg))
-    asked = Asked(pilot, equations, BOLTZMANN * temperature)
-    found = sums_of_frames(interactions, frames, len(blocks), asked, plan, advance)
+    parts = [(np.arange(len(numbers)), pilot)] if pilot is None else pilot.about(source, numbers)
+    found = functools.reduce(
+        operator.add,
+        [
+            sums_of_frames(
+                interactions,
+                frames.some(places),
+                len(blocks),
+                Asked(own, equations, BOLTZMANN * temperature),
+                plan,
+                advance,
+            )
+            for places, own in parts
+        ],
+    )
     _require_finite_sums(found.sums, frames, numbers)
     present = {types[k] for k in np.unique(interactions.type_index) if k >= 0}
     for term in potential.terms:

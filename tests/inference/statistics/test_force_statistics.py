@@ -1,6 +1,7 @@
 """Sufficient statistics: additive over any split, equal to dense sums, saved and loaded, refusing what does not fit."""
 
 import itertools
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ import bayescg as bcg
 from bayescg._runtime import double_precision
 from bayescg.data import Topology
 from bayescg.geometry.images import minimum_image
+from bayescg.inference.statistics.asked import Fold
 from bayescg.inference.statistics.files import from_dataset
 from bayescg.inference.statistics.force_statistics import ForceStatistics
 from bayescg.inference.statistics.streaming import statistics_of
@@ -46,7 +48,12 @@ def data():
 
 @pytest.fixture(scope="module")
 def pilot(data):
-    return bcg.fit_pilot(POTENTIAL, data, frames=20)
+    """Any coefficients, and others for some of the frames: what a fit to these random forces gives would be absurd."""
+    fitted = bcg.fit_pilot(POTENTIAL, data, frames=20)
+    rng = np.random.default_rng(3)
+    several = 10 * rng.normal(size=(3, len(fitted.coefficients)))
+    folds = tuple(Fold("data", 5 * k, 5 * k + 4, tuple(several[k].tolist())) for k in (1, 2))
+    return replace(fitted, coefficients=tuple(several[0].tolist()), folds=folds)
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +109,8 @@ def test_sums_equal_a_dense_design(data, whole, pilot):
             cross = cross + np.stack([np.einsum("nkx,nx->k", a, b) for a, b in per_type])
             square = square + np.stack([np.sum(b**2) for _, b in per_type])
             # Scores by the definition: every bead with itself and with all beads nearer than the radius.
-            known = np.concatenate([pilot.coefficients, np.ones(j.shape[1] - rows.shape[1])])
+            ((_, about),) = pilot.about("data", np.array([frame]))
+            known = np.concatenate([about.coefficients, np.ones(j.shape[1] - rows.shape[1])])
             own = np.einsum("nkx,nx->nk", rows, f - np.einsum("nkx,k->nx", j, known))
             x = data["positions"].values[frame].astype(float)
             apart = minimum_image(x[:, None] - x[None], box)

@@ -159,8 +159,9 @@ def accumulate_frames(
                 scores = part.scores if scores is None else scores + part.scores
             visits = merged(visits, part.visits)
             advance(count)
+    nothing = Packed(*map(np.zeros_like, next(iter(sums.values()))))
     return Found(
-        [sums[slot] for slot in range(blocks)],
+        [sums.get(slot, nothing) for slot in range(blocks)],
         scores,
         {name: counts for name, (counts, _, _) in visits.items()},
         {name: (low, high) for name, (_, low, high) in visits.items()},

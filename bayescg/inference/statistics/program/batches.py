@@ -42,6 +42,12 @@ class Frames(NamedTuple):
     weights: Float[np.ndarray, " frame"]
     shapes: Float[np.ndarray, "frame bead 3 3"] | None = None
 
+    def some(self, places: Int[np.ndarray, " some"]) -> Frames:
+        """Those at some places; all of them without a copy."""
+        if len(places) == len(self.slots):
+            return self
+        return Frames(*(None if values is None else values[places] for values in self))
+
 
 class Plan(NamedTuple):
     """How frames go through the compiled program; the sums do not depend on it, but for rounding.
