@@ -16,7 +16,12 @@ from tests.studies.inference.local_coverage.planted import PLAN, banded
 from tests.studies.many_body import stillinger_weber
 
 _HELD, _DRAWS = 2, 400
-_EDGES = {"smallest third": (0.0, 1 / 3), "middle third": (1 / 3, 2 / 3), "large": (2 / 3, 0.9), "largest tenth": (0.9, 1.0)}
+_EDGES = {
+    "smallest third": (0.0, 1 / 3),
+    "middle third": (1 / 3, 2 / 3),
+    "large": (2 / 3, 0.9),
+    "largest tenth": (0.9, 1.0),
+}
 
 
 def measure(system: str, frames: int, replicates: int, most: int) -> list[Row]:

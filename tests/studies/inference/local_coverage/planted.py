@@ -101,7 +101,7 @@ def chains() -> Planted:
 
 def gaussian_core() -> Planted:
     """Soft spheres that overlap."""
-    return _fluid("gaussian-core", _curve(lambda r: 6.0 * np.exp(-((r / 0.45) ** 2)), 1.3, first=0.0), 1.3)
+    return _fluid("gaussian-core", _curve(lambda r: 12.0 * np.exp(-((r / 0.45) ** 2)), 1.3, first=0.0), 1.3)
 
 
 def yukawa() -> Planted:
@@ -184,9 +184,7 @@ def _curve(energy: Callable, cutoff: float, *, first: float = 0.1) -> Baseline:
 def _lattice(beads: int, side: float, types: str | list[str]) -> xr.Dataset:
     edge = round(beads ** (1 / 3))
     sites = np.stack(np.meshgrid(*[np.arange(edge)] * 3, indexing="ij"), -1).reshape(-1, 3) * side / edge
-    return bcg.from_arrays(
-        sites[None], np.eye(3) * side, types, temperature=systems.KELVIN, mass=[_MASS] * beads
-    )
+    return bcg.from_arrays(sites[None], np.eye(3) * side, types, temperature=systems.KELVIN, mass=[_MASS] * beads)
 
 
 def _molecules(shape: np.ndarray, counts: tuple[int, int, int], spacing: tuple[float, float, float]) -> xr.Dataset:

@@ -31,7 +31,7 @@ BINS, BLUR = 2000, 10
 """Bins of distributions, and the standard deviation over which they are smoothed, in bins."""
 POINTS = 25
 """Of a range in each replicate."""
-_SHARE, _LEAST, _FLANK = 0.1, 0.05, 0.1
+_SHARE, _LEAST, _FLANK, _RARE = 0.1, 0.05, 0.1, 1e-4
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,10 @@ class Cell:
     def ends(self) -> tuple[float, float]:
         """Smallest and largest value."""
         return self.spans[0][0], self.spans[-1][1]
+
+    def holds(self, x: np.ndarray) -> np.ndarray:
+        """Which values are in it."""
+        return np.any([(x >= a) & (x < b) for a, b in self.spans], axis=0)
 
     def points(self, low: float, high: float) -> np.ndarray:
         """Where a replicate that has sampled `low` to `high` is judged: evenly spaced, none if it was never here."""
@@ -124,6 +128,8 @@ def cells_of(term: SplineTerm, found: Sampled, replicates: int) -> list[Cell]:
 def _of_pair(term: Pair, found: Sampled) -> dict[str, list[tuple[float, float]]]:
     middle = 0.5 * (found.edges[1:] + found.edges[:-1])
     density = gaussian_filter1d(found.counts.astype(float), BLUR) / gaussian_filter1d(term.volumes(found.edges), BLUR)
+    # Where beads overlap freely, a few contacts in almost no volume are no peak.
+    density[np.cumsum(found.counts) < _RARE * found.counts.sum()] = 0.0
     rise = int(np.argmax(density > 0.5 * density.max()))
     peak = rise + int(np.argmax(density[rise : np.searchsorted(middle, 1.3 * middle[rise]) + 1]))
     last = max(np.searchsorted(middle, 1.7 * middle[peak]), peak + 1)
@@ -139,7 +145,7 @@ def _of_pair(term: Pair, found: Sampled) -> dict[str, list[tuple[float, float]]]
 def _of_bonded(term: SplineTerm, found: Sampled) -> dict[str, list[tuple[float, float]]]:
     lowest, highest = float(found.low.min()), float(found.high.max())
     if isinstance(term, Dihedral):
-        density = gaussian_filter1d(found.counts.astype(float), BLUR, mode="wrap")
+        density = gaussian_filter1d(found.counts.astype(float), 4 * BLUR, mode="wrap")
         density /= density.max()
         kinds = {"barrier": density < 0.1, "slope": (density >= 0.1) & (density < 0.5), "well": density >= 0.5}
         return {name: _runs(inside, found.edges) for name, inside in kinds.items() if inside.any()}

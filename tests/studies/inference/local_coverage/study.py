@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from bayescg._runtime import atomic_path
-from tests.studies.inference.local_coverage import many_body, planted
+from tests.studies.inference.local_coverage import atomistic, many_body, planted
 from tests.studies.inference.local_coverage.judge import (
     COVERED,
     COVERED_OF_FEW,
@@ -24,6 +24,7 @@ from tests.studies.inference.local_coverage.judge import (
     as_text,
     from_text,
 )
+from tests.studies.inference.water_coverage import SHARED
 from tests.studies.wanted import wanted
 
 Measure = Callable[[], list[Row]]
@@ -41,15 +42,22 @@ def all_systems() -> dict[str, Measure]:
             found[name] = partial(system.measure, name, frames, replicates, max(lengths) * replicates)
 
     for beads in (125, 343):
-        plant(planted.lennard_jones(beads), (2, 5), 40)
-    plant(planted.chains(), (2, 5), 20)
-    plant(planted.gaussian_core(), (2, 5), 40)
+        plant(planted.lennard_jones(beads), (2, 5), 100)
+    plant(planted.chains(), (2, 5), 40)
+    plant(planted.gaussian_core(), (2, 5), 100)
     for frames in (2, 10):
         found[f"mw-{frames}"] = partial(many_body.measure, f"mw-{frames}", frames, 20, 200)
     for system in (planted.yukawa(), planted.ramp()):
-        plant(system, (2, 5), 40)
+        plant(system, (2, 5), 100)
     for system in (planted.stiff_bond(), planted.dihedral_chains(), planted.kob_andersen()):
-        plant(system, (2, 5), 20)
+        plant(system, (2, 5), 40)
+    liquids = {"methanol": (atomistic.methanol(), (10, 20)), "trimethylpentane": (atomistic.trimethylpentane(), (10,))}
+    liquids["trimethylpentane-of-three"] = atomistic.trimethylpentane_of_three(), (10,)
+    if (SHARED / "data" / "spce" / "cg_long.npz").exists():
+        liquids["spce"] = atomistic.spce(), (20, 50, 100)
+    for name, (liquid, lengths) in liquids.items():
+        for frames in lengths:
+            found[f"{name}-{frames}"] = partial(liquid.measure, f"{name}-{frames}", frames)
     return found
 
 
