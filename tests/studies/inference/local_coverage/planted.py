@@ -101,7 +101,7 @@ def chains() -> Planted:
 
 def gaussian_core() -> Planted:
     """Soft spheres that overlap."""
-    return _fluid("gaussian-core", _curve(lambda r: 12.0 * np.exp(-((r / 0.45) ** 2)), 1.3, first=0.0), 1.3)
+    return _fluid("gaussian-core", _curve(lambda r: 12.0 * np.exp(-((r / 0.45) ** 2)), 1.3, first=0.0), 1.3, side=3.3)
 
 
 def yukawa() -> Planted:

@@ -131,7 +131,11 @@ def _of_pair(term: Pair, found: Sampled) -> dict[str, list[tuple[float, float]]]
     # Where beads overlap freely, a few contacts in almost no volume are no peak.
     density[np.cumsum(found.counts) < _RARE * found.counts.sum()] = 0.0
     rise = int(np.argmax(density > 0.5 * density.max()))
-    peak = rise + int(np.argmax(density[rise : np.searchsorted(middle, 1.3 * middle[rise]) + 1]))
+    peak, before = rise, -1
+    # Uphill in steps of 1.3, within which the first shell of liquids with walls ends.
+    while peak != before:
+        before = peak
+        peak += int(np.argmax(density[peak : np.searchsorted(middle, 1.3 * middle[peak]) + 1]))
     last = max(np.searchsorted(middle, 1.7 * middle[peak]), peak + 1)
     lowest, summit = float(found.low.min()), middle[peak]
     start, stop = term.span

@@ -28,6 +28,8 @@ from tests.studies.inference.water_coverage import SHARED
 from tests.studies.wanted import wanted
 
 Measure = Callable[[], list[Row]]
+BEFORE = Path(__file__).with_name("before.csv")
+"""The table before error bars knew the curve that they belong to."""
 _WIDER = 1.1
 """How much wider than before intervals may be, on average."""
 
@@ -50,7 +52,7 @@ def all_systems() -> dict[str, Measure]:
     for system in (planted.yukawa(), planted.ramp()):
         plant(system, (2, 5), 100)
     for system in (planted.stiff_bond(), planted.dihedral_chains(), planted.kob_andersen()):
-        plant(system, (2, 5), 40)
+        plant(system, (5,), 30)
     liquids = {"methanol": (atomistic.methanol(), (10, 20)), "trimethylpentane": (atomistic.trimethylpentane(), (10,))}
     liquids["trimethylpentane-of-three"] = atomistic.trimethylpentane_of_three(), (10,)
     if (SHARED / "data" / "spce" / "cg_long.npz").exists():
@@ -66,7 +68,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.studies.inference.local_coverage", description=__doc__)
     parser.add_argument("systems", nargs="*", help="names, or how they begin; none: all")
     parser.add_argument("--csv", type=Path, help="file for the table; rows of other systems in it stay")
-    parser.add_argument("--beside", type=Path, help="an earlier table, to be printed beside and its widths compared")
+    parser.add_argument("--beside", type=Path, default=BEFORE, help="a table to be printed beside, widths compared")
     parser.add_argument("--list", action="store_true", help="only print the names")
     # Called from `tests.studies`, the arguments are not ours.
     asked = parser.parse_args([] if arguments is None else arguments)
@@ -74,7 +76,7 @@ def main(arguments: list[str] | None = None) -> None:
     names = [name for name in systems if not asked.systems or name.startswith(tuple(asked.systems))]
     if asked.list or not names:
         parser.exit(0 if names else 2, "\n".join(systems) + "\n")
-    before = {row.place: row for row in read(asked.beside)} if asked.beside else {}
+    before = {row.place: row for row in read(asked.beside)}
     rows = []
     print(HEAD, flush=True)
     for name in names:
