@@ -7,6 +7,7 @@ first peak and the first minimum behind it:
   the way to the peak (soft beads overlap: their g starts higher than that);
 - foot of the wall: from there to the peak;
 - well: to the minimum;
+- shoulder: to 1.25 times the minimum's distance, where molecular liquids have a second sharp feature;
 - tail: to two knots before the cutoff, where the force is zero by construction.
 
 Bonds and angles: lower flank, middle and upper flank end at the 10th and the 90th percentile; flanks reach to what the
@@ -31,7 +32,7 @@ BINS, BLUR = 2000, 10
 """Bins of distributions, and the standard deviation over which they are smoothed, in bins."""
 POINTS = 25
 """Of a range in each replicate."""
-_SHARE, _LEAST, _FLANK, _RARE = 0.1, 0.05, 0.1, 1e-4
+_SHARE, _LEAST, _FLANK, _RARE, _SHOULDER = 0.1, 0.05, 0.1, 1e-4, 1.25
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,9 @@ def _of_pair(term: Pair, found: Sampled) -> dict[str, list[tuple[float, float]]]
     end = stop - 2 * (stop - start) / term.bins
     core = max(middle[np.argmax(density > _SHARE * density[peak])], lowest + _LEAST * (summit - lowest))
     minimum = min(middle[peak + int(np.argmin(density[peak:last]))], end)
-    edges = {"core": (lowest, core), "foot": (core, summit), "well": (summit, minimum), "tail": (minimum, end)}
+    shoulder = min(_SHOULDER * minimum, end)
+    edges = {"core": (lowest, core), "foot": (core, summit), "well": (summit, minimum), "shoulder": (minimum, shoulder)}
+    edges["tail"] = shoulder, end
     return {name: [(float(a), float(b))] for name, (a, b) in edges.items() if b > a}
 
 
