@@ -1,4 +1,4 @@
-"""Error bars by range of a pair term, the study `local_coverage` on few replicates: a liquid, and a force with an edge."""
+"""Error bars by range, the study `local_coverage` on few replicates: a liquid, and a force with an edge."""
 
 import pytest
 

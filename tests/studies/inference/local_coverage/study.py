@@ -34,25 +34,30 @@ _WIDER = 1.1
 """How much wider than before intervals may be, on average."""
 
 
-def all_systems() -> dict[str, Measure]:
-    """Name -> what fits all its replicates and gives the rows of the table."""
+def all_systems(times: int = 1) -> dict[str, Measure]:
+    """Name -> what fits all its replicates and gives the rows of the table.
+
+    Args:
+        times: as many replicates of planted systems.
+    """
     found: dict[str, Measure] = {}
 
     def plant(system: planted.Planted, lengths: tuple[int, ...], replicates: int) -> None:
+        replicates *= times
         for frames in lengths:
             name = f"{system.name}-{frames}"
             found[name] = partial(system.measure, name, frames, replicates, max(lengths) * replicates)
 
     for beads in (125, 343):
-        plant(planted.lennard_jones(beads), (2, 5), 100)
-    plant(planted.chains(), (2, 5), 40)
+        plant(planted.lennard_jones(beads), (2, 5), 40)
+    plant(planted.chains(), (2, 5), 20)
     plant(planted.gaussian_core(), (2, 5), 100)
     for frames in (2, 10):
-        found[f"mw-{frames}"] = partial(many_body.measure, f"mw-{frames}", frames, 20, 200)
+        found[f"mw-{frames}"] = partial(many_body.measure, f"mw-{frames}", frames, 20 * times, 200 * times)
     for system in (planted.yukawa(), planted.ramp()):
-        plant(system, (2, 5), 100)
+        plant(system, (2, 5), 40)
     for system in (planted.stiff_bond(), planted.dihedral_chains(), planted.kob_andersen()):
-        plant(system, (5,), 30)
+        plant(system, (5,), 20)
     liquids = {"methanol": (atomistic.methanol(), (10, 20)), "trimethylpentane": (atomistic.trimethylpentane(), (10,))}
     liquids["trimethylpentane-of-three"] = atomistic.trimethylpentane_of_three(), (10,)
     if (SHARED / "data" / "spce" / "cg_long.npz").exists():
@@ -69,10 +74,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("systems", nargs="*", help="names, or how they begin; none: all")
     parser.add_argument("--csv", type=Path, help="file for the table; rows of other systems in it stay")
     parser.add_argument("--beside", type=Path, default=BEFORE, help="a table to be printed beside, widths compared")
+    parser.add_argument("--times", type=int, default=1, help="as many replicates of systems of known potential")
     parser.add_argument("--list", action="store_true", help="only print the names")
     # Called from `tests.studies`, the arguments are not ours.
     asked = parser.parse_args([] if arguments is None else arguments)
-    systems = all_systems()
+    systems = all_systems(asked.times)
     names = [name for name in systems if not asked.systems or name.startswith(tuple(asked.systems))]
     if asked.list or not names:
         parser.exit(0 if names else 2, "\n".join(systems) + "\n")
