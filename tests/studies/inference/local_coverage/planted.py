@@ -16,6 +16,7 @@ from bayescg.potentials import Harmonic, LennardJones
 from bayescg.potentials.baselines import Baseline
 from tests.inference import systems
 from tests.inference.known_truth import fit
+from tests.seeds import shifted
 from tests.studies.inference.local_coverage.frames import kept
 from tests.studies.inference.local_coverage.judge import Pool, Row, judged
 from tests.studies.inference.local_coverage.ranges import cells_of, sampled
@@ -51,7 +52,8 @@ class Planted:
             replicates: how many.
             most: frames that are made and kept, for studies of all lengths.
         """
-        data = kept(f"{self.name}-{most}", lambda: self.make(most))
+        shift = f"-{shifted(0)}" if shifted(0) else ""
+        data = kept(f"{self.name}-{most}{shift}", lambda: self.make(most))
         noise = float(data["forces"].std())
         data = data.isel(frame=slice(0, frames * replicates))
         potential = bcg.fill_ranges(bcg.Potential(*self.terms, exclude_bonds=self.exclude_bonds), data)
