@@ -81,7 +81,7 @@ def at(**factors):
         (at(), 1e-3),
         # Far smoother than the reference in the tail, where errors in units of its error bars are many of one's own.
         (at(lengthscale=0.9, warp=3.3), 1e-2),
-        (at(lengthscale=1.6, amplitude=3.7, warp=1.7), 3e-3),
+        (at(lengthscale=1.6, amplitude=3.7, warp=1.7), 1e-2),
         (at(lengthscale=0.625, amplitude=0.27, warp=0.58), 1e-3),
         (at(lengthscale=0.49, amplitude=0.14, warp=0.44), 1e-3),
     ],
