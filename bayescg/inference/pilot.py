@@ -17,7 +17,7 @@ from bayescg.inference.linear import marginal
 from bayescg.inference.linear.priors import build_prior
 from bayescg.inference.statistics.asked import Pilot, Structure, equations_of
 from bayescg.inference.statistics.force_statistics import ForceStatistics
-from bayescg.inference.statistics.streaming import statistics_of
+from bayescg.inference.statistics.streaming import ONE_BLOCK, statistics_of
 from bayescg.inference.statistics.weights import ALL_ZERO, counted, effective, first_frames, require_alike, weights_of
 from bayescg.potentials import Bond, Pair, Potential, fill_ranges
 
@@ -69,7 +69,8 @@ def fit_pilot(
             raise ValueError(ALL_ZERO)
         potential = fill_ranges(potential, cg) if cg.sizes["frame"] else potential
         cg = first_frames(cg, _enough(cg, frames))
-    return pilot_of(statistics_of(potential, cg, equations=equations))
+    # Of its sums the total is all that is wanted: with many coefficients, blocks of them would take the memory.
+    return pilot_of(statistics_of(potential, cg, equations=equations, level=ONE_BLOCK))
 
 
 def _enough(cg: xr.Dataset, frames: int | None) -> int:

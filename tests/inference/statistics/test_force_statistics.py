@@ -11,9 +11,10 @@ import bayescg as bcg
 from bayescg._runtime import double_precision
 from bayescg.data import Topology
 from bayescg.geometry.images import minimum_image
+from bayescg.inference.pilot import pilot_of
 from bayescg.inference.statistics.files import from_dataset
 from bayescg.inference.statistics.force_statistics import ForceStatistics
-from bayescg.inference.statistics.streaming import statistics_of
+from bayescg.inference.statistics.streaming import ONE_BLOCK, statistics_of
 from bayescg.inference.statistics.sums.columns import unpack_scores
 from bayescg.potentials import WCA, Interactions
 
@@ -206,6 +207,15 @@ def test_a_pilot_of_another_potential_is_refused(data, pilot):
         statistics_of(other, data, pilot=pilot)
     with pytest.raises(ValueError, match="at least one frame"):
         bcg.fit_pilot(POTENTIAL, data, frames=0)
+
+
+def test_a_pilot_needs_no_blocks(data, pilot):
+    found = pilot_of(statistics_of(POTENTIAL, data.isel(frame=slice(0, 20))))
+    assert found.potential == pilot.potential
+    assert found.radius == pilot.radius
+    np.testing.assert_allclose(found.coefficients, pilot.coefficients, rtol=1e-6)
+    (sums,) = statistics_of(POTENTIAL, data, level=ONE_BLOCK).sums.values()
+    np.testing.assert_allclose(sums.components.sum(), 3 * data.sizes["bead"] * data.sizes["frame"])
 
 
 def test_scores_are_missing_where_there_was_no_pilot(data):
