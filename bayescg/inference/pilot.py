@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -77,7 +78,14 @@ def fit_pilot(
             raise ValueError(ALL_ZERO)
         potential = fill_ranges(potential, cg) if cg.sizes["frame"] else potential
         cg = first_frames(cg, _enough(cg, frames))
-    return pilot_of(statistics_of(potential, cg, equations=equations))
+    return pilot_of(statistics_of(potential, cg, equations=equations, level=_coarse(cg)))
+
+
+def _coarse(cg: xr.Dataset) -> int:
+    """log2 of the frames in blocks of which there are just enough: with many coefficients, they take the memory."""
+    numbers = cg["frame"].values if "frame" in cg.coords else np.arange(cg.sizes.get("frame", 1))
+    span = int(np.ptp(numbers)) + 1
+    return max(0, int(math.log2(max(span / _FOLDS, 1))))
 
 
 def _enough(cg: xr.Dataset, frames: int | None) -> int:

@@ -125,8 +125,9 @@ def wall_of(
     forces = -term.spline.matrix(inside, 1)[:, : term.n_basis] @ coefficients
     holding = forces >= least
     first = int(np.argmax(holding)) if holding.any() else len(inside) - 1
-    # Soft beads meet at all distances: a power law begins beyond zero.
-    edge = max(float(inside[first]), spacing)
+    edge = float(inside[first])
+    if edge <= 0:
+        return Wall(0.0, 0.0, 10.0, seen=False)  # soft beads meet at all distances: nothing is below what was sampled
     outer = edge + 2 * spacing
     outer_force = float((-term.spline.matrix(np.array([outer]), 1)[:, : term.n_basis] @ coefficients)[0])
     force = max(float(forces[first]), least)
@@ -158,7 +159,7 @@ def contact_warp(spline: UniformSpline, contact: float) -> Float[np.ndarray, " s
 def _mean_slope(term: Pair, wall: Wall | None) -> Float[np.ndarray, " difference"]:
     """du/dr of the prior mean: a power law that continues the force at the inner edge; zero above a baseline."""
     x, spline = midpoints(term), term.spline
-    if term.baseline is not None or wall is None:
+    if term.baseline is not None or wall is None or not wall.force:
         return np.zeros_like(x)
     # Capped deep inside, where nothing ever is: numbers stay printable and steps of an integrator finite.
     ratio = wall.edge / np.maximum(x, 0.6 * wall.edge)

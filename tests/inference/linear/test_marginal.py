@@ -58,6 +58,26 @@ def problem():
     return prior, statistics, design, forces, types, values
 
 
+def test_the_mean_in_numpy_is_that_of_the_program(problem):
+    prior, statistics, *_, values = problem
+    with double_precision():
+        data = marginal.reduce(prior, statistics.total())
+        arrays = {name: jnp.asarray(value) for name, value in values.items()}
+        solution = marginal.solve(data, prior.factors(arrays), prior.noises(arrays))
+        expected, _ = marginal.mean_and_spread(solution)
+        mean, factor = marginal.mean_at(prior, data, values)
+    np.testing.assert_allclose(mean, expected, rtol=1e-8, atol=1e-10 * np.abs(expected).max())
+    np.testing.assert_allclose(factor, solution.factor, rtol=1e-9)
+
+
+def test_sums_that_rounding_has_made_indefinite_leave_the_mean_unknown(problem):
+    prior, statistics, *_, values = problem
+    with double_precision():
+        data = marginal.reduce(prior, statistics.total())
+        mean, _ = marginal.mean_at(prior, data._replace(gram=-data.gram), values)
+    assert np.isnan(mean).all()
+
+
 def dense(problem):
     prior, _, design, forces, types, values = problem
     with double_precision():
