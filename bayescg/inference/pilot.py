@@ -28,9 +28,8 @@ _FRAMES, _BEADS = 50, 25_000
 """Frames, and beads in all of them: a pilot that is off by its own standard error changes the covariance of scores in
 second order only. In a small or dilute system 50 frames hold few contacts, and the closest ones come later."""
 
-
 _FOLDS = 8
-"""Parts of the pilot's frames at most, each of which is scored apart: a fit to few of the frames would be a poor one."""
+"""Parts of the pilot's frames at most, each of which is scored apart: a fit to few of them would be a poor one."""
 
 _FARTHEST = 3.0
 """How far leaving frames out may move what they see, in standard deviations of their noise."""

@@ -12,7 +12,6 @@ from bayescg.kernels.priors import prior_of
 from bayescg.kernels.splines import Edges, damping, midpoints, spline_prior
 from bayescg.potentials import Angle, Bond, Dihedral, SplineTerm
 
-
 _ORDER_ONE = 0.3
 """Prior standard deviation of the coefficients of an expansion about the mean, in units of kT."""
 

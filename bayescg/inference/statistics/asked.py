@@ -15,7 +15,7 @@ from bayescg.potentials import Potential
 
 
 class Fold(NamedTuple):
-    """About what some of the frames that a pilot was fitted to are scored: the mean of the pilot and a fit without them.
+    """About what some of the pilot's own frames are scored: the mean of the pilot and a fit without them.
 
     Attributes:
         source: of the frames.

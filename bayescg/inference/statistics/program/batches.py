@@ -46,7 +46,9 @@ class Frames(NamedTuple):
         """Those at some places; all of them without a copy."""
         if len(places) == len(self.slots):
             return self
-        return Frames(*(None if values is None else values[places] for values in self))
+        shapes = None if self.shapes is None else self.shapes[places]
+        positions, boxes, forces = self.positions[places], self.boxes[places], self.forces[places]
+        return Frames(positions, boxes, forces, self.slots[places], self.weights[places], shapes)
 
 
 class Plan(NamedTuple):
