@@ -124,7 +124,7 @@ def test_a_planted_local_density_potential_is_recovered():
     assert f"u_{density.name}" in posterior["posterior"]
 
 
-@pytest.mark.xfail(reason="since decision 17, not yet looked into", strict=False)
+@pytest.mark.xfail(reason="R-hat 1.012 of short chains since decision 17, 1.01 allowed", strict=False)
 def test_a_planted_kernel_on_neighborhoods_is_recovered(tmp_path):
     cg = frames(24)
     term = SmoothOverlap("A", ("A",), 0.5, degree=2, power=2, inducing=10)
