@@ -25,12 +25,7 @@ def pairs(positions: NDArray, box: ArrayLike, cutoff: float) -> NDArray[np.int32
     from vesin import NeighborList
 
     lattice = np.ascontiguousarray(box, dtype=np.float64)
-    half = shortest_height(lattice) / 2
-    if not 0.0 < cutoff <= half * (1 + 1e-9):
-        raise ValueError(
-            f"cutoff {cutoff:g} nm is not between 0 and half the shortest box height, {half:.4f} nm: "
-            "a bead would meet two images of another; choose a shorter cutoff or a larger box"
-        )
+    require_room(lattice, cutoff)
     points = np.ascontiguousarray(positions, dtype=np.float64)
     # NaN would send the cell list into undefined behavior; the sum is the cheapest test that sees one.
     if not np.isfinite(points.sum()):
@@ -42,3 +37,21 @@ def pairs(positions: NDArray, box: ArrayLike, cutoff: float) -> NDArray[np.int32
     if len(listed) and not np.all(listed[:, 0] < listed[:, 1]):
         listed.sort(axis=1)
     return listed
+
+
+def require_room(box: NDArray, cutoff: float) -> None:
+    """Refuse a cutoff within which a bead could meet two images of another.
+
+    Args:
+        box: (3, 3) [nm], rows are lattice vectors.
+        cutoff: [nm].
+
+    Raises:
+        ValueError: if it is not positive or exceeds half the shortest box height.
+    """
+    half = shortest_height(box) / 2
+    if not 0.0 < cutoff <= half * (1 + 1e-9):
+        raise ValueError(
+            f"cutoff {cutoff:g} nm is not between 0 and half the shortest box height, {half:.4f} nm: "
+            "a bead would meet two images of another; choose a shorter cutoff or a larger box"
+        )

@@ -79,7 +79,10 @@ def coverage(
         of z and `covered_NAME`, the share of intervals that hold the other frames' force, with their standard errors
         `rms_se_NAME` and `covered_se_NAME` (jackknife over segments), and `count_NAME` (segment, range_NAME), how many
         interactions of each segment lie there: a range that holds a handful, or none in some segments, tests the prior
-        more than the data. The attribute `covered` of `covered_NAME` is the share over all points.
+        more than the data. `data_share_NAME` is the share of an error bar's variance that is scatter of the data; the
+        rest is doubt that the prior leaves. Where it is small, segments agree with each other and with the other
+        frames, because the same prior decides: rms is then below one and coverage near 1 or 0, whatever the error bars
+        are worth. The attribute `covered` of `covered_NAME` is the share over all points.
 
     Raises:
         ValueError: if there are fewer than 4 segments or 8 frames in each, an option is unknown, or a range reaches
@@ -125,7 +128,7 @@ def coverage(
     keys = jax.random.split(key, segments)
     plan = Sampling(chains=1, warmup=500, draws=400)
 
-    def refit(k: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    def refit(k: int) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
         found = statistics[k]
         if calibration != "none":
             found = statistics_of(potential, parts[k], pilot=pilot_of(found))
@@ -133,7 +136,8 @@ def coverage(
         poor.append(fitted.found.attrs.get("laplace_pareto_k", 0.0) > PARETO_LIMIT)
         draws = fitted.coefficients[0]
         curves = {n: posterior_room.curves(potential, n, draws, x)[1] for n, x in grids.items()}
-        return {name: (f.mean(axis=0), f.std(axis=0, ddof=1)) for name, f in curves.items()}
+        scatter = {n: fitted.data_share(_rows(potential, n, x)) for n, x in grids.items()}
+        return {name: (f.mean(axis=0), f.std(axis=0, ddof=1), scatter[name]) for name, f in curves.items()}
 
     poor: list[bool] = []
     with double_precision():
@@ -145,13 +149,13 @@ def coverage(
     result = xr.Dataset(attrs={"segments": segments, "frames_per_segment": length, "ci_prob": ci_prob})
     result.attrs.update(method=method, calibration=calibration, poor_laplace=sum(poor))
     for name, x in grids.items():
-        mean, sd = (np.stack([f[name][k] for f in fits]) for k in (0, 1))
+        mean, sd, scatter = (np.stack([f[name][k] for f in fits]) for k in range(3))
         if not np.all(sd > 0):
             raise ValueError(
                 f"{name}: the force has no error bar at {x[np.argmin(sd.min(axis=0))]:.4g}; narrow the ranges"
             )
         z = (mean - rest[name]) / sd * np.sqrt(1 - share)[:, None]
-        pooled = _pooled(name, potential.term(name), x, z, limits[name], z_limit)
+        pooled = _pooled(name, potential.term(name), x, z, scatter, limits[name], z_limit)
         result = result.merge(pooled, combine_attrs="override")
         result[f"count_{name}"] = ("segment", f"range_{name}"), counts[name], {"long_name": "interactions"}
         dims = ("segment", f"x_{name}")
@@ -159,6 +163,15 @@ def coverage(
             {f"mean_{name}": (dims, mean), f"sd_{name}": (dims, sd), f"rest_{name}": (dims, rest[name])}
         )
     return result
+
+
+def _rows(potential: Potential, name: str, x: Float[np.ndarray, " x"]) -> Float[np.ndarray, "x basis"]:
+    """Maps all coefficients to the learned force of a term."""
+    rows = np.zeros((len(x), potential.n_basis))
+    graph = potential.term(name).graph
+    assert graph is not None
+    rows[:, potential.slices[name]] = -graph.basis(x)[1]
+    return rows
 
 
 def _share(whole: ForceStatistics, part: ForceStatistics) -> float:
@@ -251,7 +264,7 @@ def _rest(
     return {n: posterior_room.curves(potential, n, np.stack(coefficients), x)[1] for n, x in grids.items()}
 
 
-def _pooled(name: str, term: Term, x, z, edges, z_limit: float) -> xr.Dataset:
+def _pooled(name: str, term: Term, x, z, scatter, edges, z_limit: float) -> xr.Dataset:
     inside = [(x >= a) & (x <= b) for a, b in pairwise(edges)]
     empty = [f"{a:g}-{b:g}" for a, b, m in zip(edges[:-1], edges[1:], inside, strict=True) if not m.any()]
     if empty:
@@ -276,6 +289,11 @@ def _pooled(name: str, term: Term, x, z, edges, z_limit: float) -> xr.Dataset:
             f"rms_se_{name}": (dims, by_range["rms"][1]),
             f"covered_{name}": (dims, by_range["covered"][0], {"covered": overall, "covered_se": error}),
             f"covered_se_{name}": (dims, by_range["covered"][1]),
+            f"data_share_{name}": (
+                dims,
+                np.array([scatter[:, m].mean() for m in inside]),
+                {"long_name": "share of the variance that is scatter of the data"},
+            ),
         },
         {
             f"x_{name}": (f"x_{name}", x, {"units": term.unit}),

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import chain
 from typing import Literal
 
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
+from jaxtyping import Float
 
 from bayescg._runtime import double_precision
 from bayescg.data.dataset import joined
 from bayescg.inference.linear import marginal
 from bayescg.inference.linear.priors import build_prior
-from bayescg.inference.statistics.asked import Pilot, Structure, equations_of
+from bayescg.inference.statistics.asked import Fold, Pilot, Structure, equations_of
 from bayescg.inference.statistics.force_statistics import ForceStatistics
 from bayescg.inference.statistics.streaming import statistics_of
 from bayescg.inference.statistics.weights import ALL_ZERO, counted, effective, first_frames, require_alike, weights_of
@@ -25,6 +28,11 @@ _FRAMES, _BEADS = 50, 25_000
 """Frames, and beads in all of them: a pilot that is off by its own standard error changes the covariance of scores in
 second order only. In a small or dilute system 50 frames hold few contacts, and the closest ones come later."""
 
+_FOLDS = 8
+"""Parts of the pilot's frames at most, each of which is scored apart: a fit to few of them would be a poor one."""
+
+_FARTHEST = 3.0
+"""How far leaving frames out may move what they see, in standard deviations of their noise."""
 
 _MOST = 20
 """Chunks with weights are held until they are worth a pilot's frames, but at most so many times these."""
@@ -69,7 +77,14 @@ def fit_pilot(
             raise ValueError(ALL_ZERO)
         potential = fill_ranges(potential, cg) if cg.sizes["frame"] else potential
         cg = first_frames(cg, _enough(cg, frames))
-    return pilot_of(statistics_of(potential, cg, equations=equations))
+    return pilot_of(statistics_of(potential, cg, equations=equations, level=_coarse(cg)))
+
+
+def _coarse(cg: xr.Dataset) -> int:
+    """log2 of the frames in blocks of which there are just enough: with many coefficients, they take the memory."""
+    numbers = cg["frame"].values if "frame" in cg.coords else np.arange(cg.sizes.get("frame", 1))
+    span = int(np.ptp(numbers)) + 1
+    return max(0, int(math.log2(max(span / _FOLDS, 1))))
 
 
 def _enough(cg: xr.Dataset, frames: int | None) -> int:
@@ -172,12 +187,52 @@ def pilot_of(statistics: ForceStatistics) -> Pilot:
     both = statistics
     statistics = statistics.of(statistics.equations[0])
     with double_precision():
-        prior = build_prior(statistics, {})
-        values = {name: jnp.exp(d.loc) for name, d in prior.distributions().items()}
-        reduced = marginal.reduce(prior, statistics.total())
-        mean, _ = marginal.mean_at(prior, reduced, values)
-        coefficients = prior.mean + prior.lift @ np.asarray(mean)
-    return Pilot(statistics.potential, tuple(coefficients.tolist()), _radius(both))
+        whole, noise = _first_fit(statistics)
+        folds = []
+        for source, first, last, own, others in _parts(statistics):
+            moved = _bounded(_first_fit(others)[0] - whole, own, noise)
+            folds.append(Fold(source, first, last, tuple((whole + 0.5 * moved).tolist())))
+        return Pilot(statistics.potential, tuple(whole.tolist()), _radius(both), tuple(folds))
+
+
+def _first_fit(statistics: ForceStatistics) -> tuple[Float[np.ndarray, " basis"], Float[np.ndarray, " noise_class"]]:
+    """Posterior mean at the prior medians of all hyperparameters, and the noise [kJ/mol/nm]."""
+    prior = build_prior(statistics, {})
+    values = {name: jnp.exp(d.loc) for name, d in prior.distributions().items()}
+    mean, _ = marginal.mean_at(prior, marginal.reduce(prior, statistics.total()), values)
+    return prior.mean + prior.lift @ np.asarray(mean), np.asarray(prior.noise)
+
+
+def _bounded(
+    moved: Float[np.ndarray, " basis"], own: ForceStatistics, noise: Float[np.ndarray, " noise_class"]
+) -> Float[np.ndarray, " basis"]:
+    """How coefficients move without some frames, no farther than these frames' noise explains.
+
+    A fit extrapolates to contacts that only the missing frames have, and would tell nothing about noise there.
+    """
+    gram = np.einsum("t,tkl->kl", noise**-2.0, own.total().gram[:, : len(moved), : len(moved)])
+    size, turn = np.linalg.eigh(gram)
+    felt = size > 1e-12 * size[-1]
+    root, turn = np.sqrt(size[felt]), turn[:, felt]
+    return turn @ (np.clip(root * (turn.T @ moved), -_FARTHEST, _FARTHEST) / root)
+
+
+def _parts(statistics: ForceStatistics) -> Iterator[tuple[str, int, int, ForceStatistics, ForceStatistics]]:
+    """Stretches of the frames of a trajectory, with their sums and those of all others; counts are of all frames.
+
+    Of leverage h, residuals about the fit to all frames have variance 1 - h, about the fit to the others 1 / (1 - h),
+    and about the mean of both 1 + h^2 / 4 to leading order.
+    """
+    keys = statistics.keys
+    if len(keys) < 2 or len(statistics.frames) > 1:
+        return
+    (source, level), (numbers,) = *statistics.levels.items(), statistics.frames.values()
+    for part in np.array_split(np.array([number for _, number in keys]), min(_FOLDS, len(keys))):
+        sums = [{k: block for k, block in statistics.sums.items() if (k[1] in part) is own} for own in (True, False)]
+        # Frames between two stretches, which the pilot did not see, may be scored about either.
+        inside = numbers[np.isin(numbers >> level, part)]
+        own, others = (replace(statistics, sums=each) for each in sums)
+        yield source, int(inside.min()), int(inside.max()), own, others
 
 
 def _radius(statistics: ForceStatistics) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import singledispatch
 
 import numpy as np
@@ -10,6 +11,9 @@ from jaxtyping import Float
 from bayescg.kernels.priors import prior_of
 from bayescg.kernels.splines import Edges, damping, midpoints, spline_prior
 from bayescg.potentials import Angle, Bond, Dihedral, SplineTerm
+
+_ORDER_ONE = 0.3
+"""Prior standard deviation of the coefficients of an expansion about the mean, in units of kT."""
 
 
 @prior_of.register(Bond)
@@ -26,6 +30,7 @@ def _(term, counts, sampled, *, kT, first=None):
         _integrate,
         lengthscale=_lengthscale(term, sampled),
         amplitude=4.0 * kT,
+        drift=_drift(term, counts, sampled, kT),
     )
 
 
@@ -67,6 +72,25 @@ def _mean_slope(
     variance = np.average((values - mean) ** 2, weights=counts)
     stiffness = kT / max(variance, spline.spacing**2 / 12)
     return -stiffness * (np.cos(x) - mean) * np.sin(x) if bent else stiffness * (x - mean)
+
+
+def _drift(
+    term: SplineTerm, counts: Float[np.ndarray, " interval"], sampled: tuple[float, float], kT: float
+) -> Float[np.ndarray, "raw shape"]:
+    """The first terms of an expansion of the curve about its sampled mean: powers, of dihedrals a Fourier series.
+
+    In units of the sampled standard deviation and of kT their weights are of order one, whatever the stiffness. Beyond
+    what was sampled they stay constant.
+    """
+    spline = term.spline
+    x = spline.start + (np.arange(spline.size) - 1) * spline.spacing
+    if isinstance(term, Dihedral):
+        return kT * np.stack([f(k * x) for k in (1, 2, 3) for f in (np.cos, np.sin)], axis=1)
+    centers = spline.knots[:-1] + 0.5 * spline.spacing
+    mean = np.average(centers, weights=counts)
+    sd = np.sqrt(np.average((centers - mean) ** 2, weights=counts) + spline.spacing**2 / 12)
+    t = (np.clip(x, *sampled) - mean) / sd
+    return _ORDER_ONE * kT * np.stack([t**k / math.factorial(k) for k in (1, 2, 3)], axis=1)
 
 
 def _force_spread(term: SplineTerm, sampled: tuple[float, float]) -> Float[np.ndarray, "difference difference"]:

@@ -10,9 +10,20 @@ from jaxtyping import Float
 from bayescg.kernels.priors import CurvePrior, prior_of
 from bayescg.kernels.splines import Edges, damping, midpoints, spline_prior
 from bayescg.potentials import Pair
+from bayescg.potentials.splines import UniformSpline
 
 _WARP_DECAY = 4
 """Power of distance with which the warp of a pair's kernel fades outside contact."""
+
+_CONTACT = 0.25
+"""Prior median of the lengthscale at contact, as a share of the distance of contact; and the least distance of contact
+as a share of the cutoff, for soft beads, which pass through each other."""
+
+_POWERS = (3, 6, 12)
+"""Powers of distance that the data alone decide on: a dipole's average, dispersion, repulsion."""
+
+_SHAPE = 3.0
+"""Prior standard deviation at contact of each of these powers, in units of kT."""
 
 _WALL_DOUBT = 1.0
 """Prior standard deviation of the contact force relative to the power law."""
@@ -68,8 +79,14 @@ def pair_prior(
         return np.concatenate([inward, np.zeros((1, differences.shape[1]))])[: term.n_basis]
 
     # Effective pair potentials of liquids vary by about kT around the wall.
-    amplitude, warp = 1.5 * kT, _warp(term, wall)
-    prior = spline_prior(term, edges, slope, spread, integrate, lengthscale=lengthscale, amplitude=amplitude, warp=warp)
+    amplitude, warp, drift = 1.5 * kT, None, None
+    if wall is not None and term.baseline is None:
+        contact = max(wall.edge, _CONTACT * term.spline.stop)
+        warp, lengthscale = contact_warp(term.spline, contact)[:, None], _CONTACT * contact
+        drift = _SHAPE * kT * _power_laws(term.spline, contact)
+    prior = spline_prior(
+        term, edges, slope, spread, integrate, lengthscale=lengthscale, amplitude=amplitude, warp=warp, drift=drift
+    )
     return (
         prior
         if wall is None or not wall.seen or term.baseline is not None
@@ -107,7 +124,7 @@ def wall_of(
     """Power law through the force of a first fit, or of a start, at the inner edge of the well-sampled range.
 
     In a dilute system the well-sampled range begins at the minimum or beyond, where nothing is repulsive: the wall then
-    begins further in, where the force of the fit holds beads apart, or where sampling ends.
+    begins further in, where the force of the fit holds beads apart, or two knots below where sampling ends.
     """
     # However soft the data make it look, the wall must hold beads apart: kT within a twentieth of a nanometer.
     least = kT / 0.05
@@ -117,7 +134,11 @@ def wall_of(
     forces = -term.spline.matrix(inside, 1)[:, : term.n_basis] @ coefficients
     holding = forces >= least
     first = int(np.argmax(holding)) if holding.any() else len(inside) - 1
-    edge, outer = float(inside[first]), float(inside[first]) + 2 * spacing
+    # A wall that no data show begins out of their sight: it would push on the innermost of them.
+    edge = float(inside[first]) - (0 if holding.any() else 2 * spacing)
+    if edge <= 0:
+        return Wall(0.0, 0.0, 10.0, seen=False)  # soft beads meet at all distances: nothing is below what was sampled
+    outer = edge + 2 * spacing
     outer_force = float((-term.spline.matrix(np.array([outer]), 1)[:, : term.n_basis] @ coefficients)[0])
     force = max(float(forces[first]), least)
     power = np.log(force / max(outer_force, 1e-3 * force)) / np.log(outer / edge)
@@ -134,20 +155,37 @@ def well_sampled_edge(term: Pair, counts: Float[np.ndarray, " interval"], enough
     return float(term.spline.knots[int(np.argmax(reached)) + 1])
 
 
-def _warp(term: Pair, wall: Wall | None) -> Float[np.ndarray, "site dimension"] | None:
-    """Integral of (edge / r)^4: grows by one per nm at contact and stays flat in the tail, for beads of any size."""
-    if wall is None or term.baseline is not None:
-        return None
-    x = np.linspace(term.spline.start, term.spline.stop, 2001)
-    share = (wall.edge / np.maximum(x, wall.edge)) ** _WARP_DECAY
+def contact_warp(spline: UniformSpline, contact: float) -> Float[np.ndarray, " site"]:
+    """Integral of (contact / r)^4: grows by one per nm at contact and stays flat in the tail, for beads of any size.
+
+    With the lengthscale of a Matern-5/2 process, third derivatives then fall with distance as those of 1/r^7 do.
+    """
+    x = np.linspace(spline.start, spline.stop, 2001)
+    share = (contact / np.maximum(x, contact)) ** _WARP_DECAY
     integral = np.concatenate([[0.0], np.cumsum(0.5 * (share[1:] + share[:-1]) * np.diff(x))])
-    return np.interp(term.sites, x, integral)[:, None]
+    return np.interp(spline.sites, x, integral)
+
+
+def _power_laws(spline: UniformSpline, contact: float) -> Float[np.ndarray, "raw power"]:
+    """Raw coefficients of (contact / r)^n, straight within contact, less a parabola that ends them at the cutoff.
+
+    A kernel that learns its amplitude from few data shrinks a curve to its prior mean: wells, which most liquids have,
+    came out too shallow by two standard deviations. These shapes it does not shrink.
+    """
+    x = spline.start + (np.arange(spline.size) - 1) * spline.spacing
+    inside, step = np.maximum(1 - x / contact, 0.0), x / spline.stop - 1
+    shapes = np.zeros((spline.size, len(_POWERS)))
+    for k, n in enumerate(_POWERS):
+        end = (contact / spline.stop) ** n * (1 - n * step + 0.5 * n * (n + 1) * step**2)
+        shapes[:, k] = (contact / np.maximum(x, contact)) ** n + n * inside - end
+    shapes[-3:] = 0.0
+    return shapes
 
 
 def _mean_slope(term: Pair, wall: Wall | None) -> Float[np.ndarray, " difference"]:
     """du/dr of the prior mean: a power law that continues the force at the inner edge; zero above a baseline."""
     x, spline = midpoints(term), term.spline
-    if term.baseline is not None or wall is None:
+    if term.baseline is not None or wall is None or not wall.force:
         return np.zeros_like(x)
     # Capped deep inside, where nothing ever is: numbers stay printable and steps of an integrator finite.
     ratio = wall.edge / np.maximum(x, 0.6 * wall.edge)

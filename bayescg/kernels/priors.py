@@ -22,6 +22,9 @@ from bayescg._arrays import AnyArray
 from bayescg.kernels.hyperparameters import JITTER, lognormal_hyperpriors, parameters, with_parameters
 from bayescg.potentials import Term
 
+_WARP, _WARP_SPREAD = 50.0, 0.7
+"""Prior median of how much longer the lengthscale of a warped kernel is in the tail, and its spread (log)."""
+
 
 class TermPrior(abc.ABC):
     """Prior of the coefficients w of one term.
@@ -91,7 +94,7 @@ class IndependentPrior(TermPrior):
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=("inputs", "warp", "transform", "lift", "mean", "lengthscale", "amplitude", "repulsive"),
+    data_fields=("inputs", "warp", "transform", "lift", "mean", "lengthscale", "amplitude", "repulsive", "drift"),
     meta_fields=("name",),
 )
 @dataclass(frozen=True, eq=False)
@@ -106,15 +109,19 @@ class CurvePrior(TermPrior):
     Attributes:
         name: the term.
         inputs: (site, dimension) where the kernel is evaluated; angles on the circle for dihedrals.
-        warp: (site, dimension) or None; the kernel sees inputs + strength * warp, with the strength learned. This
-            makes its lengthscale shorter at contact than in the tail.
+        warp: (site, dimension) or None; the kernel sees (inputs + w warp) / (1 + w), with w >= 0 learned. Where the
+            warp grows as the inputs do, at contact, the lengthscale is what it says; where the warp is flat, in the
+            tail, it is 1 + w times as long.
         transform: (kept, site) maps curve values at the sites to (conditioned, free) coefficients.
         lift: (basis, free) maps free coefficients to the term's, damping and gauge applied.
         mean: (basis,) prior mean [kJ/mol].
-        lengthscale: prior median of lengthscales, in units of the inputs.
+        lengthscale: prior median of lengthscales, in units of the inputs; with a warp, at contact.
         amplitude: prior median of the curve's standard deviation [kJ/mol].
         repulsive: (row, basis) or None; rows whose products with w are forces that the prior knows to be positive.
             The Gaussian does not: draws are conditioned on it (`bayescg.inference.linear.draws`).
+        drift: (site, shape) or None; smooth shapes at the sites whose independent normal weights have standard
+            deviation one [kJ/mol]. They obey the edge conditions. What the kernel would shrink as it shrinks
+            everything, they leave to the data.
     """
 
     name: str
@@ -126,21 +133,25 @@ class CurvePrior(TermPrior):
     lengthscale: float
     amplitude: float
     repulsive: Float[AnyArray, "row basis"] | None = None
+    drift: Float[AnyArray, "site shape"] | None = None
 
     def hyperpriors(self, kernel):
         sites = lognormal_hyperpriors(kernel, self.name, self.lengthscale, self.amplitude)
         if self.warp is not None:
-            sites[f"warp_{self.name}"] = dist.LogNormal(jnp.log(5.0), 0.7)
+            sites[f"warp_{self.name}"] = dist.LogNormal(jnp.log(_WARP), _WARP_SPREAD)
         return sites
 
     def gram(self, kernel: gpjax.kernels.AbstractKernel, values: Mapping[str, Array]) -> Float[Array, "site site"]:
         """Covariance of the curve at its sites, without conditions [(kJ/mol)^2]."""
         inputs = jnp.asarray(self.inputs)
         if self.warp is not None:
-            inputs = inputs + values[f"warp_{self.name}"] * jnp.asarray(self.warp)
-        return jnp.asarray(
-            with_parameters(kernel, own_values(kernel, self.name, values)).cross_covariance(inputs, inputs)
-        )
+            strength = values[f"warp_{self.name}"]
+            inputs = (inputs + strength * jnp.asarray(self.warp)) / (1 + strength)
+        found = with_parameters(kernel, own_values(kernel, self.name, values)).cross_covariance(inputs, inputs)
+        if self.drift is not None:
+            drift = jnp.asarray(self.drift)
+            found = found + drift @ drift.T
+        return jnp.asarray(found)
 
     def factor(self, kernel, values):
         gram = self.gram(kernel, values)

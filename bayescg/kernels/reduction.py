@@ -25,7 +25,7 @@ from scipy.linalg import cholesky, solve_triangular
 
 from bayescg.kernels.priors import CurvePrior
 
-_NUGGET = 1e-7
+_NUGGET = 1e-8
 """Added to the covariance of coordinates, whose unit is the posterior's variance: far below what anyone can see."""
 
 _ROUND = 16
@@ -40,7 +40,7 @@ _SMALLEST_PIVOT = 1e-15
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=("inputs", "warp", "transform", "lift", "mean", "lengthscale", "amplitude", "repulsive"),
+    data_fields=("inputs", "warp", "transform", "lift", "mean", "lengthscale", "amplitude", "repulsive", "drift"),
     meta_fields=("name",),
 )
 @dataclass(frozen=True, eq=False)
@@ -134,6 +134,7 @@ def reduced(
         prior.lengthscale,
         prior.amplitude,
         prior.repulsive,
+        None if prior.drift is None else np.asarray(prior.drift)[needed],
     )
     seen = np.sum(at_sites * given) - np.sum(size[:kept])
     return Reduction(term, spread, float(seen))

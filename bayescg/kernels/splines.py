@@ -44,6 +44,7 @@ def spline_prior(
     lengthscale: float,
     amplitude: float,
     warp: Float[np.ndarray, "site dimension"] | None = None,
+    drift: Float[np.ndarray, "raw shape"] | None = None,
 ) -> CurvePrior:
     """Prior of a spline term.
 
@@ -56,6 +57,7 @@ def spline_prior(
         lengthscale: prior median.
         amplitude: prior median [kJ/mol].
         warp: of the sites, see `CurvePrior`.
+        drift: raw coefficients of smooth shapes that obey the edge conditions, see `CurvePrior`.
     """
     spline, sites = term.spline, term.sites
     # Coefficients that no free difference touches carry no freedom: leaving them out is the marginal.
@@ -70,7 +72,8 @@ def spline_prior(
     mean = integrate(spline.spacing * slope[:, None])[:, 0]
     # On the circle any kernel is periodic and stays positive definite.
     inputs = np.stack([np.cos(sites), np.sin(sites)], axis=1) if spline.periodic else sites[:, None]
-    return CurvePrior(term.name, inputs, warp, transform, lift, mean, lengthscale, amplitude)
+    shapes = None if drift is None else spline.matrix(sites) @ drift
+    return CurvePrior(term.name, inputs, warp, transform, lift, mean, lengthscale, amplitude, None, shapes)
 
 
 def midpoints(term: SplineTerm) -> Float[np.ndarray, " difference"]:

@@ -81,10 +81,8 @@ def bonds_excluded(dataset: xr.Dataset, exclude_bonds: int | None) -> int:
     return int(dataset.attrs.get("exclude_bonds", 0)) if exclude_bonds is None else exclude_bonds
 
 
-def pair_filter(
-    dataset: xr.Dataset, beads: NDArray[np.int64], exclude_bonds: int
-) -> Callable[[NDArray], NDArray[np.bool_]] | None:
-    """A function that tells which pairs of neighbors count, by the exclusions along bonds.
+def excluded_pairs(dataset: xr.Dataset, beads: NDArray[np.int64], exclude_bonds: int) -> NDArray[np.int64]:
+    """Pairs of beads that do not count, by the exclusions along bonds.
 
     Args:
         dataset: CG trajectory or ensemble.
@@ -92,18 +90,28 @@ def pair_filter(
         exclude_bonds: 0 to 3.
 
     Returns:
-        `(pairs (m, 2) of positions in `beads`, i < j) -> (m,) bool`; None when all pairs count.
+        (m, 2) positions in `beads`.
     """
     bonds = dataset["bonds"].values if "bonds" in dataset else np.zeros((0, 2), dtype=np.int64)
     n_beads = dataset.sizes["bead"]
-    excluded = exclusions(bonds, n_beads, exclude_bonds)
     position = np.full(n_beads, -1)
     position[beads] = np.arange(len(beads))
-    excluded = position[excluded]
-    excluded = excluded[(excluded >= 0).all(axis=1)]
+    excluded = position[exclusions(bonds, n_beads, exclude_bonds)]
+    return excluded[(excluded >= 0).all(axis=1)]
+
+
+def pair_filter(excluded: NDArray[np.int64], n: int) -> Callable[[NDArray], NDArray[np.bool_]] | None:
+    """A function that tells which pairs of neighbors count.
+
+    Args:
+        excluded: (m, 2) pairs that do not, from `excluded_pairs`.
+        n: number of beads among which pairs are sought.
+
+    Returns:
+        `(pairs (m, 2), i < j) -> (m,) bool`; None when all pairs count.
+    """
     if not len(excluded):
         return None
-    n = len(beads)
     keys = np.sort(excluded.min(axis=1) * n + excluded.max(axis=1))
     graph = coo_array((np.ones(len(excluded)), (excluded[:, 0], excluded[:, 1])), shape=(n, n))
     _, part = connected_components(graph, directed=False)

@@ -54,7 +54,11 @@ def mixture(references: References) -> Mixture:
     energies = energies - energies.mean(axis=0)
     reduced = references.coefficients @ energies.T
     counts = np.bincount(references.member, minlength=len(reduced))
-    exponents = free_energies(reduced, references.member)[:, None] - reduced
+    # Runs of the same coefficients are one state, whose free energy needs no solver.
+    _, first, state = np.unique(references.coefficients, axis=0, return_index=True, return_inverse=True)
+    state = state.ravel()
+    free = free_energies(reduced[first], state[references.member])[state]
+    exponents = free[:, None] - reduced
     log_density = np.asarray(logsumexp(exponents, axis=0, b=counts[:, None]))
     own = softmax(-reduced - log_density, axis=1)
     _check_overlap(own, counts)

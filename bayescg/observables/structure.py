@@ -9,8 +9,17 @@ from numpy.typing import ArrayLike, NDArray
 from bayescg.data.neighbors import pairs
 from bayescg.data.trajectories.vacuum import refuse_open
 from bayescg.geometry.images import minimum_image
-from bayescg.observables._beads import bead_types, bin_edges, bonds_excluded, centers, histogram, pair_filter
+from bayescg.observables._beads import (
+    bead_types,
+    bin_edges,
+    bonds_excluded,
+    centers,
+    excluded_pairs,
+    histogram,
+    pair_filter,
+)
 from bayescg.observables._blocks import block_averages, to_array
+from bayescg.observables._distances import Wanted, counter
 
 _DEFAULT_WIDTH = 0.005
 
@@ -68,16 +77,15 @@ def rdf(
     if a == b and count_a < 2:
         raise ValueError(f"there is one bead of type {a!r} only: it has no pair")
     edges = bin_edges(bins, 0.0, cutoff, max(1, round(cutoff / _DEFAULT_WIDTH)))
-    keep = pair_filter(dataset, beads, bonds_excluded(dataset, exclude_bonds))
+    excluded = excluded_pairs(dataset, beads, bonds_excluded(dataset, exclude_bonds))
+    wanted = Wanted(is_a, a == b, excluded, edges, cutoff)
+    frames = dataset.sizes.get("frame", 1) * dataset.sizes.get("draw", 1)
+    count = counter(wanted, frames)
     pairs_per_density = count_a**2 / 2 if a == b else count_a * count_b
     shells = 4 / 3 * np.pi * np.diff(edges**3)
 
     def frame_function(positions: NDArray, box: NDArray) -> tuple[NDArray, float]:
-        found, distances = _distances(positions[beads], box, cutoff)
-        chosen = np.ones(len(found), dtype=bool) if a == b else is_a[found[:, 0]] != is_a[found[:, 1]]
-        if keep is not None:
-            chosen &= keep(found)
-        counts = histogram(distances if chosen.all() else distances[chosen], edges)
+        counts = count(positions[beads], box)
         return counts * (abs(np.linalg.det(box)) / (pairs_per_density * shells)), 1.0
 
     averages = block_averages(
@@ -124,7 +132,7 @@ def coordination_number(
     types = bead_types(dataset, a, b)
     beads = np.flatnonzero((types == a) | (types == b))
     is_a = types[beads] == a
-    keep = pair_filter(dataset, beads, bonds_excluded(dataset, exclude_bonds))
+    keep = pair_filter(excluded_pairs(dataset, beads, bonds_excluded(dataset, exclude_bonds)), len(beads))
     # An unordered pair of like beads makes each a neighbor of the other.
     share = (2.0 if a == b else 1.0) / int(is_a.sum())
 
@@ -181,7 +189,7 @@ def angle_distribution(
     types = bead_types(dataset, a, b, c)
     beads = np.flatnonzero(np.isin(types, [a, b, c]))
     kinds = types[beads]
-    keep = pair_filter(dataset, beads, bonds_excluded(dataset, None))
+    keep = pair_filter(excluded_pairs(dataset, beads, bonds_excluded(dataset, None)), len(beads))
     edges = bin_edges(bins, 0.0, np.pi, 90)
 
     def frame_function(positions: NDArray, box: NDArray) -> tuple[NDArray, float]:
@@ -207,15 +215,6 @@ def angle_distribution(
     attrs |= {"cutoff": float(cutoff), "exclude_bonds": bonds_excluded(dataset, None)}
     axis = ("theta", centers(edges), {"long_name": "θ", "units": "rad"})
     return to_array(averages, dataset, name="angle_distribution", axis=axis, attrs=attrs)
-
-
-def _distances(positions: NDArray, box: NDArray, cutoff: float) -> tuple[NDArray, NDArray]:
-    """Pairs within the cutoff and their distances [nm]."""
-    found = pairs(positions, box, cutoff)
-    # Contiguous indices of the machine's word make this four times faster than positions[found[:, 0]].
-    first, second = found.T.astype(np.intp)
-    vectors = minimum_image(positions.take(first, axis=0) - positions.take(second, axis=0), box)
-    return found, np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
 
 
 def _angles_at_centers(center: NDArray, vectors: NDArray, first: NDArray, alike: bool) -> NDArray:

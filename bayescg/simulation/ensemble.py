@@ -44,6 +44,7 @@ def simulate(
     *,
     time: float,
     draws: int | None = None,
+    runs: int = 1,
     dynamics: Langevin = _DEFAULT,
     temperature: float | None = None,
     engine: str = "auto",
@@ -64,6 +65,7 @@ def simulate(
         initial: one frame of a coarse-grained dataset, `cg.isel(frame=-1)`: positions, box, masses, bonds.
         time: sampled time of each draw [ps].
         draws: how many draws, at random; None: the posterior mean, the reference run of propagation.
+        runs: independent runs of the posterior mean, each with velocities and noise of its own; draws are run once.
         dynamics: timestep, friction, equilibration and the time between frames.
         temperature: [K]; None: that of the data the posterior comes from.
         engine: "jax" (BAOAB), "lammps" (exported tables and splines, `fix gjf`), or "auto": jax on a GPU or with terms
@@ -86,13 +88,15 @@ def simulate(
     Raises:
         ValueError: for a start that is no finite single frame or does not fit the potential, a time, timestep or
             temperature that is not positive, an unknown engine or LAMMPS where it is not installed, more draws than
-            the posterior has, a checkpoint of another simulation, and if every draw failed.
+            the posterior has, `runs` below 1 or several of draws, a checkpoint of another simulation, and if every
+            draw failed.
     """
     planned = plan(
         posterior,
         initial,
         time=time,
         draws=draws,
+        runs=runs,
         dynamics=dynamics,
         temperature=temperature,
         engine=engine,
@@ -107,6 +111,7 @@ def plan(
     *,
     time: float,
     draws: int | None = None,
+    runs: int = 1,
     dynamics: Langevin = _DEFAULT,
     temperature: float | None = None,
     engine: str = "auto",
@@ -117,6 +122,10 @@ def plan(
     if temperature is None:
         temperature = posterior["posterior"].attrs.get("temperature")
     kelvin = check_temperature(temperature)
+    if runs != int(runs) or runs < 1 or (draws is not None and runs > 1):
+        raise ValueError(
+            f"runs={runs} with draws={draws}: one run or more of the posterior mean (draws=None); of draws, one each"
+        )
     frames = dynamics.frames(time)
     chosen_engine = _engine(engine, potential)
     start = start_of(initial, potential)
@@ -132,6 +141,8 @@ def plan(
         )
         pick, run = jax.random.split(key)
         chosen = posteriors.draw_coefficients(posterior, draws, key=pick)
+        if runs > 1:
+            chosen = posteriors.Draws(*(np.repeat(each, int(runs), axis=0) for each in chosen))
         keys = jax.random.split(run, len(chosen.coefficients))
     known = posteriors.ranges_of(posterior)
     ranges = tuple(known.get(term.name, (-np.inf, np.inf)) for term in potential.terms)
@@ -203,8 +214,9 @@ class Plan:
             return finished
         count = sum(map(len, missing))
         steps = system.dynamics.equilibration_steps + system.frames * system.dynamics.stride
-        mean = bool(np.all(self.chosen.draw < 0))
-        label = "simulating the mean" if mean else f"simulating {count} draws"
+        of_mean = bool(np.all(self.chosen.draw < 0))
+        many = f", {count} runs" if count > 1 else ""
+        label = f"simulating the mean{many}" if of_mean else f"simulating {count} draws"
         runner = _jax_runner if self.engine == "jax" else _lammps_runner
         with (
             double_precision(),
@@ -312,15 +324,17 @@ def _in_parallel(
     return finished
 
 
+def _origin(ensemble: xr.Dataset, k: int) -> str:
+    """Where the coefficients of a draw come from."""
+    chain, draw = (int(ensemble[name][k]) for name in ("posterior_chain", "posterior_draw"))
+    return "the posterior mean" if draw < 0 else f"chain {chain}, draw {draw} of the posterior"
+
+
 def _report_failures(ensemble: xr.Dataset) -> None:
     failed = np.flatnonzero(ensemble["failed"].values)
     if not len(failed):
         return
-    named = [
-        f"draw {k} (chain {int(ensemble['posterior_chain'][k])}, draw {int(ensemble['posterior_draw'][k])} of the "
-        f"posterior) {ensemble['failure'].values[k]}"
-        for k in failed[:5]
-    ]
+    named = [f"draw {k} ({_origin(ensemble, k)}) {ensemble['failure'].values[k]}" for k in failed[:5]]
     text = "; ".join(named) + ("" if len(failed) <= 5 else f"; and {len(failed) - 5} more")
     if len(failed) == ensemble.sizes["draw"]:
         raise ValueError(

@@ -33,8 +33,8 @@ def write(result: object, path: str | os.PathLike[str]) -> Path:
         case Conditional():
             return backmapping_files.write_conditional(result, path)
         case Pilot():
-            content = {"potential": result.potential.to_json(), "coefficients": result.coefficients}
-            return write_record(path, _PILOT, _FORMAT, {**content, "radius": result.radius})
+            content = {name: getattr(result, name) for name in ("coefficients", "radius", "folds")}
+            return write_record(path, _PILOT, _FORMAT, {**content, "potential": result.potential.to_json()})
         case Potential():
             return write_record(path, _POTENTIAL, _FORMAT, result.to_json())
     raise ValueError(f"a {type(result).__name__} is no result of bayescg: tables and arrays have writers of their own")
@@ -56,7 +56,7 @@ def read(path: str | os.PathLike[str]):
             return backmapping_files.read_conditional(path)
         case "pilot":
             content = read_record(path, _PILOT, _FORMAT)
-            return Pilot(Potential.from_json(content["potential"]), content["coefficients"], content["radius"])
+            return Pilot(**{**content, "potential": Potential.from_json(content["potential"])})
         case "potential":
             return Potential.from_json(read_record(path, _POTENTIAL, _FORMAT))
     raise ValueError(f"{path} holds a {kind!r}, which this version of bayescg does not know")

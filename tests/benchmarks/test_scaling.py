@@ -12,6 +12,7 @@ import bayescg as bcg
 from bayescg.inference import Sampling
 from bayescg.inference.statistics.program.batches import Plan
 from bayescg.inference.statistics.streaming import chunk_statistics
+from bayescg.observables import _distances
 
 RDF = functools.partial(bcg.observables.rdf, a="W", b="W", cutoff=0.9)
 
@@ -123,6 +124,18 @@ def test_pass_over_beads(benchmark, water, capsys):
         benchmark, lambda: [cpu(lambda cg=cg: bcg.force_statistics(pair(), cg, pilot=pilot)) for cg in systems]
     )
     show(capsys, "pass over beads, 16 frames", sizes, seconds)
+
+
+@pytest.mark.parametrize("looped", [True, False])
+def test_distribution_over_beads(benchmark, water, capsys, monkeypatch, looped):
+    """g(r) to 0.9 nm by the compiled loop, and by lists of pairs."""
+    monkeypatch.setattr(_distances, "_WORTH_LOADING", 0)
+    if not looped:
+        monkeypatch.setattr(_distances.importlib.util, "find_spec", lambda name: None)
+    systems = [tiled(water, copies, 16) for copies in ((1, 1, 1), (2, 2, 2), (3, 3, 3))]
+    sizes = [cg.sizes["bead"] for cg in systems]
+    seconds = run(benchmark, lambda: [cpu(lambda cg=cg: RDF(cg)) for cg in systems])
+    show(capsys, f"g(r) over beads, 16 frames, by {'a loop' if looped else 'lists of pairs'}", sizes, seconds)
 
 
 def test_pass_over_knots(benchmark, water, capsys):

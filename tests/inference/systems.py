@@ -27,7 +27,7 @@ def lennard_jones(frames: int, *, beads: int = 125, seed: int = 0) -> xr.Dataset
     edge = round(beads ** (1 / 3))
     lattice = np.stack(np.meshgrid(*[np.arange(edge)] * 3, indexing="ij"), -1).reshape(-1, 3) * side / edge
     start = bcg.from_arrays(lattice[None], np.eye(3) * side, ["A"] * beads, temperature=KELVIN, mass=[40.0] * beads)
-    return _run(truth, start, frames, seed)
+    return simulated(truth, start, frames, seed)
 
 
 def chains(frames: int, *, molecules: int = 48, seed: int = 0) -> xr.Dataset:
@@ -53,7 +53,7 @@ def chains(frames: int, *, molecules: int = 48, seed: int = 0) -> xr.Dataset:
         mass=[40.0] * (3 * molecules),
         topology=Topology.from_bonds(3 * molecules, bonds),
     )
-    return _run(truth, start, frames, seed)
+    return simulated(truth, start, frames, seed)
 
 
 def forces_of(potential: bcg.Potential, data: xr.Dataset, w=()) -> np.ndarray:
@@ -81,12 +81,8 @@ def true_force(baseline, x) -> np.ndarray:
         return -np.asarray(_slope(baseline, np.asarray(x, float)))
 
 
-@partial(jax.jit, static_argnums=0)
-def _slope(baseline, x):
-    return jax.vmap(jax.grad(baseline.energy))(x)
-
-
-def _run(truth: bcg.Potential, start: xr.Dataset, frames: int, seed: int) -> xr.Dataset:
+def simulated(truth: bcg.Potential, start: xr.Dataset, frames: int, seed: int) -> xr.Dataset:
+    """Frames of a known potential, 0.5 ps apart, with its exact forces."""
     posterior = from_coefficients(truth, np.zeros((1, 0)), temperature=KELVIN)
     dynamics = bcg.Langevin(timestep=0.004, friction=2.0, equilibration=20.0, interval=0.5)
     with optimized():
@@ -96,3 +92,8 @@ def _run(truth: bcg.Potential, start: xr.Dataset, frames: int, seed: int) -> xr.
     sampled = start.isel(frame=np.zeros(frames, int)).assign_coords(frame=np.arange(frames))
     sampled = sampled.assign(positions=(("frame", "bead", "xyz"), run["positions"].values[0].astype(float)))
     return sampled.assign(forces=(("frame", "bead", "xyz"), forces_of(truth, sampled)))
+
+
+@partial(jax.jit, static_argnums=0)
+def _slope(baseline, x):
+    return jax.vmap(jax.grad(baseline.energy))(x)

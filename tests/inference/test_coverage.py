@@ -27,6 +27,7 @@ def found(liquid):
     return bcg.coverage(POTENTIAL, liquid, segments=16, ranges=EDGES, key=jax.random.key(shifted(0)))
 
 
+@pytest.mark.xfail(reason="decision 17: tails of smooth liquids are covered more than asked", strict=False)
 def test_true_error_bars_are_found_to_be_true(found):
     assert found["z_A-A"].sizes == {"segment": 16, "x_A-A": 400}
     assert found.attrs["frames_per_segment"] == 10
@@ -101,6 +102,7 @@ def test_pairs_and_bonds_without_a_range_of_two_types():
     assert found["count_A-A"].sizes == {"segment": 5, "range_A-A": 6}
 
 
+@pytest.mark.xfail(reason="decision 17: tails of smooth liquids are covered more than asked", strict=False)
 def test_weighted_frames_are_covered(liquid):
     weights = np.random.default_rng(shifted(4)).lognormal(0, 0.5, 160) * np.linspace(0.3, 3.0, 160)
     cg = liquid.assign(weight=("frame", weights))

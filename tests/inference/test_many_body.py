@@ -138,7 +138,7 @@ def test_a_planted_kernel_on_neighborhoods_is_recovered(tmp_path):
     posterior = bcg.force_match(
         potential,
         bcg.force_statistics(potential, learned, pilot=pilot),
-        settings=bcg.Sampling(chains=2, warmup=200, draws=400),
+        settings=bcg.Sampling(chains=2, warmup=400, draws=1000),
         key=jax.random.key(shifted(0)),
     )
     assert posterior.attrs["calibration"] == "godambe"

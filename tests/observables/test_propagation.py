@@ -43,6 +43,22 @@ def test_one_reference_is_exponential_reweighting():
     np.testing.assert_allclose(array["ess_share"], np.exp(-((w - base) ** 2).sum(1)), rtol=0.2)
 
 
+def test_runs_of_the_same_coefficients_are_one_state():
+    rng = np.random.default_rng(shifted(7))
+    rows = 0.6 * rng.normal(size=(8, SIZE))
+    one, two, other = (ensemble(c, n, rng) for c, n in ((np.zeros(SIZE), 300), (np.zeros(SIZE), 500), (rows[0], 400)))
+    gathered = references.gather([one, other, two], posterior(rows))
+    mixed = reweighting.mixture(gathered)
+    # MBAR's own answer, with each run as a state by itself.
+    reduced = gathered.coefficients @ mixed.energies.T
+    free = reweighting.free_energies(reduced, gathered.member)
+    assert abs(free[1]) > 0.01
+    assert free[2] == pytest.approx(free[0], abs=1e-6)
+    density = np.log(np.exp(free[:, None] - reduced).T @ [300, 400, 500])
+    apart = mixed.log_density - density
+    np.testing.assert_allclose(apart, apart.mean(), atol=1e-6)
+
+
 def test_several_references_are_mbar():
     from pymbar import MBAR
 

@@ -40,6 +40,18 @@ def _simulate(posterior, frame, **options):
     return bayescg.simulate(posterior, frame, **options)
 
 
+def test_runs_of_the_mean_differ_by_their_noise_only(posterior, frame):
+    ensemble = _simulate(posterior, frame, runs=2)
+    assert ensemble["posterior_draw"].values.tolist() == [-1, -1]
+    np.testing.assert_array_equal(*ensemble["coefficients"].values)
+    np.testing.assert_allclose(ensemble["coefficients"][0], posteriors.mean_coefficients(posterior))
+    one, two = ensemble["positions"].values
+    assert np.abs(one - two).max() > 0.001
+    for given in ({"runs": 2, "draws": 3}, {"runs": 0}, {"runs": 1.5}):
+        with pytest.raises(ValueError, match=f"runs={given['runs']} with draws="):
+            _simulate(posterior, frame, **given)
+
+
 def test_layout_and_energies(posterior, frame, tmp_path):
     ensemble = _simulate(posterior, frame.assign_attrs(boundary="open"), draws=3)
     assert ensemble["positions"].dims == ("draw", "frame", "bead", "xyz")

@@ -10,6 +10,7 @@ import xarray as xr
 
 import bayescg as bcg
 from bayescg import observables, report, workflow
+from bayescg.simulation.ensemble import Plan
 from bayescg.storage.expected import load_posterior
 from bayescg.workflow.folder import load_ensemble
 from bayescg.workflow.runner import steps_of
@@ -115,23 +116,35 @@ def test_the_fit_to_structure_knows_all_that_it_depends_on(tmp_path):
         before = stamp
 
 
-def test_one_run_reweighted_to_all_draws(tmp_path):
+def test_runs_of_the_mean_reweighted_to_all_draws(tmp_path, monkeypatch):
+    """Of three runs one blows up: the others serve, and the ensemble still tells of it."""
+
+    def blown(self, checkpoint=None):
+        ensemble = run(self, checkpoint)
+        if ensemble.sizes["draw"] == 3:
+            ensemble["failed"][1] = True
+            ensemble["positions"][1, 5:] = np.nan
+        return ensemble
+
+    run = Plan.run
+    monkeypatch.setattr(Plan, "run", blown)
     path = write_inputs(tmp_path)
-    edit(path, "  draws: 2\n  time: 0.4", "  propagate: true\n  draws: 15\n  time: 16.0")
+    edit(path, "  draws: 2\n  time: 0.4", "  propagate: true\n  runs: 3\n  draws: 15\n  time: 8.0")
     edit(path, "exports:", "  - virial_pressure: []\n    blocks: 4\nexports:")
     config = workflow.load(path)
     results = workflow.run(config, last="observe")
     folder = tmp_path / "results"
     tree, ensemble = load_posterior(folder / "posterior.nc"), load_ensemble(folder / "ensemble.nc")
-    assert ensemble["posterior_draw"].values[0] == -1  # the mean
-    assert ensemble.sizes["frame"] == 400
+    assert ensemble["posterior_draw"].values[[0, 1, -1]].tolist() == [-1, -1, -1]  # the mean
+    assert ensemble["failed"].values.tolist() == [False] * (ensemble.sizes["draw"] - 1) + [True]
+    assert ensemble.sizes["frame"] == 200
     found = {each.kind: each for each in results.observables}
     assert found["virial_pressure"].atomistic is None
     assert found["virial_pressure"].unit == "bar"
     assert found["rdf"].atomistic is not None
     direct = observables.propagate(
         tree,
-        ensemble,
+        ensemble.isel(draw=~ensemble["failed"].values),
         lambda dataset, **given: observables.virial_pressure(dataset, blocks=4, **given),
         draws=15,
         guard=observables.Guard(references=0, simulations=0),

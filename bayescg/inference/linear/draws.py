@@ -79,6 +79,44 @@ def draw_coefficients(
     return _draw(prior, data, values, root, key, np.zeros((0, len(prior.mean))), 1)
 
 
+def data_share(
+    prior: Prior,
+    data: Reduced,
+    values: Mapping[str, np.ndarray],
+    rows: Float[np.ndarray, "row basis"],
+    *,
+    root: Float[Array, "free direction"] | None = None,
+) -> Float[np.ndarray, " row"]:
+    """How much of the variance of linear functions of the coefficients is the scatter of the data.
+
+    The covariance A K^-1 A + A (V / eta^2) A (`bayescg.inference.linear.calibration`) is the square of what the prior
+    pulls a mean away from the truth, averaged over the prior, and the scatter of the data. Over replicates of one
+    truth only the second part varies: where its share is s, z = (mean - truth) / sd has a standard deviation of
+    sqrt(s) over replicates about a mean which depends on the truth. Where s is small, intervals of one truth cover it
+    always or never, and only over truths as the prior has them do they cover it as often as they say.
+
+    Args:
+        prior: of the coefficients.
+        data: sums in its free coordinates.
+        values: hyperparameters; arrays of one value each.
+        rows: (row, basis) the functions.
+        root: of the covariance of the scores, where calibration found one (`Calibrated.root`).
+
+    Returns:
+        (row,) shares between 0 and 1 at these hyperparameters.
+    """
+    given = {name: jnp.asarray(value) for name, value in values.items()}
+    solution = marginal.solve(data, prior.factors(given), prior.noises(given))
+    # B = I + L' H L; A = L B^-1 L', A K^-1 A = L B^-2 L', and without a root A (V / eta^2) A = A H A = A - A K^-1 A.
+    half = jax.scipy.linalg.cho_solve((solution.cholesky, True), (jnp.asarray(rows @ prior.lift) @ solution.factor).T)
+    by_prior = jnp.sum(half**2, axis=0)
+    if root is None:
+        whole = jnp.sum((jnp.asarray(rows @ prior.lift) @ solution.factor).T * half, axis=0)
+        return np.asarray(1 - by_prior / whole)
+    by_data = jnp.sum((root.T @ solution.factor @ half) ** 2, axis=0)
+    return np.asarray(by_data / (by_prior + by_data))
+
+
 def _rows_of(prior: Prior) -> tuple[Float[np.ndarray, "row basis"], np.ndarray]:
     """Rows of the forces that must be positive, of all terms, and the number of the term of each."""
     rows, owner, first = [np.zeros((0, len(prior.mean)))], [np.zeros(0, int)], 0

@@ -14,7 +14,7 @@ from bayescg import kernels as kernel_room
 from bayescg.inference.linear import exact, marginal, projection
 from bayescg.inference.linear.calibration import force_calibration
 from bayescg.inference.linear.combination import combined_calibration
-from bayescg.inference.linear.draws import draw_repulsive
+from bayescg.inference.linear.draws import data_share, draw_repulsive
 from bayescg.inference.linear.marginal import Prior, Reduced
 from bayescg.inference.linear.priors import build_prior
 from bayescg.inference.linear.structure import structure_calibration
@@ -41,6 +41,7 @@ class Fit(NamedTuple):
         coefficients: (chain, draw, basis) [kJ/mol].
         fixed: noises that calibration holds fixed [kJ/mol/nm].
         report: numbers of the calibration.
+        data: sums in the free coordinates of the prior.
         root: of the covariance of the scores, where calibration found one (`Calibrated.root`).
     """
 
@@ -51,7 +52,13 @@ class Fit(NamedTuple):
     coefficients: Float[np.ndarray, "chain draw basis"]
     fixed: dict[str, float]
     report: dict[str, float]
+    data: Reduced
     root: Float[Array, "free direction"] | None = None
+
+    def data_share(self, rows: Float[np.ndarray, "row basis"]) -> Float[np.ndarray, " row"]:
+        """`draws.data_share` of linear functions of the coefficients, at the mode of the hyperparameters."""
+        prior = self.prior.without_noise() if self.fixed else self.prior
+        return data_share(prior, self.data, self.target.constrain(self.mode.position), rows, root=self.root)
 
 
 def fit(
@@ -111,7 +118,7 @@ def fit(
     root = small.root(root)
     coefficients = draw_repulsive(small.prior, small.data, found.values, root=root, key=draw_key)
     with_noise = replace(small.prior, noise=prior.noise, noise_names=prior.noise_names)
-    return Fit(with_noise, target, mode, found, coefficients, fixed, report, root)
+    return Fit(with_noise, target, mode, found, coefficients, fixed, report, small.data, root)
 
 
 def stored_potential(asked: Potential, statistics: ForceStatistics, kernels: Mapping[str, object] | None) -> Potential:

@@ -11,13 +11,13 @@ import xarray as xr
 
 from bayescg._runtime import write_netcdf
 from bayescg._version import ORIGIN
-from bayescg.inference.statistics.asked import Pilot
+from bayescg.inference.statistics.asked import Fold, Pilot
 from bayescg.inference.statistics.force_statistics import ForceStatistics
 from bayescg.inference.statistics.sums.columns import Packed
 from bayescg.potentials import Potential
 
 _KIND = "force statistics"
-_FORMAT = 4
+_FORMAT = 5
 COPIED = 300
 """Coefficients up to which a posterior holds a copy of its sums; tens of MB of more stay in a file of their own."""
 
@@ -37,7 +37,11 @@ def to_dataset(statistics: ForceStatistics) -> xr.Dataset:
     if statistics.pilot is not None:
         products = np.stack([statistics.scores[source] for source in sorted(statistics.scores)])
         variables["scores"] = (("source", "score_entry"), products)
-        variables["pilot"] = ("basis", np.asarray(statistics.pilot.coefficients), {"radius": statistics.pilot.radius})
+        pilot = statistics.pilot
+        variables["pilot"] = ("basis", np.asarray(pilot.coefficients), {"radius": pilot.radius})
+        for number, fold in enumerate(pilot.folds):
+            where = {"source": fold.source, "first": fold.first, "last": fold.last}
+            variables[f"fold_{number}"] = ("basis", np.asarray(fold.coefficients), where)
     systems = sorted(statistics.weights)
     for term in statistics.potential.terms:
         rows = np.stack([statistics.visits[system][term.name] for system in systems])
@@ -89,7 +93,16 @@ def from_dataset(data: xr.Dataset, where: str = "this dataset") -> ForceStatisti
     if "pilot" in data:
         scores = dict(zip(sources, data["scores"].values, strict=True))
         values = tuple(data["pilot"].values.tolist())
-        pilot = Pilot(potential, values, float(data["pilot"].attrs["radius"]))
+        folds = [data[name] for name in sorted(map(str, data.data_vars)) if name.startswith("fold_")]
+        pilot = Pilot(
+            potential,
+            values,
+            float(data["pilot"].attrs["radius"]),
+            tuple(
+                Fold(str(f.attrs["source"]), int(f.attrs["first"]), int(f.attrs["last"]), tuple(f.values.tolist()))
+                for f in folds
+            ),
+        )
     sums = {
         (str(source), int(number)): Packed(*(data[name].values[row] for name in Packed._fields))
         for row, (source, number) in enumerate(keys)

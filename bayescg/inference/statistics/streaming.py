@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -35,14 +37,18 @@ def statistics_of(
     pilot: Pilot | None = None,
     system: str | None = None,
     equations: tuple[str, ...] = EQUATIONS[:1],
+    level: int = 0,
 ) -> ForceStatistics:
-    """`bayescg.force_statistics` with a pilot that is there, or without any and thus without scores."""
+    """`bayescg.force_statistics` with a pilot that is there, or without any and thus without scores.
+
+    `level` is log2 of the frames in the shortest blocks that are wanted.
+    """
     chunks = [data] if isinstance(data, xr.Dataset) else data
     total: ForceStatistics | None = None
     frames = data.sizes.get("frame", 1) if isinstance(data, xr.Dataset) else None
     with progress("Force statistics", frames) as advance:
         for sums in running_statistics(
-            potential, chunks, pilot=pilot, system=system, equations=equations, advance=advance
+            potential, chunks, pilot=pilot, system=system, equations=equations, level=level, advance=advance
         ):
             total = sums
     if total is None:
@@ -58,6 +64,7 @@ def running_statistics(
     system: str | None = None,
     equations: tuple[str, ...] = EQUATIONS[:1],
     before: ForceStatistics | None = None,
+    level: int = 0,
     advance: Callable[[float], object] = lambda n: None,
 ) -> Iterator[ForceStatistics]:
     """The sums of `statistics_of` after each chunk; frames of weight 0 are left out.
@@ -69,6 +76,7 @@ def running_statistics(
         system: name of the thermodynamic system.
         equations: what sums are wanted for: forces, structure, or both.
         before: the sums of the chunks before these: to go on from a file gives what one pass would, to the last bit.
+        level: log2 of the frames in the shortest blocks that are wanted.
         advance: called with the number of frames done since the last call.
 
     Raises:
@@ -92,9 +100,9 @@ def running_statistics(
             first_box = boxes[:1] if first_box is None else first_box
             require_one_volume(np.concatenate([first_box, boxes]))
         # Blocks no shorter than the total's, which would merge them anyway.
-        level = 0 if total is None else total.levels.get(_source(chunk), 0)
+        finest = level if total is None else total.levels.get(_source(chunk), level)
         part = chunk_statistics(
-            potential, chunk, pilot=pilot, system=system, equations=equations, level=level, advance=advance
+            potential, chunk, pilot=pilot, system=system, equations=equations, level=finest, advance=advance
         )
         total = part if total is None else total + part
         yield total
@@ -139,8 +147,21 @@ def chunk_statistics(
     require_memory(potential, len(blocks), pilot is not None, len(equations))
     weights = frame_weights(cg, numbers)
     frames = Frames(positions, boxes, forces, slots, weights, shapes_of(potential, cg))
-    asked = Asked(pilot, equations, BOLTZMANN * temperature)
-    found = sums_of_frames(interactions, frames, len(blocks), asked, plan, advance)
+    parts = [(np.arange(len(numbers)), pilot)] if pilot is None else pilot.about(source, numbers)
+    found = functools.reduce(
+        operator.add,
+        [
+            sums_of_frames(
+                interactions,
+                frames.some(places),
+                len(blocks),
+                Asked(own, equations, BOLTZMANN * temperature),
+                plan,
+                advance,
+            )
+            for places, own in parts
+        ],
+    )
     _require_finite_sums(found.sums, frames, numbers)
     present = {types[k] for k in np.unique(interactions.type_index) if k >= 0}
     for term in potential.terms:

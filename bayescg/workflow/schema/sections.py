@@ -203,6 +203,8 @@ class Simulation(Section):
     """Simulate the posterior mean only, and reweight its frames to the draws."""
     draws: Count | None = None
     """Posterior draws: 16, each simulated; or 200 to which one run is reweighted."""
+    runs: Count = 1
+    """Of the posterior mean, at the same time; with `propagate`."""
     time: Positive = 20.0
     """Sampled time of each run [ps]."""
     engine: Engine = "auto"
@@ -231,6 +233,8 @@ class Simulation(Section):
     @model_validator(mode="after")
     def _check(self) -> Self:
         self.dynamics.frames(self.time)
+        if self.runs > 1 and not self.propagate:
+            raise ValueError(f"runs: {self.runs} are of the posterior mean: add `propagate: true`, or leave runs out")
         return self
 
 

@@ -25,7 +25,7 @@ from bayescg.workflow.steps.step import Step
 class Simulate(Step):
     """From a posterior to an ensemble. Finished draws are kept; an ensemble of some of them says that it is partial.
 
-    With `propagate`, the ensemble is a run of the posterior mean, and further runs where draws need them.
+    With `propagate`, the ensemble holds runs of the posterior mean, and further runs where draws need them.
 
     Attributes:
         map: the step that leaves the last frame.
@@ -60,6 +60,7 @@ class Simulate(Step):
             load_trajectory(self.map.last_frame.path).isel(frame=-1),
             time=chosen.time,
             draws=None if chosen.propagate else chosen.n_draws,
+            runs=chosen.runs,
             dynamics=chosen.dynamics,
             temperature=chosen.temperature,
             engine=chosen.engine,
@@ -73,8 +74,10 @@ class Simulate(Step):
         ensemble = planned.run(parts)
         interrupted = bool(ensemble.attrs["interrupted"])
         if chosen.propagate and not interrupted:
-            runs = add_references(tree, ensemble, draws=chosen.n_draws, key=self.propagation_key)
-            ensemble = _as_draws(runs, ensemble)
+            runs = add_references(tree, folder.whole_draws(ensemble), draws=chosen.n_draws, key=self.propagation_key)
+            # Runs of the mean that blew up are kept, so that the report can count them.
+            blown = [ensemble.isel(draw=k) for k in np.flatnonzero(ensemble["failed"].values)]
+            ensemble = _as_draws([*runs, *blown], ensemble)
         (product.unfinished if interrupted else product).write(ensemble, record)
         if interrupted:
             raise KeyboardInterrupt

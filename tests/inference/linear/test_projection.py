@@ -15,7 +15,7 @@ from tests.inference.statistics.test_force_statistics import random_system
 
 TERM = bcg.Pair("W", "W", cutoff=0.9, knot_spacing=0.003)
 NAMES = ("amplitude_W-W", "lengthscale_W-W", "warp_W-W")
-TYPICAL = dict(zip(NAMES, (0.86, 0.41, 3.6), strict=True))
+TYPICAL = dict(zip(NAMES, (1.6, 0.092, 9.2), strict=True))
 """Near the posterior mode of the hyperparameters."""
 
 
@@ -40,7 +40,7 @@ def problem():
 
 def dense_covariance(term, amplitude, length, warp):
     """Matern-5/2 on warped distances, interpolated by splines, conditioned on u = u' = u'' = 0 at the cutoff."""
-    y = term.inputs[:, 0] + warp * term.warp[:, 0]
+    y = (term.inputs[:, 0] + warp * term.warp[:, 0]) / (1 + warp)
     r = np.sqrt(5) * np.abs(y[:, None] - y) / length
     gram = amplitude**2 * (1 + r + r**2 / 3) * np.exp(-r)
     joint = term.transform @ gram @ term.transform.T
@@ -76,17 +76,18 @@ def at(**factors):
 # Where the posterior reaches, along its ridge from smooth and loud to rough and quiet: the roughest is three standard
 # deviations from the mode.
 @pytest.mark.parametrize(
-    "values",
+    ("values", "allowed"),
     [
-        at(),
-        at(lengthscale=1.7, warp=3.3),
-        at(lengthscale=1.7, amplitude=3.1, warp=0.6),
-        at(lengthscale=0.6, amplitude=0.65, warp=0.7),
-        at(lengthscale=0.35, amplitude=0.23, warp=0.56),
+        (at(), 1e-3),
+        # Far smoother than the reference in the tail, where errors in units of its error bars are many of one's own.
+        (at(lengthscale=0.9, warp=3.3), 1e-2),
+        (at(lengthscale=1.6, amplitude=3.7, warp=1.7), 1e-2),
+        (at(lengthscale=0.625, amplitude=0.27, warp=0.58), 1e-3),
+        (at(lengthscale=0.49, amplitude=0.14, warp=0.44), 1e-3),
     ],
     ids=["mode", "warped", "loud", "short", "shortest"],
 )
-def test_few_directions_give_what_all_coefficients_give(problem, values):
+def test_few_directions_give_what_all_coefficients_give(problem, values, allowed):
     prior, data, small = problem
     count, few = data.gram.shape[-1], small.data.gram.shape[-1]
     assert few < 0.7 * count
@@ -99,8 +100,8 @@ def test_few_directions_give_what_all_coefficients_give(problem, values):
     rows = TERM.spline.matrix(x, 1)[:, : TERM.n_basis] @ prior.terms[0].lift
     sd = np.sqrt(np.einsum("xf,fg,xg->x", rows, covariance, rows))
     few_rows = rows @ small.spread
-    assert np.abs((few_rows @ few_mean - rows @ mean) / sd).max() < 1e-3
-    assert np.abs(np.linalg.norm(few_rows @ few_spread, axis=1) / sd - 1).max() < 1e-3
+    assert np.abs((few_rows @ few_mean - rows @ mean) / sd).max() < allowed
+    assert np.abs(np.linalg.norm(few_rows @ few_spread, axis=1) / sd - 1).max() < allowed
 
 
 @pytest.mark.parametrize(
@@ -131,7 +132,7 @@ def test_what_is_dropped_keeps_the_bound(problem):
     rest = np.eye(len(precision)) - found.spread @ np.linalg.solve(weighed @ found.spread, weighed)
 
     def dropped(length):
-        covariance = dense_covariance(term, 0.86, 0.41 * length, 3.6)
+        covariance = dense_covariance(term, 1.6, 0.092 * length, 9.2)
         return np.sum(metric * (rest @ covariance @ rest.T))
 
     least = dropped(0.6)
@@ -203,4 +204,6 @@ def test_a_fit_is_the_same_with_and_without(monkeypatch):
     sd = b.std(axis=0)
     inner = sd > 0.05 * sd.max()
     assert np.abs((a.mean(axis=0) - b.mean(axis=0)) / sd)[inner].max() < 5 * np.sqrt(2 / 1000)
-    assert np.abs(a.std(axis=0) / sd - 1)[inner].max() < 5 / np.sqrt(1000)
+    # Hyperparameters that data hardly know make tails heavy: the error of a standard deviation has the kurtosis in it.
+    kurtosis = np.mean(((b - b.mean(axis=0)) / sd) ** 4, axis=0)
+    assert np.all(np.abs(a.std(axis=0) / sd - 1)[inner] < 5 * np.sqrt((kurtosis - 1) / 4 * 2 / 1000)[inner])

@@ -1,6 +1,7 @@
 """Sufficient statistics: additive over any split, equal to dense sums, saved and loaded, refusing what does not fit."""
 
 import itertools
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,8 @@ import bayescg as bcg
 from bayescg._runtime import double_precision
 from bayescg.data import Topology
 from bayescg.geometry.images import minimum_image
+from bayescg.inference.pilot import pilot_of
+from bayescg.inference.statistics.asked import Fold
 from bayescg.inference.statistics.files import from_dataset
 from bayescg.inference.statistics.force_statistics import ForceStatistics
 from bayescg.inference.statistics.streaming import statistics_of
@@ -46,7 +49,12 @@ def data():
 
 @pytest.fixture(scope="module")
 def pilot(data):
-    return bcg.fit_pilot(POTENTIAL, data, frames=20)
+    """Any coefficients, and others for some of the frames: what a fit to these random forces gives would be absurd."""
+    fitted = bcg.fit_pilot(POTENTIAL, data, frames=20)
+    rng = np.random.default_rng(3)
+    several = 10 * rng.normal(size=(3, len(fitted.coefficients)))
+    folds = tuple(Fold(data.attrs["source"], 5 * k, 5 * k + 4, tuple(several[k].tolist())) for k in (1, 2))
+    return replace(fitted, coefficients=tuple(several[0].tolist()), folds=folds)
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +110,8 @@ def test_sums_equal_a_dense_design(data, whole, pilot):
             cross = cross + np.stack([np.einsum("nkx,nx->k", a, b) for a, b in per_type])
             square = square + np.stack([np.sum(b**2) for _, b in per_type])
             # Scores by the definition: every bead with itself and with all beads nearer than the radius.
-            known = np.concatenate([pilot.coefficients, np.ones(j.shape[1] - rows.shape[1])])
+            ((_, about),) = pilot.about(data.attrs["source"], np.array([frame]))
+            known = np.concatenate([about.coefficients, np.ones(j.shape[1] - rows.shape[1])])
             own = np.einsum("nkx,nx->nk", rows, f - np.einsum("nkx,k->nx", j, known))
             x = data["positions"].values[frame].astype(float)
             apart = minimum_image(x[:, None] - x[None], box)
@@ -206,6 +215,22 @@ def test_a_pilot_of_another_potential_is_refused(data, pilot):
         statistics_of(other, data, pilot=pilot)
     with pytest.raises(ValueError, match="at least one frame"):
         bcg.fit_pilot(POTENTIAL, data, frames=0)
+
+
+def test_a_pilot_needs_few_blocks(data):
+    some = data.isel(frame=slice(0, 100))
+    few, many = bcg.fit_pilot(POTENTIAL, some, frames=100), pilot_of(statistics_of(POTENTIAL, some))
+    assert few.radius == many.radius
+    np.testing.assert_allclose(few.coefficients, many.coefficients, rtol=1e-6)
+    for found in (few, many):
+        assert len(found.folds) == 8
+        # Every frame is scored once, and about something that was not fitted to it alone.
+        parts = found.about(data.attrs["source"], np.arange(130))
+        np.testing.assert_array_equal(np.sort(np.concatenate([places for places, _ in parts])), np.arange(130))
+        ((later, about),) = [(places, own) for places, own in parts if np.any(places == 120)]
+        np.testing.assert_array_equal(later, np.arange(100, 130))
+        assert about.coefficients == found.coefficients
+    assert [len(own) for own, _ in few.about("elsewhere", np.arange(130))] == [130]
 
 
 def test_scores_are_missing_where_there_was_no_pilot(data):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import bayescg as bcg
-from bayescg.data import Topology, neighbors
+from bayescg.data import Topology
 from bayescg.inference.statistics.program.batches import Plan
 from bayescg.inference.statistics.program.frames import EQUATIONS
 from bayescg.inference.statistics.streaming import chunk_statistics
@@ -17,7 +17,6 @@ from bayescg.potentials import WCA
 from tests.inference.statistics.test_force_statistics import assert_same
 
 engine = pytest.importorskip("bayescg.inference.statistics.fused.engine")
-cells = pytest.importorskip("bayescg.inference.statistics.fused.cells")
 
 pytestmark = pytest.mark.filterwarnings("ignore:no pair term for")
 _CUBE = np.diag([2.4, 2.4, 2.4])
@@ -115,31 +114,6 @@ def test_any_number_of_threads(potential, monkeypatch):
         np.testing.assert_array_equal(three.scores[source], products)
     for name, counts in one.counts.items():
         np.testing.assert_array_equal(three.counts[name], counts)
-
-
-@pytest.mark.parametrize("box", [_CUBE, _LONG, _SKEW, _SKEW_LONG, np.diag([9.0, 8.0, 7.0])])
-@pytest.mark.parametrize("reach", [0.3, 0.7])
-def test_neighbors_are_those_of_vesin(box, reach):
-    """Beads anywhere, also outside of the box; with few cells, many, and more than beads."""
-    n = 150
-    positions = np.random.default_rng(0).uniform(-1, 2, (n, 3)) @ box
-    expected = {tuple(sorted(pair)) for pair in neighbors.pairs(positions, box, reach).tolist()}
-    inverse, heights = cells.inverse_of(box)
-    fractions, order, begins = np.empty((3, n)), np.empty(n, np.int64), np.empty(n // 2 + 2, np.int64)
-    counts = cells.sort_into_cells(positions, box, inverse, heights, reach, fractions, order, begins)
-    places, around = np.empty(n, np.int64), np.empty((3, n))
-    listed, vectors, squares, room = np.empty(n + 1, np.int64), np.empty((3, n + 1)), np.empty(n + 1), np.empty((4, n))
-    straight, found = bool(np.all(box == np.diag(np.diag(box)))), []
-    for cell in range(np.prod(counts)):
-        size = cells.gather(cell, counts, fractions, begins, places, around)
-        for p in range(begins[cell], begins[cell + 1]):
-            m = cells.neighbors_of(
-                p, size, places, around, fractions, box, straight, reach**2, listed, vectors, squares, room
-            )
-            found += [(int(order[p]), int(order[q])) for q in listed[:m]]
-            np.testing.assert_allclose(np.sum(vectors[:, :m] ** 2, axis=0), squares[:m], atol=1e-14)
-    assert len(found) == len(set(found)) == 2 * len(expected)
-    assert {tuple(sorted(pair)) for pair in found} == expected
 
 
 def test_without_numba_there_is_a_hint(monkeypatch):

@@ -72,6 +72,7 @@ def test_scores_carry_squared_weights(data, pilot, equations):
     np.testing.assert_allclose(got, expected, atol=1e-11 * np.abs(expected).max())
 
 
+@pytest.mark.filterwarnings("ignore:held-out")
 def test_a_common_factor_says_nothing(data):
     weights = uneven()
     one, other = (bcg.force_statistics(POTENTIAL, weighted(data, c * weights)) for c in (1.0, 3e-7))

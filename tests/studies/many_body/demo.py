@@ -1,6 +1,6 @@
 """The bundled demo: is the misfit of g(r) with three-body forces at most half of that of pairs alone?
 
-Runs `bayescg demo` as users do, three minutes on two cores. Cutoff and knots were chosen on another trajectory.
+Runs `bayescg demo` as users do, two minutes on two cores. Cutoff and knots were chosen on another trajectory.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from typing import no_type_check
 
 import numpy as np
 
-from bayescg.inference.statistics.fused.compiled import compiled
+from bayescg.loops.compiled import compiled
 
 _STRAIGHT, _IN_LINE = 1e-16, 1e-12
 """Smallest squared sine of an angle, and smallest squared area [nm^4] of a dihedral angle's planes."""

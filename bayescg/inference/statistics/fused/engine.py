@@ -17,7 +17,7 @@ from bayescg.inference.statistics.fused.blas import GEMM, SYRK
 from bayescg.inference.statistics.fused.others import Others, Visits, merged
 from bayescg.inference.statistics.fused.tables import Layout, make_layout
 from bayescg.inference.statistics.program.batches import Frames
-from bayescg.inference.statistics.sums.blocks import add, type_pairs
+from bayescg.inference.statistics.sums.blocks import type_pairs
 from bayescg.inference.statistics.sums.columns import Packed, own_columns
 from bayescg.potentials import Interactions
 
@@ -33,12 +33,14 @@ class _Part(NamedTuple):
 
     Attributes:
         sums: by block.
-        scores: packed; None without a pilot.
+        layout: of the columns of the scores.
+        scores: products as the loop has them; none without a pilot.
         visits: of all terms.
     """
 
     sums: list[tuple[int, Packed]]
-    scores: Float[np.ndarray, " entry"] | None
+    layout: Layout
+    scores: Float[np.ndarray, " product"]
     visits: Visits
 
 
@@ -58,8 +60,8 @@ class _Pass:
         self._full = make_layout(interactions, radius)
         self._narrow = make_layout(interactions, radius, self._reached())
 
-    def stretch(self, chosen: Int[np.ndarray, " frame"]) -> _Part:
-        """Sums of some frames."""
+    def stretch(self, chosen: Int[np.ndarray, " frame"], room: Float[np.ndarray, " product"] | None) -> _Part:
+        """Sums of some frames; products of scores in the room of a stretch that is done, if there is one."""
         frames, runs, visits = self._frames, [], {}
         for run in np.split(chosen, np.flatnonzero(np.diff(frames.slots[chosen])) + 1):
             positions, boxes = self._read(run)
@@ -70,7 +72,7 @@ class _Pass:
             given = loop.Frames(positions, boxes, forces, weights, made.rows, made.divergence)
             runs.append((int(frames.slots[run[0]]), given))
         # Rarely a frame goes beyond what others have reached: then all columns are taken.
-        part = self._add(self._narrow, runs, visits) or self._add(self._full, runs, visits)
+        part = self._add(self._narrow, runs, visits, room) or self._add(self._full, runs, visits, room)
         assert part is not None, "all columns are there"
         return part
 
@@ -97,10 +99,10 @@ class _Pass:
     def _read(self, run: Int[np.ndarray, " frame"]):
         return self._frames.positions[run].astype(float), np.ascontiguousarray(self._frames.boxes[run], float)
 
-    def _add(self, layout: Layout, runs: list[tuple[int, loop.Frames]], visits: Visits) -> _Part | None:
+    def _add(self, layout: Layout, runs: list[tuple[int, loop.Frames]], visits: Visits, room) -> _Part | None:
         """Sums of runs of frames, each of one block; None if some interaction has no column."""
         told, sums = _tell(layout, self._interactions, self._asked), []
-        totals = _zeros(layout, told)
+        totals = _zeros(layout, told, room)
         for slot, given in runs:
             totals = totals._replace(
                 gram=np.zeros_like(totals.gram),
@@ -110,12 +112,11 @@ class _Pass:
             if not loop.add_frames(layout.tables, told, given, totals, SYRK, GEMM):
                 return None
             sums.append((slot, _packed(layout, totals)))
-        scores = _packed_scores(layout, totals.scores, len(self._asked.equations)) if len(totals.scores) else None
         bins, own = layout.tables.bins, {}
         for k, term in enumerate(layout.terms):
             low, high = totals.extremes[k].tolist()
             own[term.name] = totals.counts[bins[k] : bins[k + 1]], low, high
-        return _Part(sums, scores, merged(visits, own))
+        return _Part(sums, layout, totals.scores, merged(visits, own))
 
 
 def accumulate_frames(
@@ -145,22 +146,28 @@ def accumulate_frames(
     scores, visits = None, {}
     with ThreadPoolExecutor(workers) as pool:
         waiting: deque = deque()
+        room = None
         for number in range(len(stretches) + workers - 1):
             if number < len(stretches):
-                waiting.append((len(stretches[number]), pool.submit(job.stretch, stretches[number])))
+                waiting.append((len(stretches[number]), pool.submit(job.stretch, stretches[number], room)))
             if number < workers - 1:
                 continue
             # In their order, so that sums do not depend on who is first; few at a time, as each holds sums of its own.
             count, future = waiting.popleft()
             part = future.result()
             for slot, new in part.sums:
-                sums[slot] = add(sums[slot], new) if slot in sums else new
-            if part.scores is not None:
-                scores = part.scores if scores is None else scores + part.scores
+                if slot in sums:
+                    for there, values in zip(sums[slot], new, strict=True):
+                        np.add(there, values, out=there)
+                else:
+                    sums[slot] = new
+            if asked.pilot is not None:
+                scores, room = _add_scores(scores, part.layout, part.scores, len(asked.equations)), part.scores
             visits = merged(visits, part.visits)
             advance(count)
+    nothing = Packed(*map(np.zeros_like, next(iter(sums.values()))))
     return Found(
-        [sums[slot] for slot in range(blocks)],
+        [sums.get(slot, nothing) for slot in range(blocks)],
         scores,
         {name: counts for name, (counts, _, _) in visits.items()},
         {name: (low, high) for name, (_, low, high) in visits.items()},
@@ -185,50 +192,53 @@ def _tell(layout: Layout, interactions: Interactions, asked: Asked) -> loop.Told
     )
 
 
-def _zeros(layout: Layout, told: loop.Told) -> loop.Totals:
+def _zeros(layout: Layout, told: loop.Told, room: Float[np.ndarray, " product"] | None = None) -> loop.Totals:
     widths, terms = layout.tables.widths, len(layout.terms)
     times = int(told.forces) + int(told.structure) if len(told.known) else 0
     products = sum(times**2 * int(widths[a] * widths[b]) for a, b in type_pairs(len(widths)))
+    if room is None or room.size != products:
+        room = np.empty(products)
+    room[:] = 0.0
     return loop.Totals(
         np.zeros(int(np.sum(widths**2))),
         np.zeros(int(np.sum(widths))),
         np.zeros(len(widths)),
         np.zeros(int(layout.tables.bins[-1])),
         np.tile([np.inf, -np.inf], (terms, 1)),
-        np.zeros(products),
+        room,
     )
 
 
 def _packed(layout: Layout, totals: loop.Totals) -> Packed:
     """In each type's own columns of the potential, zeros where the loop had none."""
-    grams, crosses, squares, divergences, entry, column = [], [], [], [], 0, 0
-    for width, local in zip(layout.tables.widths, layout.local, strict=True):
+    sizes = np.array([len(local) for local in layout.local])
+    grams, crosses, divergences = np.zeros(np.sum(sizes**2)), np.zeros(np.sum(sizes)), np.zeros(np.sum(sizes))
+    squares, entry, column, at_gram, at_cross = [], 0, 0, 0, 0
+    for width, local, size in zip(layout.tables.widths, layout.local, sizes, strict=True):
         kept = np.flatnonzero(local >= 0)
         at = local[kept]
         lower = totals.gram[entry : entry + width**2].reshape(width, width)
-        gram, cross, divergence = np.zeros((len(local),) * 2), np.zeros(len(local)), np.zeros(len(local))
         # Columns of a type stand in the order of the loop, which need not be that of the potential.
         both = np.where(at[:, None] >= at, lower[np.ix_(at, at)], lower.T[np.ix_(at, at)])
-        gram[np.ix_(kept, kept)] = both
-        cross[kept], divergence[kept] = lower[-1, at], totals.divergence[column + at]
-        grams.append(gram.ravel())
-        crosses.append(cross)
+        grams[at_gram : at_gram + size**2].reshape(size, size)[np.ix_(kept, kept)] = both
+        crosses[at_cross + kept], divergences[at_cross + kept] = lower[-1, at], totals.divergence[column + at]
         squares.append(lower[-1, -1])
-        divergences.append(divergence)
-        entry, column = entry + width**2, column + width
-    return Packed(
-        np.concatenate(grams),
-        np.concatenate(crosses),
-        np.array(squares),
-        totals.components,
-        np.concatenate(divergences),
-    )
+        entry, column, at_gram, at_cross = entry + width**2, column + width, at_gram + size**2, at_cross + size
+    return Packed(grams, crosses, np.array(squares), totals.components, divergences)
 
 
-def _packed_scores(layout: Layout, products: Float[np.ndarray, " product"], times: int) -> Float[np.ndarray, " entry"]:
-    """Products of scores in the columns of both types; those of equal types are symmetric but for rounding."""
-    at, parts, widths = 0, [], layout.tables.widths
+def _add_scores(
+    packed: Float[np.ndarray, " entry"] | None, layout: Layout, products: Float[np.ndarray, " product"], times: int
+) -> Float[np.ndarray, " entry"]:
+    """Add products of scores in the columns of both types; those of equal types are symmetric but for rounding.
+
+    One pair of types after the other, into what is there: a copy of all would double what a pass with many coefficients
+    takes.
+    """
+    at, to, widths = 0, 0, layout.tables.widths
     local = [each[:count] for each, count in zip(layout.local, layout.coefficients, strict=True)]
+    if packed is None:
+        packed = np.zeros(sum(times**2 * len(local[a]) * len(local[b]) for a, b in type_pairs(len(widths))))
     for a, b in type_pairs(len(widths)):
         size = times**2 * int(widths[a] * widths[b])
         part = products[at : at + size].reshape(times, widths[a], times, widths[b])
@@ -238,5 +248,6 @@ def _packed_scores(layout: Layout, products: Float[np.ndarray, " product"], time
         found = part[:, local[a][here]][:, :, :, local[b][there]]
         full[np.ix_(np.arange(times), here, np.arange(times), there)] = found
         full = full.reshape(times * len(local[a]), -1)
-        parts.append((0.5 * (full + full.T) if a == b else full).ravel())
-    return np.concatenate(parts)
+        packed[to : to + full.size] += (0.5 * (full + full.T) if a == b else full).ravel()
+        to += full.size
+    return packed

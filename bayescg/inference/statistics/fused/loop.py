@@ -7,8 +7,6 @@ from typing import NamedTuple, no_type_check
 import numpy as np
 from jaxtyping import Float
 
-from bayescg.inference.statistics.fused.cells import gather, inverse_of, neighbors_of, sort_into_cells
-from bayescg.inference.statistics.fused.compiled import compiled
 from bayescg.inference.statistics.fused.products import (
     add_score,
     list_near,
@@ -18,6 +16,8 @@ from bayescg.inference.statistics.fused.products import (
     sum_near,
 )
 from bayescg.inference.statistics.fused.rows import bonded_rows, measure_bonded, pair_rows
+from bayescg.loops.cells import gather, inverse_of, neighbors_of, sort_into_cells
+from bayescg.loops.compiled import compiled
 
 _ROWS = 1 << 18
 """Bytes of rows of one type that are put together for one product."""

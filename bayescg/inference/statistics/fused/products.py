@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numba import types
 
-from bayescg.inference.statistics.fused.compiled import compiled
+from bayescg.loops.compiled import compiled
 
 _SCORED = 256
 """Beads of one type whose scores are put together for one product."""

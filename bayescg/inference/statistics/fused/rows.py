@@ -6,9 +6,9 @@ from typing import no_type_check
 
 import numpy as np
 
-from bayescg.inference.statistics.fused.compiled import compiled
 from bayescg.inference.statistics.fused.descriptors import describe
 from bayescg.inference.statistics.fused.tables import NO_COLUMN
+from bayescg.loops.compiled import compiled
 
 
 @compiled

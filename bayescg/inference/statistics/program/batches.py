@@ -42,6 +42,14 @@ class Frames(NamedTuple):
     weights: Float[np.ndarray, " frame"]
     shapes: Float[np.ndarray, "frame bead 3 3"] | None = None
 
+    def some(self, places: Int[np.ndarray, " some"]) -> Frames:
+        """Those at some places; all of them without a copy."""
+        if len(places) == len(self.slots):
+            return self
+        shapes = None if self.shapes is None else self.shapes[places]
+        positions, boxes, forces = self.positions[places], self.boxes[places], self.forces[places]
+        return Frames(positions, boxes, forces, self.slots[places], self.weights[places], shapes)
+
 
 class Plan(NamedTuple):
     """How frames go through the compiled program; the sums do not depend on it, but for rounding.

@@ -6,7 +6,7 @@ from typing import no_type_check
 
 import numpy as np
 
-from bayescg.inference.statistics.fused.compiled import compiled
+from bayescg.loops.compiled import compiled
 
 _FEWEST = 4
 """Cells along an axis: with three, all are neighbors."""

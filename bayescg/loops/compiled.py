@@ -21,14 +21,16 @@ def compiled(function: Callable) -> Any:
     return njit(nogil=True, cache=True, fastmath=_MATH, error_model="numpy")(function)
 
 
-def _forget_stale() -> None:
-    """Delete compiled loops that are kept beside the sources, if any source of this folder has changed since.
+def forget_stale(folder: Path) -> None:
+    """Delete compiled loops that are kept beside sources, if any of these or of this folder has changed since.
 
     Numba looks at the file of a loop, and not at those of the loops that it calls.
+
+    Args:
+        folder: of the sources.
     """
-    folder = Path(__file__).parent
     digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.py")):
+    for path in sorted({*folder.glob("*.py"), *_HERE.glob("*.py")}):
         digest.update(path.read_bytes())
     kept = folder / "__pycache__"
     stamp = kept / "loops.sha256"
@@ -41,4 +43,5 @@ def _forget_stale() -> None:
         stamp.write_text(digest.hexdigest())
 
 
-_forget_stale()
+_HERE = Path(__file__).parent
+forget_stale(_HERE)

@@ -1,0 +1,1 @@
+"""Loops that numba compiles: neighbors in cells, counts of distances. Its files can be imported where numba is."""
