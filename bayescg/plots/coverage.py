@@ -35,7 +35,7 @@ def coverage(found: xr.Dataset, term: str | None = None) -> Figure:
         raise ValueError(f"no coverage of term {term!r}; there are {', '.join(names) or 'none'}")
     low, high = found[f"low_{name}"].values, found[f"high_{name}"].values
     middle, half = 0.5 * (low + high), 0.5 * (high - low)
-    nominal = float(found.attrs["ci_prob"])
+    nominal, firm = float(found.attrs["ci_prob"]), found[f"data_share_{name}"].values >= 0.5
     unit = found[f"x_{name}"].attrs.get("units", "")
     with look.style():
         figure, axes = look.new_figure(2, 1, width=1.3 * look.COLUMN, height=3.6, sharex=True)
@@ -43,24 +43,27 @@ def coverage(found: xr.Dataset, term: str | None = None) -> Figure:
         z = found[f"z_{name}"]
         above.axhline(1.0, color=look.ATOMISTIC, lw=0.8)
         above.plot(z[f"x_{name}"], np.sqrt((z**2).mean("segment")), color=look.INNER, lw=1.0, label="pointwise")
-        above.errorbar(
-            *(middle, found[f"rms_{name}"], found[f"rms_se_{name}"], half),
-            **{"fmt": "o", "ms": 3.5, "color": look.MODEL, "lw": 1.2, "label": "by range"},
-        )
+        _dots(above, middle, half, found[f"rms_{name}"].values, found[f"rms_se_{name}"].values, firm)
         above.set_ylabel("rms z")
         above.set_ylim(bottom=0)
         above.legend()
         below.axhline(nominal, color=look.ATOMISTIC, lw=0.8)
-        below.errorbar(
-            *(middle, found[f"covered_{name}"], found[f"covered_se_{name}"], half),
-            **{"fmt": "o", "ms": 3.5, "color": look.MODEL, "lw": 1.2},
-        )
+        _dots(below, middle, half, found[f"covered_{name}"].values, found[f"covered_se_{name}"].values, firm)
         below.set_ylabel(f"coverage of {nominal:.0%}")
         below.set_ylim(top=1.0)
         below.set_xlabel(f"{name} [{unit}]")
         frames, segments = found.attrs["frames_per_segment"], found.attrs["segments"]
         above.set_title(f"{segments} segments of {frames} frames, calibration {found.attrs['calibration']}")
     return figure
+
+
+def _dots(axes: Any, middle, half, values, errors, firm) -> None:
+    for chosen, face, label in ((firm, look.MODEL, "by range"), (~firm, "white", "by range, prior decides")):
+        if chosen.any():
+            axes.errorbar(
+                *(middle[chosen], values[chosen], errors[chosen], half[chosen]),
+                **{"fmt": "o", "ms": 3.5, "color": look.MODEL, "mfc": face, "lw": 1.2, "label": label},
+            )
 
 
 def ranks(found: xr.Dataset, names: list[str] | None = None) -> Figure:

@@ -32,7 +32,7 @@ def relative_error(statistics, posterior, name, truth):
 
 
 def covered(potential, data, truths, key, **choices):
-    """Whether the 90 % band holds the truth, on a grid over the sampled range of each term."""
+    """By term, points of a grid over what replicates have sampled, and whether 90 % bands hold the truth there."""
     noise = float(data["forces"].std())
     result = {name: [] for name in truths}
     for replicate in range(REPLICATES):
@@ -44,5 +44,5 @@ def covered(potential, data, truths, key, **choices):
             x = x[(x > statistics.ranges[name][0]) & (x < statistics.ranges[name][1])]
             lower, upper = np.quantile(curves(statistics.potential, name, draws, x)[1], [0.05, 0.95], axis=0)
             exact = systems.true_force(truth, x)
-            result[name].append((lower <= exact) & (exact <= upper))
-    return {name: np.concatenate(parts) for name, parts in result.items()}
+            result[name].append((x, (lower <= exact) & (exact <= upper)))
+    return {name: [np.concatenate(part) for part in zip(*parts, strict=True)] for name, parts in result.items()}

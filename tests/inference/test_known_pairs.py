@@ -25,11 +25,13 @@ def test_noise_free_forces_give_back_the_pair_potential(liquid):
 
 @pytest.mark.filterwarnings("ignore:Pareto k")
 @optimized()
-@pytest.mark.xfail(reason="decision 17: tails of smooth liquids are covered more than asked", strict=False)
 def test_pair_bands_cover_the_truth(liquid):
     potential = bcg.Potential(bcg.Pair("A", "A", systems.CUTOFF))
-    inside = covered(potential, liquid, {"A-A": (systems.LJ, 0.30, systems.CUTOFF - 0.005)}, 100)
-    assert 0.85 < inside["A-A"].mean() < 0.95
+    x, inside = covered(potential, liquid, {"A-A": (systems.LJ, 0.30, systems.CUTOFF - 0.005)}, 100)["A-A"]
+    # To here four fifths of the variance are scatter of the data. In the tail a fifth is, the prior decides most of a
+    # band, and one truth is inside always or never.
+    assert 0.85 < inside[x < 0.45].mean() < 0.95
+    assert inside[x >= 0.45].mean() > 0.85
 
 
 def test_never_sampled_distances_repel_in_every_draw():

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from bayescg import kernels as kernel_room
+from bayescg._runtime import double_precision
 from bayescg.inference.linear import exact, marginal, projection
 from bayescg.inference.linear.calibration import force_calibration
 from bayescg.inference.linear.combination import combined_calibration
@@ -58,7 +59,8 @@ class Fit(NamedTuple):
     def data_share(self, rows: Float[np.ndarray, "row basis"]) -> Float[np.ndarray, " row"]:
         """`draws.data_share` of linear functions of the coefficients, at the mode of the hyperparameters."""
         prior = self.prior.without_noise() if self.fixed else self.prior
-        return data_share(prior, self.data, self.target.constrain(self.mode.position), rows, root=self.root)
+        with double_precision():
+            return data_share(prior, self.data, self.target.constrain(self.mode.position), rows, root=self.root)
 
 
 def fit(

@@ -1,4 +1,4 @@
-"""Fits of many-body terms to structure: planted potentials come back, and what Newton steps know beforehand is right."""
+"""Fits of many-body terms to structure: planted potentials come back; what Newton steps know beforehand is right."""
 
 import jax
 import numpy as np

@@ -18,7 +18,7 @@ def main() -> None:
     for beads in (125, 343):
         data = systems.lennard_jones(REPLICATES * FRAMES, beads=beads, seed=1)
         for method, plan in (("laplace", Sampling(1, 1, 1000)), ("nuts", Sampling(2, 300, 500))):
-            inside = covered(potential, data, truth, 1000, method=method, plan=plan)["A-A"]
+            _, inside = covered(potential, data, truth, 1000, method=method, plan=plan)["A-A"]
             print(f"{beads} beads, {method}: pooled coverage {np.mean(inside):.3f} of {len(inside)} points", flush=True)
 
 

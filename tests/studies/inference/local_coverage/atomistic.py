@@ -46,8 +46,8 @@ class Mapped:
         potential = bcg.fill_ranges(bcg.Potential(*self.terms, exclude_bonds=self.exclude_bonds), data)
         found = {name: _known(of, segments) for name, of in sampled(potential, data).items()}
         cells = {name: cells_of(potential.term(name), of, segments) for name, of in found.items()}  # pyright: ignore[reportArgumentType]
-        # All terms in one call; its own ranges are not used, only their ends.
-        ends = {name: [several[0].ends[0], several[-1].ends[1]] for name, several in cells.items()}
+        # All terms in one call, whose ranges are the cells: they follow one another.
+        ends = {name: [*(cell.ends[0] for cell in several), several[-1].ends[1]] for name, several in cells.items()}
         result = bcg.coverage(potential, data, segments=segments, ranges=ends, key=jax.random.key(0))
         rows = []
         for name, several in cells.items():
@@ -56,10 +56,10 @@ class Mapped:
             own = [slice(k * frames, (k + 1) * frames) for k in range(segments)]
             low = np.array([found[name].low[s].min() for s in own])[:, None]
             high = np.array([found[name].high[s].max() for s in own])[:, None]
-            for cell in several:
+            for cell, share in zip(several, result[f"data_share_{name}"].values, strict=True):
                 pool, inside = Pool(), (x >= low) & (x <= high) & cell.holds(x)
                 for k in range(segments):
-                    pool.add(np.abs(z[k, inside[k]]) < NORMAL, z[k, inside[k]], width[k, inside[k]])
+                    pool.add(np.abs(z[k, inside[k]]) < NORMAL, z[k, inside[k]], width[k, inside[k]], share)
                 rows.append(judged((system, name, cell.name), cell.ends, cell.contacts, pool))
         return rows
 

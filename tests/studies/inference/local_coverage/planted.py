@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import jax
 import numpy as np
 import xarray as xr
 
 import bayescg as bcg
+from bayescg._runtime import double_precision
 from bayescg.data import Topology
 from bayescg.inference import Sampling
+from bayescg.inference.linear.fit import Fit, fit, kernels_by_name
 from bayescg.posterior import curves
 from bayescg.potentials import Harmonic, LennardJones
 from bayescg.potentials.baselines import Baseline
 from tests.inference import systems
-from tests.inference.known_truth import fit
 from tests.seeds import shifted
 from tests.studies.inference.local_coverage.frames import kept
 from tests.studies.inference.local_coverage.judge import Pool, Row, judged
@@ -63,15 +65,17 @@ class Planted:
         for replicate in range(replicates):
             own = slice(replicate * frames, (replicate + 1) * frames)
             noisy = systems.with_noise(data.isel(frame=own), noise, replicate)
-            statistics, posterior = fit(potential, noisy, 1000 + replicate, plan=PLAN)
-            draws = posterior["posterior"]["coefficients"].values.reshape(-1, potential.n_basis)
+            fitted = shared_fit(potential, noisy, 1000 + replicate)
+            draws = fitted.coefficients[0]
             for name, truth in self.truths.items():
                 low, high = float(found[name].low[own].min()), float(found[name].high[own].max())
                 for cell in cells[name]:
                     x = cell.points(low, high)
                     if len(x):
-                        force = curves(statistics.potential, name, draws, x)[1]
-                        pools[name, cell.name].add(*banded(force, systems.true_force(truth, x)))
+                        force, exact = curves(potential, name, draws, x)[1], systems.true_force(truth, x)
+                        rows = np.zeros((len(x), potential.n_basis))
+                        rows[:, potential.slices[name]] = -potential.term(name).graph.basis(x)[1]
+                        pools[name, cell.name].add(*banded(force, exact), fitted.data_share(rows))
             if (replicate + 1) % 10 == 0:
                 print(f"  {system}: replicate {replicate + 1} of {replicates}", flush=True)
         return [
@@ -79,6 +83,14 @@ class Planted:
             for name, several in cells.items()
             for cell in several
         ]
+
+
+def shared_fit(potential: bcg.Potential, data: xr.Dataset, number: int) -> Fit:
+    """What `force_match` does to the data by Laplace's method, before its curves: draws and shares of the data."""
+    statistics = bcg.force_statistics(potential, data, pilot=bcg.fit_pilot(potential, data))
+    key = jax.random.split(jax.random.key(shifted(number)))[0]
+    with double_precision():
+        return fit(statistics, kernels_by_name(None), method="laplace", calibration="godambe", sampling=PLAN, key=key)
 
 
 def banded(draws: np.ndarray, exact: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -14,16 +14,7 @@ import numpy as np
 
 from bayescg._runtime import atomic_path
 from tests.studies.inference.local_coverage import atomistic, many_body, planted
-from tests.studies.inference.local_coverage.judge import (
-    COVERED,
-    COVERED_OF_FEW,
-    FEW,
-    HEAD,
-    RMS,
-    Row,
-    as_text,
-    from_text,
-)
+from tests.studies.inference.local_coverage.judge import DECIDING, HEAD, Row, as_text, from_text
 from tests.studies.inference.water_coverage import SHARED
 from tests.studies.wanted import wanted
 
@@ -102,13 +93,14 @@ def main(arguments: list[str] | None = None) -> None:
 def conclude(rows: list[Row], before: dict[tuple[str, str, str], Row]) -> None:
     """Bounds of every range, and of widths beside those of an earlier table."""
     for row in rows:
-        few = row.contacts < FEW
-        label = " ".join(row.place)
-        wanted(f"{label}, covered (+- {row.covered_se:.3f})", row.covered, *(COVERED_OF_FEW if few else COVERED))
-        if not few:
-            wanted(f"{label}, rms z (+- {row.rms_se:.2f})", row.rms, *RMS)
-    held, allowed = (sum(getattr(row, name) for row in rows) for name in ("holds", "allowed"))
-    print(f"{held} of {len(rows)} ranges hold, {allowed} within two standard errors", flush=True)
+        for name, low, high in row.bounds:
+            error = getattr(row, f"{name}_se")
+            wanted(f"{' '.join(row.place)}, {name} (+- {error:.3f})", getattr(row, name), low, high)
+    prior = [row.share < DECIDING for row in rows]
+    for kind, chosen in (("data decide", [not p for p in prior]), ("the prior decides", prior)):
+        some = [row for row, each in zip(rows, chosen, strict=True) if each]
+        held, allowed = (sum(getattr(row, name) for row in some) for name in ("holds", "allowed"))
+        print(f"where {kind}: {held} of {len(some)} ranges hold, {allowed} within two standard errors", flush=True)
     both = [(row, before[row.place]) for row in rows if row.place in before]
     if both:
         ratio = np.array([new.width / old.width for new, old in both])
