@@ -69,17 +69,17 @@ def _independent(potential: Potential, counts: Mapping[str, Float[np.ndarray, " 
 
 
 @lru_cache(maxsize=8)
-def _functions(term: Term) -> tuple[Float[np.ndarray, "node basis"], Float[np.ndarray, " node"]]:
+def _functions(term: Term) -> tuple[Float[np.ndarray, "node basis"], Float[np.ndarray, " inner"]]:
     """Basis functions at a few nodes of every bin of a term's histogram, and the nodes' shares of a bin."""
     if isinstance(term, ThreeBody):
         grid = term.grid
-        at, weights = np.polynomial.legendre.leggauss(2)
+        at, weights = np.polynomial.legendre.leggauss(3)
         axes = [s.knots[:-1, None] + 0.5 * s.spacing * (1 + at) for s in (grid.side, grid.side, grid.opposite)]
         bins = np.stack(np.meshgrid(*(np.arange(len(axis)) for axis in axes), indexing="ij"), -1).reshape(-1, 1, 3)
         nodes = np.stack(np.meshgrid(*[np.arange(len(at))] * 3, indexing="ij"), -1).reshape(1, -1, 3)
         sides = np.stack([axis[bins[..., k], nodes[..., k]] for k, axis in enumerate(axes)], -1).reshape(-1, 3)
         # Energies are linear in the coefficients: their derivatives are the functions, whatever the coefficients.
-        rows = jax.jit(jax.jacrev(lambda w: term.surface(w, jnp.asarray(sides))[0]))(jnp.zeros(term.n_basis))
+        rows = jax.jit(jax.jacfwd(lambda w: term.surface(w, jnp.asarray(sides))[0]))(jnp.zeros(term.n_basis))
         return np.asarray(rows), np.prod(0.5 * weights[nodes[0]], axis=-1)
     assert isinstance(term, SplineTerm | LocalDensity)
     spline = term.spline

@@ -32,8 +32,9 @@ def inverted(potential: Potential, data: Frames, kT: float) -> Float[np.ndarray,
             continue
         curve = np.asarray(invert(term, data.histogram(term.name), kT).coefficients)
         if term.baseline is not None:
-            spline = term.spline
-            curve = curve - spline.interpolate(np.asarray(value_and_slope(term.baseline, jnp.asarray(spline.sites))[0]))
+            # Only as far as was sampled: a repulsive baseline has no end further in.
+            x = np.clip(term.spline.sites, *data.ranges[term.name])
+            curve = curve - term.spline.interpolate(np.asarray(value_and_slope(term.baseline, jnp.asarray(x))[0]))
         parts.append(curve[: term.n_basis])
     return np.concatenate(parts)
 
