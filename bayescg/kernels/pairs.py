@@ -22,7 +22,7 @@ as a share of the cutoff, for soft beads, which pass through each other."""
 _POWERS = (3, 6, 12)
 """Powers of distance that the data alone decide on: a dipole's average, dispersion, repulsion."""
 
-_SHAPE = 3.0
+_SHAPE = 4.0
 """Prior standard deviation at contact of each of these powers, in units of kT."""
 
 _WALL_DOUBT = 1.0

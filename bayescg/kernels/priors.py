@@ -22,7 +22,7 @@ from bayescg._arrays import AnyArray
 from bayescg.kernels.hyperparameters import JITTER, lognormal_hyperpriors, parameters, with_parameters
 from bayescg.potentials import Term
 
-_WARP, _WARP_SPREAD = 50.0, 0.7
+_WARP, _WARP_SPREAD = 5.0, 0.7
 """Prior median of how much longer the lengthscale of a warped kernel is in the tail, and its spread (log)."""
 
 
