@@ -148,14 +148,19 @@ class CurvePrior(TermPrior):
             strength = values[f"warp_{self.name}"]
             inputs = (inputs + strength * jnp.asarray(self.warp)) / (1 + strength)
         found = with_parameters(kernel, own_values(kernel, self.name, values)).cross_covariance(inputs, inputs)
-        if self.drift is not None:
-            drift = jnp.asarray(self.drift)
-            found = found + drift @ drift.T
-        return jnp.asarray(found)
+        return jnp.asarray(found) + self._of_drift()
+
+    def _of_drift(self) -> Float[Array, "site site"] | float:
+        if self.drift is None:
+            return 0.0
+        drift = jnp.asarray(self.drift)
+        return drift @ drift.T
 
     def factor(self, kernel, values):
         gram = self.gram(kernel, values)
-        gram = gram + JITTER * jnp.trace(gram) / len(gram) * jnp.eye(len(gram))
+        # Relative to the kernel's variance: beside that of the drift it would be noise that forces feel.
+        small = JITTER * jnp.trace(gram - self._of_drift()) / len(gram)
+        gram = gram + small * jnp.eye(len(gram))
         transform = jnp.asarray(self.transform)
         joint = jnp.linalg.cholesky(transform @ gram @ transform.T)
         free = self.lift.shape[1]

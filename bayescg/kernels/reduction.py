@@ -25,7 +25,7 @@ from scipy.linalg import cholesky, solve_triangular
 
 from bayescg.kernels.priors import CurvePrior
 
-_NUGGET = 1e-8
+_NUGGET = 1e-9
 """Added to the covariance of coordinates, whose unit is the posterior's variance: far below what anyone can see."""
 
 _ROUND = 16

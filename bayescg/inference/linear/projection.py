@@ -200,7 +200,20 @@ def _rough(small: Projected, values: Values, quantile: float) -> dict[str, Value
                 lower = np.asarray(factor)
                 inner = np.eye(len(lower)) + lower.T @ precision[own, own] @ lower
                 sizes[term.name][k] = np.sum(np.log(np.diagonal(np.linalg.cholesky(inner))))
-    return {name: one[int(np.argsort(size)[round(quantile * (count - 1))])] for name, size in sizes.items()}
+    found = {name: one[int(np.argsort(size)[round(quantile * (count - 1))])] for name, size in sizes.items()}
+    return {name: _rough_in_the_tail(name, given, values, quantile) for name, given in found.items()}
+
+
+def _rough_in_the_tail(name: str, given: Values, values: Values, quantile: float) -> Values:
+    """With less warp, where others are rougher in the tail: the log determinant is mostly that of contact.
+
+    Of a pair with one lengthscale, which in the tail is 1 + warp times as long.
+    """
+    at, warp = f"lengthscale_{name}", f"warp_{name}"
+    if warp not in given or at not in given or np.ndim(given[at]):
+        return given
+    tails = np.quantile(values[at] * (1 + values[warp]), 1 - quantile)
+    return {**given, warp: np.clip(tails / given[at] - 1, 0.0, given[warp])}
 
 
 def _some(visited: Values, most: int) -> dict[str, np.ndarray]:
