@@ -25,6 +25,9 @@ _POWERS = (3, 6, 12)
 _SHAPE = 4.0
 """Prior standard deviation at contact of each of these powers, in units of kT."""
 
+_SOFT = 0.8
+"""Beads that came nearer than this share of the distance where they seem held apart are not held apart there."""
+
 _WALL_DOUBT = 1.0
 """Prior standard deviation of the contact force relative to the power law."""
 
@@ -134,8 +137,10 @@ def wall_of(
     forces = -term.spline.matrix(inside, 1)[:, : term.n_basis] @ coefficients
     holding = forces >= least
     first = int(np.argmax(holding)) if holding.any() else len(inside) - 1
-    # A wall that no data show begins out of their sight: it would push on the innermost of them.
-    edge = float(inside[first]) - (0 if holding.any() else 2 * spacing)
+    edge = float(inside[first])
+    if not holding.any() or inside[-1] < _SOFT * edge:
+        # A wall that no data show begins out of their sight: it would push on the innermost of them.
+        first, edge = len(inside) - 1, float(inside[-1]) - 2 * spacing
     if edge <= 0:
         return Wall(0.0, 0.0, 10.0, seen=False)  # soft beads meet at all distances: nothing is below what was sampled
     outer = edge + 2 * spacing

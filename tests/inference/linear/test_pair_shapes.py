@@ -57,3 +57,13 @@ def test_a_wall_that_no_data_show_begins_below_them():
     assert wall.edge == pytest.approx(0.2 - 2 * 0.005)
     hard = TERM.spline.interpolate(np.exp(-(TERM.spline.sites - 0.25) / 0.02))[: TERM.n_basis]
     assert pairs.wall_of(TERM, counts, hard, KT).edge >= 0.2
+
+
+def test_beads_that_were_met_far_inside_are_not_held_apart():
+    """A force of 100 kJ/mol/nm from 0.35 nm inward, and contacts down to 0.2 nm: no power law rises between them."""
+    counts = np.zeros(TERM.bins)
+    counts[40:60], counts[60:] = 1, 50
+    steep = TERM.spline.interpolate(100.0 * np.maximum(0.35 - TERM.spline.sites, 0.0))[: TERM.n_basis]
+    assert pairs.wall_of(TERM, counts, steep, KT).edge == pytest.approx(0.2 - 2 * 0.005)
+    counts[40:56] = 0
+    assert pairs.wall_of(TERM, counts, steep, KT).edge > 0.28
