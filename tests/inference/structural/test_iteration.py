@@ -108,7 +108,7 @@ def test_a_step_that_went_too_far_is_taken_back():
     assert first.slope < 0
     assert far.reference is first.reference
     kept = np.linalg.norm(far.position - first.before) / np.linalg.norm(10 * step)
-    assert 0.1 <= kept <= 0.5
+    assert 0.1 - 1e-9 <= kept <= 0.5  # rounding apart
     np.testing.assert_allclose(far.position - first.before, 10 * kept * step, rtol=1e-9)
     assert far.slope == pytest.approx(10 * kept * first.slope)
     assert far.radius < first.radius
