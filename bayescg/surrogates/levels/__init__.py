@@ -1,0 +1,1 @@
+"""Machinery of `multi_fidelity`: levels read, their joint covariance, its density, its predictions."""

@@ -1,0 +1,142 @@
+"""Curves and points of several fidelities: `multi_fidelity` fits them, cheap levels telling about dear ones."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from gpjax.kernels import AbstractKernel
+from jaxtyping import Array, Float
+from numpyro.distributions import Distribution
+
+from bayescg._runtime import double_precision
+from bayescg.kernels import default_kernel
+from bayescg.kernels.covariance import given_values, kernel_name
+from bayescg.samplers import convergence
+from bayescg.samplers.settings import Sampling
+from bayescg.surrogates.levels import density, tree
+from bayescg.surrogates.levels.data import Levels, read_levels
+from bayescg.surrogates.levels.model import LINKS, Link, assembled, priors_of
+from bayescg.surrogates.levels.sampling import METHODS, Method, draw
+
+_DEFAULT = Sampling()
+_DIVERGENT = 0.005
+"""Share of divergent transitions that leaves no corner out."""
+
+
+def multi_fidelity(
+    levels: Sequence | Mapping,
+    *,
+    bins: Float[np.ndarray, " bin"] | Sequence[float] | None = None,
+    link: Link = "constant",
+    kernel: AbstractKernel | None = None,
+    priors: Mapping[str, Distribution] | None = None,
+    method: Method = "nuts",
+    settings: Sampling = _DEFAULT,
+    key: Array,
+) -> xr.DataTree:
+    """Fit levels of fidelity, from the cheapest to the best: each is rho times the one below, plus a discrepancy.
+
+    f_t(x) = m_t + rho_t (f_{t-1}(x) - m_{t-1}) + delta_t(x), the delta_t independent Gaussian processes (Kennedy &
+    O'Hagan, doi:10.1093/biomet/87.1.1). All levels are fitted together, each with its noise, so that inputs need not be
+    nested. The processes are integrated out exactly; rho, amplitudes, lengthscales and noise that is not known are
+    drawn. A level below that says nothing gets a rho of about 0.
+
+    Args:
+        levels: from the cheapest to the best, each (x, y), (x, y, error), or a dataset or mapping with these names; or a
+            mapping from names of levels to these. `x` is (point, d) or (point,), `y` (point,), `error` the standard
+            deviations of the measurement; without them noise is learned. Two levels or more; of one, the result is a
+            plain Gaussian process. At most 2000 points in all.
+        bins: (bin,) for curves, such as the distances of g(r): then `x` is (state, d), `y` (state, bin) and `error`
+            (state, bin), or (state, bin, bin) for covariances. Bins have one correlation at all levels. If the errors
+            are one covariance times a number for each state, the cost is that of states plus that of bins; elsewhere at
+            most 2000 values.
+        link: "constant": rho is a number. "varying": it also varies linearly with the inputs. "nonlinear": f_t is any
+            smooth function of f_{t-1} and x (Perdikaris et al., doi:10.1098/rspa.2016.0751); points only.
+        kernel: GPJax kernel of all processes, of one part; Matern-5/2 unless given. Its parameters are learned.
+        priors: NumPyro distributions in place of defaults, by name as in the group `prior`, in the units of the data:
+            such as {"rho": dist.Normal(1, 0.1)} for a cheap level that is known to be nearly right.
+        method: "nuts", or "laplace", which is fast and says by `laplace_pareto_k` whether it could be trusted.
+        settings: numbers of chains and draws.
+        key: JAX random key.
+
+    Returns:
+        DataTree in ArviZ layout: `posterior` (`amplitude`, `constant` (level), `lengthscale` (level, input), `rho`
+        (link), `noise`), `sample_stats`, `log_likelihood` (leave-one-out predictive, by point or curve), `prior`,
+        `constant_data`. Attribute `log_evidence`: of equal data, more is better. For `predict_levels`.
+
+    Raises:
+        ValueError: for data or settings that cannot be fitted, with the remedy.
+    """
+    kernel = _checked(kernel, link, method)
+    found = read_levels(levels, bins)
+    sites = priors_of(found, link, priors or {})
+    means = np.array([level.y.mean() for level in found.levels])
+    with double_precision():
+        problem = density.build(found, means, sites, kernel)
+        drawn = draw(density.model, problem, method, settings, key=key)
+        values = _assembled_all(drawn.sampled.values)
+        flat = {name: value.reshape(-1, *value.shape[2:]) for name, value in values.items()}
+        pointwise = np.asarray(_left_out_density(problem, jax.tree.map(jnp.asarray, flat)))
+    shape = next(iter(values.values())).shape[:2]
+    return _tree(found, means, kernel, link, drawn, values, pointwise.reshape(*shape, -1))
+
+
+def _checked(kernel: AbstractKernel | None, link: str, method: str) -> AbstractKernel:
+    if link not in LINKS:
+        raise ValueError(f"link must be one of {', '.join(map(repr, LINKS))}; got {link!r}")
+    if method not in METHODS:
+        raise ValueError(f"method must be one of {', '.join(map(repr, METHODS))}; got {method!r}")
+    kernel = default_kernel() if kernel is None else kernel
+    labels = set(given_values(kernel))
+    if not {"amplitude", "lengthscale"} <= labels or kernel_name(kernel) is None:
+        raise ValueError(f"kernel must be of one part with a lengthscale, such as RBF() or Matern52(); got {kernel!r}")
+    return kernel
+
+
+def _assembled_all(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    with jax.enable_x64(True):
+        found = jax.vmap(jax.vmap(assembled))({name: jnp.asarray(v) for name, v in values.items()})
+    return {name: np.asarray(v) for name, v in found.items()}
+
+
+@jax.jit
+def _left_out_density(problem, values):
+    return jax.lax.map(lambda value: density.left_out(problem, value)[2], values)
+
+
+def _tree(levels: Levels, means, kernel, link: Link, drawn, values, pointwise) -> xr.DataTree:
+    numbers, notes = convergence.judge(drawn.sampled, tolerated=_DIVERGENT)
+    chains, draws = pointwise.shape[:2]
+    where = {"chain": np.arange(chains), "draw": np.arange(draws)}
+    likelihood = xr.Dataset(
+        {"y": (("chain", "draw", "point"), pointwise)},
+        where,
+        attrs={"kind": "predictive: log p(y_i | other points, unknowns), processes integrated out"},
+    )
+    score, words = convergence.leave_one_out(likelihood, drawn.sampled.values, name="y", unit="point")
+    # Of few points one often decides: that is about the score, not about the fit, and no reason to raise an alarm.
+    for note in notes if np.isfinite(score["elpd"]) else notes + words:
+        warnings.warn(note, stacklevel=3)
+    attrs = tree.attributes(
+        link, kernel, {**numbers, **score, "log_evidence": drawn.log_evidence}, notes + words
+    )
+    prior = _assembled_all({name: v[None] for name, v in drawn.prior.items()})
+    groups = {
+        "posterior": tree.variables(levels, values, ("chain", "draw")),
+        "log_likelihood": likelihood,
+        "prior": tree.variables(levels, prior, ("chain", "draw")),
+        "constant_data": tree.constants(levels, means),
+    }
+    if drawn.sampled.stats:
+        groups["sample_stats"] = xr.Dataset(
+            {name: (("chain", "draw"), v) for name, v in drawn.sampled.stats.items()}, where
+        )
+    out = xr.DataTree.from_dict(groups)
+    out.attrs.update(attrs)
+    out["posterior"].attrs.update(attrs)
+    return out
