@@ -18,7 +18,8 @@ from bayescg.kernels import default_kernel
 from bayescg.kernels.covariance import given_values, kernel_name
 from bayescg.samplers import convergence
 from bayescg.samplers.settings import Sampling
-from bayescg.surrogates.levels import density, tree
+from bayescg.surrogates.density import prior_draws
+from bayescg.surrogates.levels import density, links, tree
 from bayescg.surrogates.levels.data import Levels, read_levels
 from bayescg.surrogates.levels.model import LINKS, Link, assembled, priors_of
 from bayescg.surrogates.levels.sampling import METHODS, Method, draw
@@ -78,12 +79,14 @@ def multi_fidelity(
     means = np.array([level.y.mean() for level in found.levels])
     with double_precision():
         problem = density.build(found, means, sites, kernel)
-        drawn = draw(density.model, problem, method, settings, key=key)
-        values = _assembled_all(drawn.sampled.values)
+        drawn = draw(links.model, problem, method, settings, key=key)
+        values = _resolved(problem, jax.tree.map(jnp.asarray, drawn.sampled.values))
+        values = {name: np.asarray(value) for name, value in values.items()}
+        prior = _prior(sites, drawn.prior, key)
         flat = {name: value.reshape(-1, *value.shape[2:]) for name, value in values.items()}
         pointwise = np.asarray(_left_out_density(problem, jax.tree.map(jnp.asarray, flat)))
     shape = next(iter(values.values())).shape[:2]
-    return _tree(found, means, kernel, link, drawn, values, pointwise.reshape(*shape, -1))
+    return _tree(found, means, kernel, link, drawn, values, prior, pointwise.reshape(*shape, -1))
 
 
 def _checked(kernel: AbstractKernel | None, link: str, method: str) -> AbstractKernel:
@@ -98,10 +101,18 @@ def _checked(kernel: AbstractKernel | None, link: str, method: str) -> AbstractK
     return kernel
 
 
-def _assembled_all(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    with jax.enable_x64(True):
-        found = jax.vmap(jax.vmap(assembled))({name: jnp.asarray(v) for name, v in values.items()})
-    return {name: np.asarray(v) for name, v in found.items()}
+@jax.jit
+def _resolved(problem, sites):
+    return jax.vmap(jax.vmap(lambda site: links.resolved(problem, site).values))(sites)
+
+
+def _prior(sites: Mapping[str, Distribution], drawn: Mapping[str, np.ndarray], key: Array) -> dict[str, np.ndarray]:
+    """Draws of the model's unknowns from their priors, (chain, draw, ...)."""
+    rho = {name: prior for name, prior in sites.items() if name.startswith("rho")}
+    count = len(next(iter(drawn.values())))
+    values = {**drawn, **prior_draws(rho, count, key=jax.random.fold_in(key, 1))}
+    found = jax.vmap(assembled)({name: jnp.asarray(value) for name, value in values.items()})
+    return {name: np.asarray(value)[None] for name, value in found.items()}
 
 
 @jax.jit
@@ -109,7 +120,7 @@ def _left_out_density(problem, values):
     return jax.lax.map(lambda value: density.left_out(problem, value)[2], values)
 
 
-def _tree(levels: Levels, means, kernel, link: Link, drawn, values, pointwise) -> xr.DataTree:
+def _tree(levels: Levels, means, kernel, link: Link, drawn, values, prior, pointwise) -> xr.DataTree:
     numbers, notes = convergence.judge(drawn.sampled, tolerated=_DIVERGENT)
     chains, draws = pointwise.shape[:2]
     where = {"chain": np.arange(chains), "draw": np.arange(draws)}
@@ -125,7 +136,6 @@ def _tree(levels: Levels, means, kernel, link: Link, drawn, values, pointwise) -
     attrs = tree.attributes(
         link, kernel, {**numbers, **score, "log_evidence": drawn.log_evidence}, notes + words
     )
-    prior = _assembled_all({name: v[None] for name, v in drawn.prior.items()})
     groups = {
         "posterior": tree.variables(levels, values, ("chain", "draw")),
         "log_likelihood": likelihood,

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpyro
+import numpyro.distributions as dist
 from gpjax.kernels import AbstractKernel
 from jax.scipy.linalg import cho_solve, solve_triangular
 from jaxtyping import Array, Float, Int
@@ -23,7 +24,7 @@ from numpyro.distributions import Distribution
 from bayescg._arrays import AnyArray
 from bayescg.surrogates.levels import separable
 from bayescg.surrogates.levels.data import Levels
-from bayescg.surrogates.levels.model import assembled, between_bins, joint, noise_variance
+from bayescg.surrogates.levels.model import between_bins, joint, noise_variance
 
 JITTER = 1e-10
 """Relative to the prior variance at the points: a smooth kernel on a fine grid is singular in float64."""
@@ -31,8 +32,8 @@ JITTER = 1e-10
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=("x", "level", "y", "error", "scale", "shape", "bins", "box", "priors", "kernel"),
-    meta_fields=("count", "noisy"),
+    data_fields=("x", "level", "y", "error", "scale", "shape", "bins", "box", "priors", "rho", "kernel"),
+    meta_fields=("sizes", "noisy"),
 )
 @dataclass(frozen=True, eq=False)
 class Problem:
@@ -47,9 +48,10 @@ class Problem:
         shape: (bin, bin) that matrix.
         bins: (bin,), or None for points.
         box: lowest and highest input.
-        priors: of every unknown, by name.
+        priors: of every site of the sampler, by name: of all unknowns but rho, which `link` is made of.
+        rho: priors of `rho` (link,) and, if it varies, `rho_slope` (link, d).
         kernel: of the processes.
-        count: number of levels.
+        sizes: number of points of each level.
         noisy: levels whose noise is learned.
     """
 
@@ -62,9 +64,15 @@ class Problem:
     bins: Float[AnyArray, " bin"] | None
     box: Float[AnyArray, "2 d"]
     priors: Mapping[str, Distribution]
+    rho: Mapping[str, Distribution]
     kernel: AbstractKernel
-    count: int
+    sizes: tuple[int, ...]
     noisy: tuple[int, ...]
+
+    @property
+    def count(self) -> int:
+        """Number of levels."""
+        return len(self.sizes)
 
 
 class Factored(NamedTuple):
@@ -88,6 +96,11 @@ def build(levels: Levels, means: Float[AnyArray, " level"], priors: Mapping, ker
     common = levels.common_error() if levels.bins is not None else None
     scale, shape = (None, None) if common is None else (jnp.asarray(common[0]), jnp.asarray(common[1]))
     x = jnp.asarray(levels.x)
+    sites = {name: prior for name, prior in priors.items() if not name.startswith("rho")}
+    rho = {name: prior for name, prior in priors.items() if name.startswith("rho")}
+    if rho:
+        terms = 1 + levels.x.shape[1] if "rho_slope" in rho else 1
+        sites["link"] = dist.Normal(jnp.zeros((len(levels.levels) - 1, terms)), 1.0)
     return Problem(
         x,
         jnp.asarray(levels.level),
@@ -97,27 +110,31 @@ def build(levels: Levels, means: Float[AnyArray, " level"], priors: Mapping, ker
         shape,
         None if levels.bins is None else jnp.asarray(levels.bins),
         jnp.stack([x.min(axis=0), x.max(axis=0)]),
-        jax.tree.map(lambda leaf: jnp.asarray(leaf, float), dict(priors)),
+        *(jax.tree.map(lambda leaf: jnp.asarray(leaf, float), each) for each in (sites, rho)),
         kernel,
-        len(levels.levels),
+        tuple(len(level.x) for level in levels.levels),
         levels.noisy,
     )
 
 
-def factored(problem: Problem, values: Mapping[str, Array]) -> Factored:
-    """Factor of the data's covariance; `values` are those of `assembled`."""
-    here = (problem.x, problem.level)
-    rows = joint(problem.kernel, values, here, here, problem.box)
+def dense(problem: Problem, values: Mapping[str, Array], rows: slice = slice(None)) -> Float[Array, "k k"]:
+    """Covariance of the data of some points, (points * bins) squared."""
+    here, size = (problem.x[rows], problem.level[rows]), problem.y.shape[1]
+    prior = joint(problem.kernel, values, here, here, problem.box)
     columns = between_bins(problem.kernel, values, problem.bins)
-    learned = noise_variance(values, problem.level, problem.noisy, problem.count)
-    learned = learned + JITTER * jnp.trace(rows) / len(rows)
+    learned = noise_variance(values, here[1], problem.noisy, problem.count) + JITTER * jnp.mean(jnp.diag(prior))
+    at = jnp.arange(len(prior))
+    noise = problem.error[rows] + learned[:, None, None] * jnp.eye(size)
+    blocks = (prior[:, None, :, None] * columns[None, :, None, :]).at[at, :, at, :].add(noise)
+    return blocks.reshape(len(prior) * size, -1)
+
+
+def factored(problem: Problem, values: Mapping[str, Array]) -> Factored:
+    """Factor of the data's covariance; `values` are those of `links.resolved`."""
+    columns = between_bins(problem.kernel, values, problem.bins)
     if problem.shape is not None:
-        return _by_spectra(problem, rows, columns, learned)
-    size = problem.y.shape[1]
-    count, at = len(rows), jnp.arange(len(rows))
-    noise = problem.error + learned[:, None, None] * jnp.eye(size)
-    blocks = (rows[:, None, :, None] * columns[None, :, None, :]).at[at, :, at, :].add(noise)
-    root = jnp.linalg.cholesky(blocks.reshape(count * size, count * size))
+        return _by_spectra(problem, values, columns)
+    root = jnp.linalg.cholesky(dense(problem, values))
     flat = problem.y.reshape(-1)
     half = solve_triangular(root, flat, lower=True)
     density = -0.5 * jnp.sum(half**2) - jnp.sum(jnp.log(jnp.diag(root))) - 0.5 * flat.size * jnp.log(2 * jnp.pi)
@@ -129,10 +146,14 @@ def _triangular(root, right):
     return solve_triangular(root, right, lower=True)
 
 
-def _by_spectra(problem: Problem, rows, columns, learned) -> Factored:
+def _by_spectra(problem: Problem, values, columns) -> Factored:
     """Noise is diag(D) kron R: rows are divided by sqrt(D), columns by the root of R."""
     assert problem.scale is not None
     assert problem.shape is not None
+    here = (problem.x, problem.level)
+    rows = joint(problem.kernel, values, here, here, problem.box)
+    learned = noise_variance(values, problem.level, problem.noisy, problem.count)
+    learned = learned + JITTER * jnp.mean(jnp.diag(rows))
     sizes = jnp.sqrt(problem.scale + learned)
     root = jnp.linalg.cholesky(problem.shape)
     scaled = rows / sizes[:, None] / sizes
@@ -152,17 +173,6 @@ def _spectral(left, right, variance, vectors):
     shaped = vectors.reshape(left.shape[0], right.shape[0], -1)
     turned = jnp.einsum("im,mbk,bj->ijk", left, shaped, right) / jnp.sqrt(variance)[:, :, None]
     return turned.reshape(vectors.shape)
-
-
-def log_likelihood(problem: Problem, sites: Mapping[str, Array]) -> Float[Array, ""]:
-    """Log marginal likelihood at sites of the sampler."""
-    return factored(problem, assembled(sites)).log_density
-
-
-def model(problem: Problem) -> None:
-    """The NumPyro model of all unknowns, the processes integrated out."""
-    sites = {name: jnp.asarray(numpyro.sample(name, problem.priors[name])) for name in sorted(problem.priors)}
-    numpyro.factor("log likelihood", log_likelihood(problem, sites))
 
 
 def left_out(problem: Problem, values: Mapping[str, Array]) -> tuple[Array, Array, Array]:

@@ -97,13 +97,20 @@ def joint(
         box: lowest and highest input of the data.
     """
     first, second = loadings(values, *left, box), loadings(values, *right, box)
-    lines = centered(left[0], box) @ centered(right[0], box).T
     out = jnp.zeros((len(left[0]), len(right[0])))
     for number in range(len(values["amplitude"])):
-        part = process(kernel, values["amplitude"][number], values["lengthscale"][number], left[0], right[0])
-        part = part + values["constant"][number] ** 2 + values["slope"][number] ** 2 * lines
+        part = added(kernel, values, number, left[0], right[0], box)
         out = out + first[number][:, None] * second[number] * part
     return out
+
+
+def added(
+    kernel: AbstractKernel, values: Mapping[str, Array], number: int, left: AnyArray, right: AnyArray, box: AnyArray
+) -> Float[Array, "m n"]:
+    """Covariance of z of one level between inputs (m, d) and (n, d)."""
+    part = process(kernel, values["amplitude"][number], values["lengthscale"][number], left, right)
+    lines = centered(left, box) @ centered(right, box).T
+    return part + values["constant"][number] ** 2 + values["slope"][number] ** 2 * lines
 
 
 def between_bins(kernel: AbstractKernel, values: Mapping[str, Array], bins: AnyArray | None) -> Float[Array, "b b"]:
@@ -166,6 +173,8 @@ def priors_of(levels: Levels, link: Link, given: Mapping[str, Distribution]) -> 
         shape = sites[name].shape()
         if prior.shape() not in ((), shape):
             raise ValueError(f"the prior of {name} has shape {prior.shape()}; it must be () or {shape}")
+        if name.startswith("rho") and (prior.support is not dist.constraints.real or not np.all(np.isfinite(prior.variance))):
+            raise ValueError(f"the prior of {name} must allow all numbers and have a variance, as dist.Normal(1, 0.1)")
         negative = prior.support is None or bool(jnp.any(prior.support(jnp.full(prior.shape(), -1e-6))))
         if negative and not name.startswith("rho"):
             raise ValueError(f"the prior of {name} allows negative values: use LogNormal or HalfNormal")
@@ -174,8 +183,9 @@ def priors_of(levels: Levels, link: Link, given: Mapping[str, Distribution]) -> 
 
 
 def assembled(values: Mapping[str, Array]) -> dict[str, Array]:
-    """Sites of the sampler as values of the model: `amplitude`, `constant` and `slope` (level) of all levels."""
+    """Sites as values of the model: `amplitude`, `constant` and `slope` (level) of all levels."""
     out = dict(values)
+    out.pop("link", None)
     for name in ("amplitude", "constant", "slope"):
         first = jnp.atleast_1d(out.pop(f"{name}_0"))
         added = out.pop(f"{name}_added", jnp.zeros(0))

@@ -9,22 +9,26 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
-from scipy.special import logsumexp
 
 from bayescg.samplers.density import Density, Sampled, density, standardized
-from bayescg.samplers.laplace import laplace
-from bayescg.samplers.mode import Mode
+from bayescg.samplers.mode import Mode, climb, spread_at
 from bayescg.samplers.nuts import nuts
 from bayescg.samplers.settings import Sampling
-from bayescg.surrogates.density import find_mode, prior_draws
+from bayescg.surrogates.density import prior_draws
+from bayescg.surrogates.levels.importance import importance
 
 Method = Literal["laplace", "nuts"]
 METHODS = get_args(Method)
 
-_WIDENING = 1.2
-"""Of the proposal of the evidence over the Gaussian at the mode."""
+_STARTS = 6
+"""Searches for modes."""
 
-_PROPOSALS = 400
+_APART = 0.5
+"""Modes whose positions, in units of the prior's spread, differ by less are one."""
+
+_LOW = 12.0
+"""Modes whose density is lower than the best one's by this factor's exponential are left out."""
+
 _ACCEPTANCE = 0.95
 """That step sizes aim at: lengthscales and amplitudes make up for each other."""
 
@@ -53,29 +57,36 @@ def draw(model: Callable, problem: Any, method: Method, settings: Sampling, *, k
         settings: how much.
         key: JAX random key.
     """
-    mode_key, chain_key, prior_key, evidence_key = jax.random.split(key, 4)
+    start_key, chain_key, prior_key = jax.random.split(key, 3)
     prior = prior_draws(problem.priors, 500, key=prior_key)
     start = {name: jnp.zeros(distribution.shape()) for name, distribution in problem.priors.items()}
     target = standardized(density(model, (problem,), start), prior)
-    mode = find_mode(target, key=mode_key)
+    modes = find_modes(target, key=start_key)
+    sampled, evidence = importance(target, modes, settings.chains * settings.draws, key=chain_key)
     if method == "nuts":
-        sampled = nuts(target, mode, settings, acceptance=_ACCEPTANCE, key=chain_key)
-    else:
-        sampled = laplace(target, mode, settings.chains * settings.draws, key=chain_key)
-    return Drawn(sampled, prior, log_evidence(target, mode, key=evidence_key))
+        sampled = nuts(target, modes[0], settings, acceptance=_ACCEPTANCE, key=chain_key)
+    return Drawn(sampled, prior, evidence)
 
 
-def log_evidence(target: Density, mode: Mode, *, key: Array) -> float:
-    """Log of a density's integral, by importance sampling from a Gaussian that is wider than that at the mode.
+def find_modes(target: Density, *, key: Array) -> list[Mode]:
+    """All modes that several searches from draws of the prior find, the best one first.
 
     Args:
-        target: the density.
-        mode: where the Gaussian is.
+        target: of one argument that has `priors`.
         key: JAX random key.
+
+    Raises:
+        ValueError: if no search ends at a finite density.
     """
-    noise = np.asarray(jax.random.normal(key, (_PROPOSALS, len(mode.position))))
-    root = _WIDENING * np.linalg.cholesky(mode.covariance)
-    at = target.minus_log_all(jnp.asarray(mode.position + noise @ root.T))
-    logs = 0.5 * np.sum(noise**2, axis=1) - np.nan_to_num(np.asarray(at), nan=np.inf)
-    volume = 0.5 * noise.shape[1] * np.log(2 * np.pi) + np.sum(np.log(np.diag(root)))
-    return float(logsumexp(logs) - np.log(_PROPOSALS) + volume)
+    (problem,) = target.args
+    draws = prior_draws(problem.priors, 64 * _STARTS, key=key)
+    chosen = {name: np.concatenate([np.median(v, axis=0)[None], v[: _STARTS - 1]]) for name, v in draws.items()}
+    ends = np.stack([climb(target, [start]) for start in np.asarray(target.unconstrain(chosen))])
+    heights = np.asarray(target.minus_log_all(jnp.asarray(ends)))
+    found: list[Mode] = []
+    for at in np.argsort(heights):
+        new = all(np.max(np.abs(ends[at] - mode.position)) > _APART for mode in found)
+        if new and heights[at] < heights.min() + _LOW:
+            spread = spread_at(target, ends[at], least=0.25)
+            found.append(Mode(ends[at], spread @ spread.T))
+    return found
