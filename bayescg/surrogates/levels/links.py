@@ -39,7 +39,7 @@ def resolved(problem: Problem, sites: Mapping[str, Array]) -> Resolved:
     values = assembled(sites)
     count = problem.count
     if count == 1:
-        return Resolved({**values, "rho": jnp.zeros(0)}, jnp.zeros(()))
+        return Resolved(values, jnp.zeros(()))
     mean, variance = (jnp.concatenate(each, axis=1) for each in _moments(problem))
     scaled, total = jnp.zeros_like(mean), jnp.zeros(())
     for link in range(count - 1):
