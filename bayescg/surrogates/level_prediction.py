@@ -17,6 +17,7 @@ from bayescg.surrogates.data import check_inputs, numbers
 from bayescg.surrogates.levels import density, tree
 from bayescg.surrogates.levels.data import Levels
 from bayescg.surrogates.levels.model import joint
+from bayescg.surrogates.levels.particles import Particles, predict_particles
 from bayescg.surrogates.prediction import CI_PROBS, mixture_quantile
 
 _MOST = 4000
@@ -46,7 +47,7 @@ def predict_levels(
     Raises:
         ValueError: if the inputs do not fit, or are too many for joint draws.
     """
-    levels, means, kernel, _ = tree.restored(posterior)
+    levels, means, kernel, link = tree.restored(posterior)
     x = check_inputs(numbers("inputs", inputs), levels.x.shape[1])
     bins = 1 if levels.bins is None else len(levels.bins)
     if not len(x):
@@ -58,6 +59,12 @@ def predict_levels(
         )
     if draws < 1:
         raise ValueError(f"draws must be at least 1; got {draws}")
+    if link == "nonlinear":
+        particles = _particles(posterior, levels)
+        with double_precision():
+            found = predict_particles(levels, particles, kernel, x, key=key)
+        mean, sd, curve = (value[..., None] for value in found)
+        return dataset(levels, x, mean + means[:, None, None], sd, curve + means[:, None, None])
     pick_key, curve_key = jax.random.split(key)
     values = tree.flat_draws(posterior)
     total = len(next(iter(values.values())))
@@ -68,6 +75,13 @@ def predict_levels(
         keys = jax.random.split(curve_key, len(chosen))
         mean, sd, curve = (np.asarray(v) for v in _conditionals(problem, arrays, jnp.asarray(x), keys))
     return dataset(levels, x, mean + means[:, None, None], sd, curve + means[:, None, None])
+
+
+def _particles(posterior: xr.DataTree, levels: Levels) -> Particles:
+    values = tree.by_level(levels, tree.flat_draws(posterior))
+    known = posterior["posterior"].dataset["level_at_sites"].values
+    sites = posterior["constant_data"].dataset["sites"].values
+    return Particles(values, known.reshape(-1, *known.shape[2:]), sites, [], 0)
 
 
 @jax.jit
@@ -147,7 +161,9 @@ def leave_one_out(posterior: xr.DataTree) -> xr.Dataset:
     Raises:
         ValueError: if this is no posterior of levels.
     """
-    levels, means, kernel, _ = tree.restored(posterior)
+    levels, means, kernel, link = tree.restored(posterior)
+    if link == "nonlinear":
+        raise ValueError("nonlinear links have no closed form of leaving out: fit again without the points, and predict")
     values = tree.flat_draws(posterior)
     with double_precision():
         problem = density.build(levels, means, {}, kernel)

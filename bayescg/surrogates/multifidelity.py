@@ -22,9 +22,13 @@ from bayescg.surrogates.density import prior_draws
 from bayescg.surrogates.levels import density, links, tree
 from bayescg.surrogates.levels.data import Levels, read_levels
 from bayescg.surrogates.levels.model import LINKS, Link, assembled, priors_of
-from bayescg.surrogates.levels.sampling import METHODS, Method, draw
+from bayescg.surrogates.levels.particles import PARTICLES, fit_particles
+from bayescg.surrogates.levels.sampling import METHODS, Drawn, Method, draw
 
 _DEFAULT = Sampling()
+_FEW = 20
+"""Particles: fewer make bands that depend on which they are."""
+
 _DIVERGENT = 0.005
 """Share of divergent transitions that leaves no corner out."""
 
@@ -68,15 +72,19 @@ def multi_fidelity(
     Returns:
         DataTree in ArviZ layout: `posterior` (`amplitude`, `constant` (level), `lengthscale` (level, input), `rho`
         (link), `noise`), `sample_stats`, `log_likelihood` (leave-one-out predictive, by point or curve), `prior`,
-        `constant_data`. Attribute `log_evidence`: of equal data, more is better. For `predict_levels`.
+        `constant_data`. Attributes `log_evidence` and its `log_evidence_se`: of equal data, more is better. For `predict_levels`.
 
     Raises:
         ValueError: for data or settings that cannot be fitted, with the remedy.
     """
     kernel = _checked(kernel, link, method)
     found = read_levels(levels, bins)
+    if link == "nonlinear" and (bins is not None or len(found.levels) < 2 or priors):
+        raise ValueError("link='nonlinear' is for points of two levels or more, with default priors: use link='varying'")
     sites = priors_of(found, link, priors or {})
     means = np.array([level.y.mean() for level in found.levels])
+    if link == "nonlinear":
+        return _nonlinear(found, means, sites, kernel, method, settings, key)
     with double_precision():
         problem = density.build(found, means, sites, kernel)
         drawn = draw(links.model, problem, method, settings, key=key)
@@ -115,6 +123,46 @@ def _prior(sites: Mapping[str, Distribution], drawn: Mapping[str, np.ndarray], k
     return {name: np.asarray(value)[None] for name, value in found.items()}
 
 
+def _nonlinear(levels: Levels, means, sites, kernel, method: Method, settings: Sampling, key: Array) -> xr.DataTree:
+    with double_precision():
+        found = fit_particles(levels, means, sites, kernel, method, settings, key=key)
+    numbers, notes = {"particles_left": found.left}, []
+    for level, drawn in zip(levels.levels, found.drawn, strict=True):
+        own, words = convergence.judge(drawn.sampled, tolerated=_DIVERGENT)
+        numbers |= {f"{name} of {level.name}": value for name, value in own.items()}
+        notes += [f"{level.name}: {word}" for word in words]
+    if found.left < _FEW:
+        notes.append(
+            f"the best level is explained by only {found.left} of {PARTICLES} draws of the cheapest one: measure that with "
+            "less noise, or use link='varying', which has no such limit"
+        )
+    for note in notes:
+        warnings.warn(note, stacklevel=4)
+    numbers |= _evidence(found.drawn)
+    values = {name: value[None] for name, value in tree.stacked(found.values).items()}
+    prior = tree.stacked([drawn.prior for drawn in found.drawn])
+    posterior = tree.variables(levels, values, ("chain", "draw"))
+    posterior["level_at_sites"] = (("chain", "draw", "level", "site"), found.level[None])
+    groups = {
+        "posterior": posterior,
+        "prior": tree.variables(levels, {name: value[None] for name, value in prior.items()}, ("chain", "draw")),
+        "constant_data": tree.constants(levels, means).assign(sites=(("site", "input"), found.sites)),
+    }
+    return _labelled(groups, tree.attributes("nonlinear", kernel, numbers, notes))
+
+
+def _evidence(drawn: Sequence[Drawn]) -> dict[str, float]:
+    error = np.sqrt(sum(each.log_evidence_se**2 for each in drawn))
+    return {"log_evidence": sum(each.log_evidence for each in drawn), "log_evidence_se": float(error)}
+
+
+def _labelled(groups: Mapping[str, xr.Dataset], attrs: Mapping) -> xr.DataTree:
+    out = xr.DataTree.from_dict(dict(groups))
+    out.attrs.update(attrs)
+    out["posterior"].attrs.update(attrs)
+    return out
+
+
 @jax.jit
 def _left_out_density(problem, values):
     return jax.lax.map(lambda value: density.left_out(problem, value)[2], values)
@@ -134,7 +182,7 @@ def _tree(levels: Levels, means, kernel, link: Link, drawn, values, prior, point
     for note in notes if np.isfinite(score["elpd"]) else notes + words:
         warnings.warn(note, stacklevel=3)
     attrs = tree.attributes(
-        link, kernel, {**numbers, **score, "log_evidence": drawn.log_evidence}, notes + words
+        link, kernel, {**numbers, **score, **_evidence([drawn])}, notes + words
     )
     groups = {
         "posterior": tree.variables(levels, values, ("chain", "draw")),
@@ -146,7 +194,4 @@ def _tree(levels: Levels, means, kernel, link: Link, drawn, values, prior, point
         groups["sample_stats"] = xr.Dataset(
             {name: (("chain", "draw"), v) for name, v in drawn.sampled.stats.items()}, where
         )
-    out = xr.DataTree.from_dict(groups)
-    out.attrs.update(attrs)
-    out["posterior"].attrs.update(attrs)
-    return out
+    return _labelled(groups, attrs)

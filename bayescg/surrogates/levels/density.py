@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import numpyro
 import numpyro.distributions as dist
 from gpjax.kernels import AbstractKernel
@@ -27,12 +28,12 @@ from bayescg.surrogates.levels.data import Levels
 from bayescg.surrogates.levels.model import between_bins, joint, noise_variance
 
 JITTER = 1e-10
-"""Relative to the prior variance at the points: a smooth kernel on a fine grid is singular in float64."""
+"""Least variance of noise, relative to that of the prior: a smooth kernel on a fine grid is singular in float64."""
 
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=("x", "level", "y", "error", "scale", "shape", "bins", "box", "priors", "rho", "kernel"),
+    data_fields=("x", "level", "y", "error", "least", "scale", "shape", "bins", "box", "priors", "rho", "kernel"),
     meta_fields=("sizes", "noisy"),
 )
 @dataclass(frozen=True, eq=False)
@@ -44,6 +45,7 @@ class Problem:
         level: (point,) their levels.
         y: (point, bin) values minus their level's mean.
         error: (point, bin, bin) covariances of the errors.
+        least: (point,) lowest eigenvalues of these.
         scale: (point,) if the errors are multiples of one matrix, else None.
         shape: (bin, bin) that matrix.
         bins: (bin,), or None for points.
@@ -59,6 +61,7 @@ class Problem:
     level: Int[AnyArray, " point"]
     y: Float[AnyArray, "point bin"]
     error: Float[AnyArray, "point bin bin"]
+    least: Float[AnyArray, " point"]
     scale: Float[AnyArray, " point"] | None
     shape: Float[AnyArray, "bin bin"] | None
     bins: Float[AnyArray, " bin"] | None
@@ -106,6 +109,7 @@ def build(levels: Levels, means: Float[AnyArray, " level"], priors: Mapping, ker
         jnp.asarray(levels.level),
         jnp.asarray(levels.y) - jnp.asarray(means)[levels.level][:, None],
         jnp.asarray(levels.error),
+        jnp.asarray(np.maximum(np.linalg.eigvalsh(levels.error)[:, 0], 0.0)),
         scale,
         shape,
         None if levels.bins is None else jnp.asarray(levels.bins),
@@ -122,7 +126,9 @@ def dense(problem: Problem, values: Mapping[str, Array], rows: slice = slice(Non
     here, size = (problem.x[rows], problem.level[rows]), problem.y.shape[1]
     prior = joint(problem.kernel, values, here, here, problem.box)
     columns = between_bins(problem.kernel, values, problem.bins)
-    learned = noise_variance(values, here[1], problem.noisy, problem.count) + JITTER * jnp.mean(jnp.diag(prior))
+    learned = noise_variance(values, here[1], problem.noisy, problem.count)
+    # Covariances of few curves are singular, whatever their diagonal is.
+    learned = jnp.maximum(learned, JITTER * jnp.mean(jnp.diag(prior)) - problem.least[rows])
     at = jnp.arange(len(prior))
     noise = problem.error[rows] + learned[:, None, None] * jnp.eye(size)
     blocks = (prior[:, None, :, None] * columns[None, :, None, :]).at[at, :, at, :].add(noise)
@@ -153,8 +159,7 @@ def _by_spectra(problem: Problem, values, columns) -> Factored:
     here = (problem.x, problem.level)
     rows = joint(problem.kernel, values, here, here, problem.box)
     learned = noise_variance(values, problem.level, problem.noisy, problem.count)
-    learned = learned + JITTER * jnp.mean(jnp.diag(rows))
-    sizes = jnp.sqrt(problem.scale + learned)
+    sizes = jnp.sqrt(jnp.maximum(problem.scale + learned, JITTER * jnp.mean(jnp.diag(rows))))
     root = jnp.linalg.cholesky(problem.shape)
     scaled = rows / sizes[:, None] / sizes
     narrow = solve_triangular(root, solve_triangular(root, columns, lower=True).T, lower=True)

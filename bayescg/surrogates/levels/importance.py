@@ -18,7 +18,7 @@ from scipy.special import gammaln, logsumexp
 
 from bayescg._runtime import cpu_count, map_threads
 from bayescg.samplers.density import Density, Sampled
-from bayescg.samplers.importance import smoothed, systematic
+from bayescg.samplers.importance import log_mean, smoothed, systematic
 from bayescg.samplers.mode import Mode
 
 _FREEDOM = 5
@@ -39,8 +39,8 @@ class Proposal(NamedTuple):
     share: float
 
 
-def importance(target: Density, modes: list[Mode], draws: int, *, key: Array) -> tuple[Sampled, float]:
-    """Draws as one chain, with the number `laplace_pareto_k`, and the log of the density's integral.
+def importance(target: Density, modes: list[Mode], draws: int, *, key: Array) -> tuple[Sampled, tuple[float, float]]:
+    """Draws as one chain, with the number `laplace_pareto_k`; log of the density's integral, and its standard error.
 
     Args:
         target: the density.
@@ -67,7 +67,7 @@ def importance(target: Density, modes: list[Mode], draws: int, *, key: Array) ->
     smooth, pareto_k = smoothed(logs)
     weights = np.exp(smooth - smooth.max())
     chosen = systematic(weights / weights.sum(), draws, key=key)
-    evidence = float(logsumexp(logs) - np.log(len(logs)))
+    evidence = log_mean(logs)
     return Sampled(target.constrain(positions[chosen][None]), {}, {"laplace_pareto_k": pareto_k}), evidence
 
 

@@ -125,9 +125,10 @@ def default_priors(levels: Levels, link: Link) -> dict[str, Distribution]:
     """Priors of all unknowns, for these data.
 
     The amplitude of level 0 is log-normal about its change between points (sd of the logarithm 0.7), its slope about
-    half of that, its constant about half its spread. What a level adds to the one below has exponential priors
-    (penalized complexity, Simpson et al., doi:10.1214/16-STS576: nothing is added unless data say so), with half that
-    level's change (amplitude, slope) and half its spread (constant) as means. Lengthscales are log-normal about 0.3 of each column's span for level 0 and about 0.6 for what is added,
+    half of that, its constant about half its spread. What a level adds to the one below has an amplitude with an
+    exponential prior (penalized complexity, Simpson et al., doi:10.1214/16-STS576: nothing is added unless data say
+    so), of mean half that level's change. Its slope and constant are vague, as the trends of Kennedy & O'Hagan are:
+    half-Cauchy of scale half that change and half that spread. Lengthscales are log-normal about 0.3 of each column's span,
     noise about a tenth of the spread. rho is normal about half the ratio of both levels' changes, with 0.75 of that
     ratio as sd: from a level that is of no use (0) to one that is the same but for its units (1).
     """
@@ -135,8 +136,7 @@ def default_priors(levels: Levels, link: Link) -> dict[str, Distribution]:
     change = np.array([level.change for level in levels.levels])
     spread = np.array([level.spread for level in levels.levels])
     span = levels.span
-    upper = np.arange(count) > 0
-    lengths = np.where(upper[:, None], 0.6, 0.3) * span
+    lengths = 0.3 * np.ones((count, 1)) * span
     sites: dict[str, Distribution] = {
         "amplitude_0": dist.LogNormal(np.log(change[0]), 0.7),
         "constant_0": dist.LogNormal(np.log(0.5 * spread[0]), 0.7),
@@ -146,8 +146,8 @@ def default_priors(levels: Levels, link: Link) -> dict[str, Distribution]:
     if count > 1:
         ratio = change[1:] / change[:-1]
         sites["amplitude_added"] = dist.Exponential(1 / (0.5 * change[1:]))
-        sites["slope_added"] = dist.Exponential(1 / (0.5 * change[1:]))
-        sites["constant_added"] = dist.Exponential(1 / (0.5 * spread[1:]))
+        sites["slope_added"] = dist.HalfCauchy(0.5 * change[1:])
+        sites["constant_added"] = dist.HalfCauchy(0.5 * spread[1:])
         sites["rho"] = dist.Normal(0.5 * ratio, 0.75 * ratio)
         if link == "varying":
             sites["rho_slope"] = dist.Normal(0.0, 0.3 * ratio[:, None] * np.ones(columns))

@@ -78,7 +78,7 @@ def level_priors(levels: Levels, number: int, defaults: Mapping[str, Distributio
     sites: dict[str, Distribution] = {}
     for name in ("amplitude", "constant", "slope"):
         prior = defaults[f"{name}_{part}"]
-        sites[name] = prior if number == 0 else dist.Exponential(prior.rate[at])
+        sites[name] = prior if number == 0 else _of(prior, at)
     lengths = defaults["lengthscale"]
     sites["lengthscale"] = dist.LogNormal(lengths.loc[number], lengths.scale[number])
     if not level.has_error:
@@ -89,6 +89,11 @@ def level_priors(levels: Levels, number: int, defaults: Mapping[str, Distributio
         sites["link_length"] = dist.LogNormal(0.0, 0.5)
         sites["link_range"] = dist.LogNormal(np.log(levels.span), 0.7)
     return sites
+
+
+def _of(prior: Distribution, at: int) -> Distribution:
+    """One component."""
+    return dist.Exponential(prior.rate[at]) if isinstance(prior, dist.Exponential) else dist.HalfCauchy(prior.scale[at])
 
 
 def covariance(

@@ -40,11 +40,13 @@ class Drawn(NamedTuple):
         sampled: draws of all sites.
         prior: draws of the same sites from their priors, (draw, ...).
         log_evidence: log of the density's integral.
+        log_evidence_se: its standard error.
     """
 
     sampled: Sampled
     prior: dict[str, np.ndarray]
     log_evidence: float
+    log_evidence_se: float
 
 
 def draw(model: Callable, problem: Any, method: Method, settings: Sampling, *, key: Array) -> Drawn:
@@ -65,7 +67,7 @@ def draw(model: Callable, problem: Any, method: Method, settings: Sampling, *, k
     sampled, evidence = importance(target, modes, settings.chains * settings.draws, key=chain_key)
     if method == "nuts":
         sampled = nuts(target, modes[0], settings, acceptance=_ACCEPTANCE, key=chain_key)
-    return Drawn(sampled, prior, evidence)
+    return Drawn(sampled, prior, *evidence)
 
 
 def find_modes(target: Density, *, key: Array) -> list[Mode]:

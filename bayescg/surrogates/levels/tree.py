@@ -26,6 +26,10 @@ DIMS = {
     "rho_slope": ("link", "input"),
     "noise": ("noisy",),
     "bin_lengthscale": (),
+    "link_slope": ("link",),
+    "link_amplitude": ("link",),
+    "link_length": ("link",),
+    "link_range": ("link", "input"),
 }
 """Of each unknown, after chain and draw."""
 
@@ -128,3 +132,20 @@ def flat_draws(posterior: xr.DataTree, group: str = "posterior") -> dict[str, np
     return {name: data[name].values.reshape(-1, *data[name].shape[2:]) for name in names}
 
 
+
+
+def stacked(values: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Unknowns of each level as arrays over levels, links and noisy levels."""
+    names = dict.fromkeys(name for each in values for name in each)
+    return {name: np.stack([each[name] for each in values if name in each], axis=1) for name in names}
+
+
+def by_level(levels: Levels, values: Mapping[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
+    """The inverse of `stacked`."""
+    out: list[dict[str, np.ndarray]] = []
+    for number in range(len(levels.levels)):
+        at = {"level": number, "link": number - 1}
+        at["noisy"] = levels.noisy.index(number) if number in levels.noisy else -1
+        wanted = {name: at[DIMS[name][0]] for name in values if at[DIMS[name][0]] >= 0}
+        out.append({name: values[name][:, k] for name, k in wanted.items()})
+    return out
