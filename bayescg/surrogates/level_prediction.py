@@ -40,8 +40,8 @@ def predict_levels(
         key: JAX random key.
 
     Returns:
-        Dataset with `mean`, `sd` (level, point), `band` (level, ci_prob, bound, point), `curve` (draw, level, point), joint
-        draws of all levels and points, `outside` (point): beyond the box of the fitted inputs. For curves all but
+        Dataset with `mean`, `sd` (level, point), `band` (level, ci_prob, bound, point), `curve` (draw, level, point),
+        joint draws of all levels and points, `outside` (point): beyond the box of the fitted inputs. For curves all but
         `outside` have the dimension `bin` last. Units are those of the data.
 
     Raises:
@@ -54,8 +54,8 @@ def predict_levels(
         raise ValueError("inputs must be at least one point")
     if len(x) * bins * len(means) > _MOST:
         raise ValueError(
-            f"{len(x)} inputs x {bins} bins x {len(means)} levels are too many for joint draws (at most {_MOST} values): "
-            "predict in parts"
+            f"{len(x)} inputs x {bins} bins x {len(means)} levels are too many for joint draws (at most {_MOST} "
+            "values): predict in parts"
         )
     if draws < 1:
         raise ValueError(f"draws must be at least 1; got {draws}")
@@ -163,7 +163,9 @@ def leave_one_out(posterior: xr.DataTree) -> xr.Dataset:
     """
     levels, means, kernel, link = tree.restored(posterior)
     if link == "nonlinear":
-        raise ValueError("nonlinear links have no closed form of leaving out: fit again without the points, and predict")
+        raise ValueError(
+            "nonlinear links have no closed form of leaving out: fit again without the points, and predict"
+        )
     values = tree.flat_draws(posterior)
     with double_precision():
         problem = density.build(levels, means, {}, kernel)

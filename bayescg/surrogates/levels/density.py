@@ -15,7 +15,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import numpyro
 import numpyro.distributions as dist
 from gpjax.kernels import AbstractKernel
 from jax.scipy.linalg import cho_solve, solve_triangular
@@ -33,7 +32,21 @@ JITTER = 1e-10
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=("x", "level", "y", "error", "least", "scale", "shape", "bins", "box", "priors", "rho", "kernel"),
+    data_fields=(
+        "x",
+        "level",
+        "y",
+        "error",
+        "least",
+        "scale",
+        "shape",
+        "bins",
+        "box",
+        "linked",
+        "priors",
+        "rho",
+        "kernel",
+    ),
     meta_fields=("sizes", "noisy"),
 )
 @dataclass(frozen=True, eq=False)
@@ -50,6 +63,7 @@ class Problem:
         shape: (bin, bin) that matrix.
         bins: (bin,), or None for points.
         box: lowest and highest input.
+        linked: (link,) 1; 0 for links that are cut, whose rho is 0.
         priors: of every site of the sampler, by name: of all unknowns but rho, which `link` is made of.
         rho: priors of `rho` (link,) and, if it varies, `rho_slope` (link, d).
         kernel: of the processes.
@@ -66,6 +80,7 @@ class Problem:
     shape: Float[AnyArray, "bin bin"] | None
     bins: Float[AnyArray, " bin"] | None
     box: Float[AnyArray, "2 d"]
+    linked: Float[AnyArray, " link"]
     priors: Mapping[str, Distribution]
     rho: Mapping[str, Distribution]
     kernel: AbstractKernel
@@ -114,6 +129,7 @@ def build(levels: Levels, means: Float[AnyArray, " level"], priors: Mapping, ker
         shape,
         None if levels.bins is None else jnp.asarray(levels.bins),
         jnp.stack([x.min(axis=0), x.max(axis=0)]),
+        jnp.ones(len(levels.levels) - 1),
         *(jax.tree.map(lambda leaf: jnp.asarray(leaf, float), each) for each in (sites, rho)),
         kernel,
         tuple(len(level.x) for level in levels.levels),
@@ -183,8 +199,8 @@ def _spectral(left, right, variance, vectors):
 def left_out(problem: Problem, values: Mapping[str, Array]) -> tuple[Array, Array, Array]:
     """Each point, or curve, given all others: mean (point, bin), variance of a measurement (point, bin), log density.
 
-    Rasmussen & Williams, eqs. 5.10 to 5.12, for blocks: with P the inverse covariance, y - mean = P_ii^-1 (P y)_i, and the
-    covariance is P_ii^-1.
+    Rasmussen & Williams, eqs. 5.10 to 5.12, for blocks: with P the inverse covariance, y - mean = P_ii^-1 (P y)_i, and
+    the covariance is P_ii^-1.
     """
     found = factored(problem, values)
     points, size = problem.y.shape

@@ -1,8 +1,8 @@
 """Draws and evidence of a density that may have several modes, by importance sampling that learns its proposal.
 
-Few data of the best level are often explained in two ways: a level below that is right up to a line, or one that says
-little and a discrepancy that does the rest. Proposals are Student-t distributions at all modes that searches have found.
-In two more rounds one with the mean and covariance of the weighted draws so far is added. All draws are weighted by the
+Few data of the best level often have two explanations: a level below that is right up to a line, or one that says
+little and a discrepancy that does the rest. Proposals are Student-t distributions at all modes that searches find. In
+two more rounds one with the mean and covariance of the weighted draws so far is added. All draws are weighted by the
 mixture of all proposals (adaptive multiple importance sampling, Cornuet et al., doi:10.1111/j.1467-9469.2011.00756.x).
 """
 

@@ -1,10 +1,10 @@
 """The density that is sampled: each rho in units of what the data leave open about it.
 
 Of data without noise rho may be known to a millionth where the discrepancy is small, and hardly where it is large: no
-sampler finds its way between the two. Given all else, rho is nearly the coefficient of a linear regression of the level's
-values on the mean of the level below (Le Gratiet & Garnier, doi:10.1615/Int.J.UncertaintyQuantification.2014006914). It
-is sampled as that regression's mean plus its spread times `link`. This is a change of variables, and exact however well
-the regression describes the posterior.
+sampler finds its way between the two. Given all else, rho is nearly the coefficient of a linear regression of the
+level's values on the mean of the level below (Le Gratiet & Garnier,
+doi:10.1615/Int.J.UncertaintyQuantification.2014006914). It is sampled as that regression's mean plus its spread times
+`link`. This is a change of variables, and exact however well the regression describes the posterior.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Resolved(NamedTuple):
 
 
 def resolved(problem: Problem, sites: Mapping[str, Array]) -> Resolved:
-    """rho of every link from the sites, from below: each regression knows the links before it."""
+    """Rho of every link from the sites, from below: each regression knows the links before it."""
     values = assembled(sites)
     count = problem.count
     if count == 1:
@@ -49,11 +49,11 @@ def resolved(problem: Problem, sites: Mapping[str, Array]) -> Resolved:
         else:
             center, root = mean[link], jnp.diag(1 / jnp.sqrt(variance[link]))
         step = solve_triangular(root.T, sites["link"][link], lower=False)
-        scaled = scaled.at[link].set(center + step)
-        total = total - jnp.sum(jnp.log(jnp.diag(root)))
+        scaled = scaled.at[link].set(problem.linked[link] * (center + step))
+        total = total - problem.linked[link] * jnp.sum(jnp.log(jnp.diag(root)))
     values = {**values, **_named(problem, scaled)}
-    prior = sum(jnp.sum(problem.rho[name].log_prob(values[name])) for name in problem.rho)
-    base = jnp.sum(problem.priors["link"].log_prob(sites["link"])) if problem.priors else 0.0
+    prior = sum(_over_links(problem, problem.rho[name].log_prob(values[name])) for name in problem.rho)
+    base = _over_links(problem, problem.priors["link"].log_prob(sites["link"]))
     return Resolved(values, total + prior - base)
 
 
@@ -61,9 +61,18 @@ def _moments(problem: Problem):
     """Mean and variance of the priors of rho and its slopes, each (link, 1) and maybe (link, d)."""
     priors = [problem.rho[name] for name in ("rho", "rho_slope") if name in problem.rho]
     links = problem.count - 1
-    return ([jnp.reshape(each, (links, -1)) for each in moments] for moments in zip(
-        *((jnp.broadcast_to(p.mean, p.shape()), jnp.broadcast_to(p.variance, p.shape())) for p in priors), strict=True
-    ))
+    return (
+        [jnp.reshape(each, (links, -1)) for each in moments]
+        for moments in zip(
+            *((jnp.broadcast_to(p.mean, p.shape()), jnp.broadcast_to(p.variance, p.shape())) for p in priors),
+            strict=True,
+        )
+    )
+
+
+def _over_links(problem: Problem, log_density: Array) -> Float[Array, ""]:
+    """Sum over links that are not cut."""
+    return jnp.sum(log_density.reshape(problem.count - 1, -1) * problem.linked[:, None])
 
 
 def _named(problem: Problem, scaled: Float[Array, "link term"]) -> dict[str, Array]:

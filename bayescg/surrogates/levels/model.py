@@ -4,9 +4,9 @@ Level 0 is f_0 = m_0 + z_0, and level t
 
     f_t(x) = m_t + g_t(x),   g_t(x) = rho_t(x) g_{t-1}(x) + z_t(x)   (Kennedy & O'Hagan, doi:10.1093/biomet/87.1.1),
 
-with independent Gaussian processes z_t: a constant and a slope of unknown sizes (their h(x)' beta, integrated out), and a
-process with amplitude and lengthscales of its own. The m_t are the means of each level's values, numbers that are subtracted first. Over
-the bins of curves all processes have the same correlation (intrinsic coregionalization).
+with independent Gaussian processes z_t: a constant and a slope of unknown sizes (their h(x)' beta, integrated out), and
+a process with amplitude and lengthscales of its own. The m_t are the means of each level's values, numbers that are
+subtracted first. Over the bins of curves all processes have the same correlation (intrinsic coregionalization).
 """
 
 from __future__ import annotations
@@ -128,9 +128,9 @@ def default_priors(levels: Levels, link: Link) -> dict[str, Distribution]:
     half of that, its constant about half its spread. What a level adds to the one below has an amplitude with an
     exponential prior (penalized complexity, Simpson et al., doi:10.1214/16-STS576: nothing is added unless data say
     so), of mean half that level's change. Its slope and constant are vague, as the trends of Kennedy & O'Hagan are:
-    half-Cauchy of scale half that change and half that spread. Lengthscales are log-normal about 0.3 of each column's span,
-    noise about a tenth of the spread. rho is normal about half the ratio of both levels' changes, with 0.75 of that
-    ratio as sd: from a level that is of no use (0) to one that is the same but for its units (1).
+    half-Cauchy of scale half that change and half that spread. Lengthscales are log-normal about 0.3 of each column's
+    span, noise about a tenth of the spread. rho is normal about half the ratio of both levels' changes, with 0.75 of
+    that ratio as sd: from a level that is of no use (0) to one that is the same but for its units (1).
     """
     count, columns = len(levels.levels), levels.x.shape[1]
     change = np.array([level.change for level in levels.levels])
@@ -173,7 +173,9 @@ def priors_of(levels: Levels, link: Link, given: Mapping[str, Distribution]) -> 
         shape = sites[name].shape()
         if prior.shape() not in ((), shape):
             raise ValueError(f"the prior of {name} has shape {prior.shape()}; it must be () or {shape}")
-        if name.startswith("rho") and (prior.support is not dist.constraints.real or not np.all(np.isfinite(prior.variance))):
+        if name.startswith("rho") and (
+            prior.support is not dist.constraints.real or not np.all(np.isfinite(prior.variance))
+        ):
             raise ValueError(f"the prior of {name} must allow all numbers and have a variance, as dist.Normal(1, 0.1)")
         negative = prior.support is None or bool(jnp.any(prior.support(jnp.full(prior.shape(), -1e-6))))
         if negative and not name.startswith("rho"):

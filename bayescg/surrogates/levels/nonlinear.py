@@ -5,9 +5,9 @@ f_t(x) = g_t(f_{t-1}(x), x) with g_t a Gaussian process of covariance
     k_rho(x, x') (s^2 f f' + w^2 k_f(f, f')) + cov(z_t(x), z_t(x')):
 
 Perdikaris et al., doi:10.1098/rspa.2016.0751, with the linear part of Cutajar et al., arXiv:1903.07320, of which the
-autoregressive model is a limit. There, f_{t-1} is put in as its mean. Here it is drawn, at the inputs of all levels, and
-p(y_t | unknowns) is the mean over these particles of the density given each. Particles are then weighted by how well they
-explain the level above: cheap data and dear ones tell about each other, as far as the particles reach.
+autoregressive model is a limit. There, f_{t-1} is put in as its mean. Here it is drawn, at the inputs of all levels,
+and p(y_t | unknowns) is the mean over these particles of the density given each. Particles are then weighted by how
+well they explain the level above: cheap data and dear ones tell about each other, as far as the particles reach.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 from gpjax.kernels import AbstractKernel
-from jax.scipy.linalg import cho_solve, solve_triangular
+from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float
 from numpyro.distributions import Distribution
 
@@ -67,10 +67,10 @@ class LevelProblem:
 def level_priors(levels: Levels, number: int, defaults: Mapping[str, Distribution]) -> dict[str, Distribution]:
     """Priors of one level's unknowns.
 
-    Those of what is added are as for autoregressive levels. Of the link, the linear part `link_slope` is log-normal about
-    half the level's change for each spread of the level below (sd of the logarithm 1); the curved part
-    `link_amplitude` exponential with a quarter of that change as mean, its lengthscale `link_length` log-normal about one
-    spread of the level below; lengthscales `link_range` of k_rho log-normal about the spans of the inputs.
+    Those of what is added are as for autoregressive levels. Of the link, the linear part `link_slope` is log-normal
+    about half the level's change for each spread of the level below (sd of the logarithm 1); the curved part
+    `link_amplitude` exponential with a quarter of that change as mean, its lengthscale `link_length` log-normal about
+    one spread of the level below; lengthscales `link_range` of k_rho log-normal about the spans of the inputs.
     """
     level = levels.levels[number]
     part = "0" if number == 0 else "added"
@@ -120,7 +120,7 @@ def noise(problem: LevelProblem, values: Mapping[str, Array]) -> Float[Array, " 
 
 
 def densities(problem: LevelProblem, values: Mapping[str, Array]) -> Float[Array, " particle"]:
-    """log p(y | unknowns, particle)."""
+    """Log p(y | unknowns, particle)."""
 
     def one(below):
         gram = covariance(problem, values, (problem.x, below), (problem.x, below))
@@ -156,5 +156,3 @@ def level_problem(
         kernel,
         not level.has_error,
     )
-
-

@@ -1,4 +1,4 @@
-"""Fits and predictions of nonlinear links: each particle is one draw of all unknowns and of all levels at all inputs."""
+"""Fits and predictions of nonlinear links: a particle is one draw of all unknowns, and of all levels at all inputs."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def fit_particles(
     drawn: list[Drawn] = []
     found = np.zeros((PARTICLES, 0, len(sites)))
     ancestors = np.arange(PARTICLES)
-    for number, level in enumerate(levels.levels):
+    for number, _level in enumerate(levels.levels):
         fit_key, pick_key, draw_key, key = jax.random.split(key, 4)
         below = found[:, -1] / levels.levels[number - 1].spread if number else None
         at_data = below[:, parts[number]] if number else None
@@ -82,7 +82,9 @@ def fit_particles(
             found, ancestors, below = found[chosen], ancestors[chosen], below[chosen]
         values.append(own)
         given = None if below is None else (below[:, parts[number]], below)
-        new = _at(problem, own, given, problem.x, problem.y, sites, jax.random.split(draw_key, PARTICLES), True)[0]
+        new = _at(problem, own, given, problem.x, problem.y, sites, jax.random.split(draw_key, PARTICLES), noisy=True)[
+            0
+        ]
         found = np.concatenate([found, np.asarray(new)[:, None]], axis=1)
     return Particles(values, found, sites, drawn, len(np.unique(ancestors)))
 
@@ -109,7 +111,7 @@ def predict_particles(
             given = (particles.level[:, number - 1] / spread, below / spread)
         keys = jax.random.split(jax.random.fold_in(key, number), count)
         y = particles.level[:, number]
-        found = [np.asarray(v) for v in _at(problem, particles.values[number], given, particles.sites, y, x, keys, False)]
+        found = [np.asarray(v) for v in _at(problem, particles.values[number], given, particles.sites, y, x, keys)]
         out.append(found)
         below = found[0]
     curve, mean, sd = (np.stack([found[part] for found in out], axis=1) for part in range(3))
@@ -135,7 +137,7 @@ def _chosen(problem: LevelProblem, values, keys):
     return jax.lax.map(one, (jax.tree.map(jnp.asarray, values), keys))
 
 
-def _at(problem: LevelProblem, values, given, x, y, new, keys, noisy: bool):
+def _at(problem: LevelProblem, values, given, x, y, new, keys, *, noisy: bool = False):
     """Joint draw, mean and sd at new inputs for each particle, (particle, new).
 
     Args:

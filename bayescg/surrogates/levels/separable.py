@@ -39,7 +39,7 @@ def spectrum(rows: Float[Array, "m m"], columns: Float[Array, "n n"]) -> Spectru
 
 @jax.custom_vjp
 def log_density(rows: Float[Array, "m m"], columns: Float[Array, "n n"], y: Float[Array, "m n"]) -> Float[Array, ""]:
-    """log N(vec Y; 0, K kron B + 1).
+    """Log N(vec Y; 0, K kron B + 1).
 
     Its derivatives are written out: those of eigenvectors do not exist where eigenvalues are equal.
     """

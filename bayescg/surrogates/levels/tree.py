@@ -23,6 +23,7 @@ DIMS = {
     "slope": ("level",),
     "lengthscale": ("level", "input"),
     "rho": ("link",),
+    "linked": ("link",),
     "rho_slope": ("link", "input"),
     "noise": ("noisy",),
     "bin_lengthscale": (),
@@ -130,8 +131,6 @@ def flat_draws(posterior: xr.DataTree, group: str = "posterior") -> dict[str, np
     data = posterior[group].dataset
     names = [name for name in DIMS if name in data.data_vars]
     return {name: data[name].values.reshape(-1, *data[name].shape[2:]) for name in names}
-
-
 
 
 def stacked(values: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:

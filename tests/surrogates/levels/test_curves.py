@@ -48,7 +48,9 @@ def test_kronecker_is_dense():
         assert problem.shape is not None
         plain = as_dense(problem)
         here = (problem.x, problem.level)
-        gram = np.kron(joint(problem.kernel, values, here, here, problem.box), between_bins(problem.kernel, values, BINS))
+        gram = np.kron(
+            joint(problem.kernel, values, here, here, problem.box), between_bins(problem.kernel, values, BINS)
+        )
         for k in range(8):
             gram[6 * k : 6 * k + 6, 6 * k : 6 * k + 6] += problem.error[k]
         expected = stats.multivariate_normal(cov=gram).logpdf(np.asarray(problem.y).reshape(-1))

@@ -35,7 +35,7 @@ def test_a_cheap_level_helps_and_bands_hold():
         for levels in ([cheap, dear], [dear]):
             found = predict_levels(multi_fidelity(levels, **FAST), new, draws=100, key=KEY).isel(level=-1)
             row.append(np.sqrt(np.mean((found["mean"].values - best(new)) ** 2)))
-        # The last one is of the best level alone.
+            # The last one is of the best level alone.
             if len(levels) == 2:
                 below, above = found["band"].sel(ci_prob=0.9).values
                 covered.append(np.mean((below <= best(new)) & (best(new) <= above)))
@@ -79,7 +79,7 @@ BAD = {
     "give [data]": ({"x": X, "y": Y}, {}),
     "must be a list": ("curve.csv", {}),
     "level 1: 1 points are too few": ([LOW, (X[:1], Y[:1])], {}),
-    "level 0: y is nan at (2,)": ([(X, np.where(X == X[2], np.nan, Y)), HIGH], {}),
+    "level 0: y is nan at (2,)": ([(X, np.where(X[2] == X, np.nan, Y)), HIGH], {}),
     "level 1: x has shape": ([LOW, (np.stack([X, X], 1), Y)], {}),
     "level 1: y has shape": ([LOW, (X, Y[:3])], {}),
     "standard deviations": ([LOW, (X, Y, -np.ones(12))], {}),

@@ -50,8 +50,10 @@ def test_a_link_that_is_no_line_is_found_and_evidence_says_so():
     rng = np.random.default_rng(shifted(7))
     low, high = np.linspace(0, 1, 40), np.sort(rng.uniform(0, 1, 16))
     sine = lambda x: np.sin(6 * np.pi * x)  # noqa: E731
-    data = [(x, f(x) + 0.03 * rng.normal(size=len(x)), np.full(len(x), 0.03)) for x, f in (
-        (low, sine), (high, lambda x: (x - np.sqrt(2)) * sine(x) ** 2))]
+    data = [
+        (x, f(x) + 0.03 * rng.normal(size=len(x)), np.full(len(x), 0.03))
+        for x, f in ((low, sine), (high, lambda x: (x - np.sqrt(2)) * sine(x) ** 2))
+    ]
     x = np.linspace(0, 1, 60)
     truth, found, evidence = (x - np.sqrt(2)) * sine(x) ** 2, {}, {}
     for link in ("constant", "nonlinear"):
