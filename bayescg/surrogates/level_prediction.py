@@ -25,7 +25,11 @@ _MOST = 4000
 
 
 def predict_levels(
-    posterior: xr.DataTree, inputs: Float[np.ndarray, "point d"] | Sequence, *, draws: int = 400, key: Array
+    posterior: xr.DataTree,
+    inputs: Float[np.ndarray, "point d"] | Float[np.ndarray, " point"] | Sequence,
+    *,
+    draws: int = 400,
+    key: Array,
 ) -> xr.Dataset:
     """All levels at new inputs, with their uncertainty.
 

@@ -144,7 +144,8 @@ def _prior(sites: Mapping[str, Distribution], drawn: Mapping[str, np.ndarray], k
 def _nonlinear(levels: Levels, means, sites, kernel, method: Method, settings: Sampling, key: Array) -> xr.DataTree:
     with double_precision():
         found = fit_particles(levels, means, sites, kernel, method, settings, key=key)
-    numbers, notes = {"particles_left": found.left}, []
+    numbers: dict[str, float] = {"particles_left": found.left}
+    notes: list[str] = []
     for level, drawn in zip(levels.levels, found.drawn, strict=True):
         own, words = convergence.judge(drawn.sampled, tolerated=_DIVERGENT)
         numbers |= {f"{name} of {level.name}": value for name, value in own.items()}

@@ -130,7 +130,8 @@ def build(levels: Levels, means: Float[AnyArray, " level"], priors: Mapping, ker
         None if levels.bins is None else jnp.asarray(levels.bins),
         jnp.stack([x.min(axis=0), x.max(axis=0)]),
         jnp.ones(len(levels.levels) - 1),
-        *(jax.tree.map(lambda leaf: jnp.asarray(leaf, float), each) for each in (sites, rho)),
+        jax.tree.map(lambda leaf: jnp.asarray(leaf, float), sites),
+        jax.tree.map(lambda leaf: jnp.asarray(leaf, float), rho),
         kernel,
         tuple(len(level.x) for level in levels.levels),
         levels.noisy,
@@ -212,4 +213,4 @@ def left_out(problem: Problem, values: Mapping[str, Array]) -> tuple[Array, Arra
     logdet = 2 * jnp.sum(jnp.log(jnp.diagonal(root, axis1=1, axis2=2)), axis=1)
     square = jnp.einsum("ia,ia->i", residual, found.weights)
     density = -0.5 * (square - logdet + size * jnp.log(2 * jnp.pi))
-    return problem.y - residual, jnp.diagonal(inverse, axis1=1, axis2=2), density
+    return jnp.asarray(problem.y) - residual, jnp.diagonal(inverse, axis1=1, axis2=2), density

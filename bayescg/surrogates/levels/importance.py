@@ -115,4 +115,4 @@ def _log_density(proposals: list[Proposal], positions: np.ndarray) -> np.ndarray
         logdet = np.sum(np.log(np.diag(root)))
         square = np.log1p(np.sum(apart**2, axis=0) / _FREEDOM)
         parts.append(np.log(share) + constant - logdet - 0.5 * (_FREEDOM + size) * square)
-    return logsumexp(np.stack(parts), axis=0)
+    return np.asarray(logsumexp(np.stack(parts), axis=0))

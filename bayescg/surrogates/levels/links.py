@@ -52,8 +52,8 @@ def resolved(problem: Problem, sites: Mapping[str, Array]) -> Resolved:
         scaled = scaled.at[link].set(problem.linked[link] * (center + step))
         total = total - problem.linked[link] * jnp.sum(jnp.log(jnp.diag(root)))
     values = {**values, **_named(problem, scaled)}
-    prior = sum(_over_links(problem, problem.rho[name].log_prob(values[name])) for name in problem.rho)
-    base = _over_links(problem, problem.priors["link"].log_prob(sites["link"]))
+    prior = sum(_over_links(problem, jnp.asarray(problem.rho[name].log_prob(values[name]))) for name in problem.rho)
+    base = _over_links(problem, jnp.asarray(problem.priors["link"].log_prob(sites["link"])))
     return Resolved(values, total + prior - base)
 
 

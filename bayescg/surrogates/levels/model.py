@@ -58,7 +58,7 @@ def scales(
 
 def centered(x: Float[AnyArray, "point d"], box: Float[AnyArray, "2 d"]) -> Float[Array, "point d"]:
     """Inputs from -1 to 1 within the box."""
-    return (x - 0.5 * (box[0] + box[1])) / (0.5 * (box[1] - box[0]))
+    return jnp.asarray(x - 0.5 * (box[0] + box[1])) / (0.5 * (box[1] - box[0]))
 
 
 def loadings(

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -64,7 +65,7 @@ class LevelProblem:
     noisy: bool
 
 
-def level_priors(levels: Levels, number: int, defaults: Mapping[str, Distribution]) -> dict[str, Distribution]:
+def level_priors(levels: Levels, number: int, defaults: Mapping[str, Any]) -> dict[str, Distribution]:
     """Priors of one level's unknowns.
 
     Those of what is added are as for autoregressive levels. Of the link, the linear part `link_slope` is log-normal
@@ -91,9 +92,10 @@ def level_priors(levels: Levels, number: int, defaults: Mapping[str, Distributio
     return sites
 
 
-def _of(prior: Distribution, at: int) -> Distribution:
+def _of(prior: Any, at: int) -> Distribution:
     """One component."""
-    return dist.Exponential(prior.rate[at]) if isinstance(prior, dist.Exponential) else dist.HalfCauchy(prior.scale[at])
+    kind, name = (dist.Exponential, "rate") if isinstance(prior, dist.Exponential) else (dist.HalfCauchy, "scale")
+    return kind(getattr(prior, name)[at])
 
 
 def covariance(
@@ -116,7 +118,7 @@ def covariance(
 
 def noise(problem: LevelProblem, values: Mapping[str, Array]) -> Float[Array, " point"]:
     """Variance of the data."""
-    return problem.error**2 + (values["noise"] ** 2 if problem.noisy else 0.0)
+    return jnp.asarray(problem.error) ** 2 + (values["noise"] ** 2 if problem.noisy else 0.0)
 
 
 def densities(problem: LevelProblem, values: Mapping[str, Array]) -> Float[Array, " particle"]:

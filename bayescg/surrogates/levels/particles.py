@@ -68,23 +68,22 @@ def fit_particles(
     drawn: list[Drawn] = []
     found = np.zeros((PARTICLES, 0, len(sites)))
     ancestors = np.arange(PARTICLES)
-    for number, _level in enumerate(levels.levels):
+    for number in range(len(levels.levels)):
         fit_key, pick_key, draw_key, key = jax.random.split(key, 4)
         below = found[:, -1] / levels.levels[number - 1].spread if number else None
-        at_data = below[:, parts[number]] if number else None
+        at_data = None if below is None else below[:, parts[number]]
         priors = level_priors(levels, number, defaults)
         problem = level_problem(levels, number, means[number], at_data, priors, kernel)
         drawn.append(draw(nonlinear.model, problem, method, settings, key=fit_key))
         own = _thinned(drawn[-1].sampled.values)
-        if number:
+        if below is not None:
             chosen = np.asarray(_chosen(problem, own, jax.random.split(pick_key, PARTICLES)))
             values = [{name: v[chosen] for name, v in each.items()} for each in values]
             found, ancestors, below = found[chosen], ancestors[chosen], below[chosen]
         values.append(own)
         given = None if below is None else (below[:, parts[number]], below)
-        new = _at(problem, own, given, problem.x, problem.y, sites, jax.random.split(draw_key, PARTICLES), noisy=True)[
-            0
-        ]
+        keys = jax.random.split(draw_key, PARTICLES)
+        new = _at(problem, own, given, problem.x, problem.y, sites, keys, noisy=True)[0]
         found = np.concatenate([found, np.asarray(new)[:, None]], axis=1)
     return Particles(values, found, sites, drawn, len(np.unique(ancestors)))
 

@@ -92,12 +92,13 @@ def mixed(draws: list[dict[str, np.ndarray]], shares: np.ndarray, *, key: Array)
     """Draws of several models as one: each (chain, draw) is that of a model chosen by its probability.
 
     Args:
-        draws: by model, all of one shape.
+        draws: by model; of models that have a probability all of one shape.
         shares: probabilities of the models.
         key: JAX random key.
     """
+    draws = [each for each, share in zip(draws, shares, strict=True) if share]
     first = next(iter(draws[0].values()))
-    model = np.asarray(jax.random.choice(key, len(draws), first.shape[:2], p=jnp.asarray(shares)))
+    model = np.asarray(jax.random.choice(key, len(draws), first.shape[:2], p=jnp.asarray(shares[shares > 0])))
     chain, step = np.indices(model.shape)
     return {name: np.stack([each[name] for each in draws])[model, chain, step] for name in draws[0]}
 
