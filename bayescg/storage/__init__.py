@@ -22,8 +22,8 @@ def save(result: object, path: str | os.PathLike[str]) -> Path:
 
     Args:
         result: CG trajectory, ensemble, observable or other `xarray` object; posterior of `force_match`,
-            `relative_entropy` or `surrogates.fit`; `ForceStatistics`, `Pilot` or `Potential`; a `LatentModel`, its
-            samples, or `Particles`; a conditional of `backmapping`.
+            `relative_entropy`, `surrogates.fit` or `multi_fidelity`; `ForceStatistics`, `Pilot` or `Potential`; a
+            `LatentModel`, its samples, or `Particles`; a conditional of `backmapping`.
         path: of the file; by convention it ends in `.nc` for `xarray` objects and in `.npz` for others.
 
     Returns:

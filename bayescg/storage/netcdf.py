@@ -50,6 +50,10 @@ def _checked_tree(tree: xr.DataTree, path: str | os.PathLike[str]) -> xr.DataTre
         from bayescg import surrogates
 
         surrogates.check(tree, str(path))
+    elif tree["posterior"].attrs.get("kind") == "levels":
+        from bayescg.surrogates import levels
+
+        levels.check(tree, str(path))
     else:
         posteriors.check(tree, str(path))
     return tree

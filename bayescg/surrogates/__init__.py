@@ -1,8 +1,10 @@
-"""Physics-guided regression of coarse curves: a parametric law, a Gaussian-process discrepancy, and noise."""
+"""Coarse curves with error bars: physics-guided regression, and levels of fidelity."""
 
 from bayescg.surrogates.fitting import fit
+from bayescg.surrogates.level_prediction import leave_one_out, predict_levels
 from bayescg.surrogates.means import Mean, constant, nucleation_time, traction_separation, zero
 from bayescg.surrogates.model import PhysicsGuidedGP
+from bayescg.surrogates.multifidelity import multi_fidelity
 from bayescg.surrogates.prediction import check, predict
 
 __all__ = [
@@ -11,8 +13,11 @@ __all__ = [
     "check",
     "constant",
     "fit",
+    "leave_one_out",
+    "multi_fidelity",
     "nucleation_time",
     "predict",
+    "predict_levels",
     "traction_separation",
     "zero",
 ]

@@ -52,14 +52,14 @@ def read(data: xr.Dataset | Mapping | Sequence, columns: int | None, noisy: bool
     Raises:
         ValueError: for anything that cannot be fitted.
     """
-    x, y, error = _parts(data)
+    x, y, error = parts(data)
     has_error = error is not None
-    x = _numbers("x", x)
+    x = numbers("x", x)
     x = check_inputs(x, columns)
-    y = _numbers("y", y)
+    y = numbers("y", y)
     if y.shape != (len(x),):
         raise ValueError(f"y has shape {y.shape}; there are {len(x)} points in x {x.shape}")
-    error = np.zeros(len(y)) if error is None else np.broadcast_to(_numbers("error", error), y.shape)
+    error = np.zeros(len(y)) if error is None else np.broadcast_to(numbers("error", error), y.shape)
     if np.any(error < 0):
         raise ValueError(f"measurement errors are standard deviations; the smallest is {error.min():g}")
     if len(y) < 5:
@@ -91,11 +91,16 @@ def check_inputs(x: np.ndarray, columns: int | None) -> Float[np.ndarray, "point
         x = x[:, None]
     if x.ndim != 2 or (columns is not None and x.shape[1] != columns):
         wanted = "(point, d)" if columns is None else f"(point, {columns})"
-        raise ValueError(f"x has shape {x.shape}; this mean takes {wanted}")
+        raise ValueError(f"x has shape {x.shape}; this model takes {wanted}")
     return x
 
 
-def _parts(data):
+def parts(data: xr.Dataset | Mapping | Sequence) -> tuple:
+    """Inputs, values and errors (or None) of a dataset, a mapping or a tuple.
+
+    Raises:
+        ValueError: if it is none of these.
+    """
     if isinstance(data, xr.Dataset | Mapping):
         missing = [name for name in ("x", "y") if name not in data]
         if missing:
@@ -108,7 +113,12 @@ def _parts(data):
     raise ValueError(f"data must be (x, y), (x, y, error) or a dataset with x and y; got {type(data).__name__}")
 
 
-def _numbers(name: str, values) -> np.ndarray:
+def numbers(name: str, values) -> np.ndarray:
+    """Values as finite numbers.
+
+    Raises:
+        ValueError: if they are not, with the place of the first that is none.
+    """
     try:
         values = np.asarray(values, float)
     except (TypeError, ValueError) as error:

@@ -127,11 +127,11 @@ def posterior(problem: Problem, prior: Mapping[str, Float[np.ndarray, "draw ..."
     return standardized(density(model, (problem,), start), prior)
 
 
-def prior_draws(problem: Problem, count: int, *, key: Array) -> dict[str, np.ndarray]:
+def prior_draws(priors: Mapping[str, Distribution], count: int, *, key: Array) -> dict[str, np.ndarray]:
     """Draws of every unknown from its prior, (count, ...)."""
-    names = sorted(problem.priors)
+    names = sorted(priors)
     keys = jax.random.split(key, len(names))
-    return {name: np.asarray(problem.priors[name].sample(k, (count,))) for name, k in zip(names, keys, strict=True)}
+    return {name: np.asarray(priors[name].sample(k, (count,))) for name, k in zip(names, keys, strict=True)}
 
 
 def find_mode(target: Density, *, key: Array) -> Mode:
@@ -140,14 +140,14 @@ def find_mode(target: Density, *, key: Array) -> Mode:
     Physics and discrepancy can explain the same data in more than one way, so that there may be several modes.
 
     Args:
-        target: of `posterior`.
+        target: of `posterior`, or any density of one argument that has `priors`.
         key: JAX random key.
 
     Raises:
         ValueError: if no search ends at a finite density.
     """
     (problem,) = target.args
-    draws = prior_draws(problem, 64 * _STARTS, key=key)
+    draws = prior_draws(problem.priors, 64 * _STARTS, key=key)
     chosen = {name: np.concatenate([np.median(v, axis=0)[None], v[: _STARTS - 1]]) for name, v in draws.items()}
     position = climb(target, np.asarray(target.unconstrain(chosen)))
     spread = spread_at(target, position)

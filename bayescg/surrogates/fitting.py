@@ -71,7 +71,7 @@ def fit(
     mode_key, chain_key, prior_key = jax.random.split(key, 3)
     with double_precision():
         problem = build_problem(model, found)
-        prior = density.prior_draws(problem, 500, key=prior_key)
+        prior = density.prior_draws(problem.priors, 500, key=prior_key)
         _check_prior_curves(model.mean, problem, prior, found)
         target = density.posterior(problem, prior)
         mode = density.find_mode(target, key=mode_key)

@@ -138,6 +138,19 @@ def test_surrogates(tmp_path):
     xr.testing.assert_identical(back(curve, tmp_path), curve)
 
 
+@pytest.mark.filterwarnings("ignore:.*Pareto k", "ignore:.*draws are too few", "ignore:the best level is explained")
+@pytest.mark.parametrize("link", ["constant", "nonlinear"])
+def test_levels_of_fidelity(tmp_path, link):
+    x = np.linspace(0.0, 1.0, 8)
+    levels = {"cheap": (x, np.sin(3 * x)), "best": (x[::2], np.sin(3 * x[::2]) + x[::2], np.full(4, 0.1))}
+    tree = surrogates.multi_fidelity(levels, link=link, method="laplace", settings=bcg.Sampling(1, 1, 40), key=KEY)
+    again = back(tree, tmp_path)
+    assert again.identical(tree)
+    curves = [surrogates.predict_levels(each, x, draws=5, key=KEY) for each in (tree, again)]
+    xr.testing.assert_identical(*curves)
+    xr.testing.assert_identical(back(curves[0], tmp_path), curves[0])
+
+
 def test_what_is_no_result_is_refused(tmp_path):
     with pytest.raises(ValueError, match="a list is no result of bayescg"):
         bcg.save([1, 2], tmp_path / "list")

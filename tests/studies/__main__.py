@@ -16,7 +16,7 @@ STUDIES = {
     "backmapping": (
         *("gaussian_chain", "alanine", "frozen", "free_energy", "distance", "round_trip", "centers", "liquid"),
     ),
-    "surrogates": ("coverage",),
+    "surrogates": ("coverage", "fidelity"),
     "many_body": ("stillinger_weber", "planted_library", "water_angles", "gay_berne", "uf3_drift", "demo"),
 }
 

@@ -149,7 +149,7 @@ def test_density_has_its_jacobian():
         problem = build_problem(
             PhysicsGuidedGP(Mean(line, {"intercept": dist.HalfNormal(2.0), "slope": dist.Uniform(-1, 3)})), data
         )
-        target = density.posterior(problem, density.prior_draws(problem, 200, key=jax.random.key(shifted(0))))
+        target = density.posterior(problem, density.prior_draws(problem.priors, 200, key=jax.random.key(shifted(0))))
         z = np.linspace(-0.8, 0.9, len(problem.priors))
         values = target.constrain(z)
 
@@ -206,7 +206,7 @@ def test_ranks_of_the_truth_are_uniform():
     ranks = []
     with double_precision():
         problem = build_problem(model, read((x, x), None, noisy=False))
-        prior = density.prior_draws(problem, 200, key=jax.random.key(shifted(0)))
+        prior = density.prior_draws(problem.priors, 200, key=jax.random.key(shifted(0)))
         for replicate in range(replicates):
             prior_key, data_key, mode_key, chain_key = jax.random.split(jax.random.key(shifted(replicate)), 4)
             keys = jax.random.split(prior_key, len(problem.priors))
