@@ -113,7 +113,11 @@ def directions(precision: Float[np.ndarray, "free free"], factor: Float[np.ndarr
     strength, rotation = np.linalg.eigh(factor.T @ precision @ factor)
     kept = strength > _LEARNABLE
     if not np.any(kept):
-        raise ValueError("the data say nothing about the potential: no interaction was sampled; use more frames")
+        raise ValueError(
+            "the data say nothing about the potential: no interaction was sampled, or what a baseline and fixed terms "
+            f"leave of the forces is noise (the best known direction has {strength[-1]:.0e} of the precision of the "
+            "prior); use more frames, and check that the baseline repels nowhere that beads went"
+        )
     return Directions(factor @ rotation[:, kept] / np.sqrt(strength[kept]), strength[kept] > 1.0)
 
 
