@@ -28,13 +28,13 @@ from jaxtyping import Array, Float
 
 from bayescg._arrays import AnyArray
 from bayescg.kernels.covariance import covariance, kernel_name
-from bayescg.kernels.hyperparameters import JITTER, parameters
+from bayescg.kernels.hyperparameters import parameters
 
 THERMODYNAMIC = ("temperature", "density", "pressure")
 """Descriptors that are taken for thermodynamic unless the kernel says otherwise; and names that begin so: """
 FRACTION = "mole_fraction"
 
-_CHANGE, _WEAK, _SLOPE, _OWN = 0.4, 0.15, 0.3, 0.1
+_CHANGE, _WEAK, _SLOPE, _OWN = 0.4, 0.15, 0.3, 0.03
 """Prior medians, in units of the common part: of what changes with chemistry, of what bends with the thermodynamic
 state, of the slope for a change of one standard deviation, and of a system's own."""
 
@@ -116,6 +116,10 @@ class StateKernel:
         return linear, smooth
 
 
+_JITTER = 1e-10
+"""Of the inducing states' Gram matrix, whose variance is one; what it takes off is given back to the own parts."""
+
+
 class States(NamedTuple):
     """States of systems, standardized, as a kernel sees them: an argument of compiled programs.
 
@@ -157,7 +161,7 @@ def features(states: States, values: Mapping[str, Array]) -> Features:
         return Features(jnp.concatenate(parts, axis=1), jnp.zeros(count))
     given = {"lengthscale": values["lengthscale_state"], "amplitude": jnp.ones(())}
     gram = covariance(states.shape, given, states.inducing, states.inducing)
-    root = jnp.linalg.cholesky(gram + 1e3 * JITTER * jnp.eye(len(gram)))
+    root = jnp.linalg.cholesky(gram + _JITTER * jnp.eye(len(gram)))
     cross = covariance(states.shape, given, states.inducing, states.smooth)
     smooth = solve_triangular(root, cross, lower=True).T
     left = jnp.maximum(1 - jnp.sum(smooth**2, axis=1), 0.0)

@@ -5,21 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from bayescg import kernels as kernel_room
 from bayescg._runtime import progress
-from bayescg.inference import Sampling
 from bayescg.kernels.covariance import kernel_name
 from bayescg.kernels.pairs import pair_prior
 from bayescg.kernels.state_points import StateKernel, States, farthest
 from bayescg.potentials import Pair, Potential
-from bayescg.samplers.density import Sampled
-from bayescg.samplers.laplace import laplace
-from bayescg.samplers.mode import find_mode
-from bayescg.samplers.nuts import nuts
 from bayescg.transfer import distances
 from bayescg.transfer.alignment import aligned_prior, reference_of, wall_between
 from bayescg.transfer.contact import contact_distance
@@ -65,8 +60,7 @@ class Assembled(NamedTuple):
         states: of the systems.
         sums: of the systems.
         measured: distances of contact of each aligned term.
-        contact: draws of their unknowns, (draw, ...) of each aligned term.
-        ratios: (system, aligned) typical distance over the system's most probable one.
+        ratios: (system, aligned) typical distance over the system's, as histograms say.
         reports: numbers of each system's calibration.
     """
 
@@ -74,7 +68,6 @@ class Assembled(NamedTuple):
     states: States
     sums: Sums
     measured: tuple[distances.Measured, ...]
-    contact: tuple[dict[str, np.ndarray], ...]
     ratios: Float[np.ndarray, "system aligned"]
     reports: list[dict[str, float]]
 
@@ -101,11 +94,7 @@ def assemble(
     axes: Axes,
     kernel: StateKernel,
     kernels: Mapping[str, Any],
-    *,
-    method: str,
     calibration: str,
-    settings: Sampling,
-    key: Array,
 ) -> Assembled:
     """The model and its data; in double precision. Arguments as of `fit`."""
     learning = [term for term in potential.terms if term.n_basis]
@@ -119,35 +108,18 @@ def assemble(
             firsts.append(first_fit(system.statistics, chosen))
             advance(1)
     aligned = [t for t in learning if isinstance(t, Pair) and (kernel.aligned is None or t.name in kernel.aligned)]
-    keys = jax.random.split(key, max(len(aligned), 1))
-    measured = tuple(_measured(term, systems, axes) for term in aligned)
-    contact = tuple(
-        sample_contact(m, method=method, settings=settings, key=k) for m, k in zip(measured, keys, strict=False)
-    )
-    true = [_mean_distance(m, values) for m, values in zip(measured, contact, strict=True)]
+    measured = tuple(_measured(term, systems, axes, kernel.rank) for term in aligned)
+    true = [_first_distance(term.name, m) for term, m in zip(aligned, measured, strict=True)]
     model, ratios = _model(systems, firsts, potential, learning, aligned, true, chosen, kernel)
     each = [
         calibrated_sums(model, system.statistics, first, ratio, calibration)
         for system, first, ratio in zip(systems, firsts, ratios, strict=True)
     ]
     states = states_of(kernel, axes, axes.values)
-    return Assembled(model, states, stacked(each), measured, contact, ratios, [c.report for c in each])
+    return Assembled(model, states, stacked(each), measured, ratios, [c.report for c in each])
 
 
-def sample_contact(
-    measured: distances.Measured, *, method: str, settings: Sampling, key: Array
-) -> dict[str, np.ndarray]:
-    """Draws of the unknowns of distances of contact, (draw, ...)."""
-    target = distances.contact_density(measured)
-    mode = find_mode(target)
-    count = settings.chains * settings.draws
-    found: Sampled = (
-        nuts(target, mode, settings, key=key) if method == "nuts" else laplace(target, mode, count, key=key)
-    )
-    return {name: value.reshape(-1, *value.shape[2:]) for name, value in found.values.items()}
-
-
-def _measured(term: Pair, systems: Sequence[System], axes: Axes) -> distances.Measured:
+def _measured(term: Pair, systems: Sequence[System], axes: Axes, rank: int) -> distances.Measured:
     found, errors = np.full(len(systems), np.nan), np.full(len(systems), distances.UNKNOWN)
     for k, system in enumerate(systems):
         if term.name not in system.statistics.potential.slices:
@@ -158,15 +130,15 @@ def _measured(term: Pair, systems: Sequence[System], axes: Axes) -> distances.Me
             raise ValueError(f"system {k if system.name is None else system.name}: {error}") from None
         found[k], errors[k] = np.log(one.distance), one.error / one.distance
     center = float(np.nanmean(found))
-    return distances.Measured(
-        axes.standardized(axes.values), np.nan_to_num(found - center, nan=0.0), errors, center
-    )
+    x = axes.standardized(axes.values)
+    return distances.Measured(x, farthest(x, rank), np.nan_to_num(found - center, nan=0.0), errors, center)
 
 
-def _mean_distance(measured: distances.Measured, values: Mapping[str, np.ndarray]) -> Float[np.ndarray, " system"]:
-    """Most probable true distances [nm], at typical unknowns."""
-    typical = {name: np.exp(np.mean(np.log(v), axis=0)) for name, v in values.items()}
-    return np.exp(measured.center + np.asarray(distances.true_mean(measured, typical)))
+def _first_distance(name: str, measured: distances.Measured) -> Float[np.ndarray, " system"]:
+    """Distances of contact as histograms say, smoothed [nm]."""
+    values = {n: jnp.exp(jnp.asarray(d.loc)) for n, d in distances.contact_priors(name, measured).items()}
+    values[f"contact_nodes_{name}"] = distances.first_nodes(name, measured)
+    return np.exp(measured.center + np.asarray(distances.along(name, measured, values, measured.x).mean))
 
 
 def _model(systems, firsts: list[First], potential, learning, aligned, true, chosen, kernel: StateKernel):

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from bayescg._runtime import double_precision
 from bayescg.inference import Sampling
@@ -20,10 +20,10 @@ from bayescg.samplers import convergence
 from bayescg.samplers.laplace import laplace
 from bayescg.samplers.mode import find_mode
 from bayescg.samplers.nuts import nuts
-from bayescg.transfer import distances, layout
+from bayescg.transfer import layout
 from bayescg.transfer.assembly import Assembled, assemble, axes_of
 from bayescg.transfer.drawing import as_arrays, draw_systems
-from bayescg.transfer.model import hyperparameter_density, problem_of
+from bayescg.transfer.model import Problem, hyperparameter_density
 from bayescg.transfer.systems import System, check_systems, descriptors_of, joint_potential, names_of
 
 _DEFAULT_KERNEL, _DEFAULT = StateKernel(), Sampling()
@@ -81,20 +81,10 @@ def fit(
     unknown |= set(kernel.aligned or ()) - {term.name for term in potential.terms}
     if unknown:
         raise ValueError(f"unknown terms {sorted(unknown)}; terms: {[t.name for t in potential.terms]}")
-    contact_key, fit_key, draw_key = jax.random.split(key, 3)
+    fit_key, draw_key = jax.random.split(key)
     with double_precision():
-        found = assemble(
-            systems,
-            potential,
-            axes,
-            kernel,
-            kernels_by_name(kernels),
-            method=method,
-            calibration=calibration,
-            settings=settings,
-            key=contact_key,
-        )
-        problem = problem_of(found.model, found.states, as_arrays(found.sums), jnp.asarray(found.ratios))
+        found = assemble(systems, potential, axes, kernel, kernels_by_name(kernels), calibration)
+        problem = Problem(found.model, found.states, as_arrays(found.sums), as_arrays(found.measured))
         target = hyperparameter_density(problem)
         mode = find_mode(target)
         draws = settings.chains * settings.draws
@@ -104,8 +94,7 @@ def fit(
             else laplace(target, mode, draws, key=fit_key)
         )
         flat = {name: v.reshape(-1, *v.shape[2:]) for name, v in sampled.values.items()}
-        true = _true_distances(found, draw_key)
-        drawn = draw_systems(found.model, found.states, found.sums, flat, _ratios(found, true, flat), key=draw_key)
+        drawn = draw_systems(problem, flat, key=draw_key)
         at_mode = -float(target.value_and_gradient(jnp.asarray(mode.position))[0])
     numbers, notes = convergence.judge(sampled)
     notes += _suspicions(found, names)
@@ -119,27 +108,7 @@ def fit(
         "log_density_at_mode": at_mode,
         "warnings": "; ".join(notes),
     }
-    return layout.build(systems, names, axes, kernel, found, sampled, true, drawn, attrs)
-
-
-def _true_distances(found: Assembled, key: Array) -> list[Float[np.ndarray, "draw system"]]:
-    """Draws of the true logarithms of distances of contact about their centers, of each aligned term."""
-    drawn = []
-    for number, (measured, values) in enumerate(zip(found.measured, found.contact, strict=True)):
-        count = len(values["own"])
-        noise = jax.random.normal(jax.random.fold_in(key, number), (count, len(measured.x)))
-        given = {name: jnp.asarray(v) for name, v in values.items()}
-        drawn.append(np.asarray(distances.draw_true(measured, given, noise)))
-    return drawn
-
-
-def _ratios(
-    found: Assembled, true: list[Float[np.ndarray, "draw system"]], flat: Mapping[str, np.ndarray]
-) -> Float[np.ndarray, "draw system aligned"]:
-    typical = [reference.distance for reference in found.model.references if reference is not None]
-    each = [d / np.exp(m.center + t) for d, m, t in zip(typical, found.measured, true, strict=True)]
-    draws = len(next(iter(flat.values())))
-    return np.stack(each, axis=-1) if each else np.zeros((draws, len(found.ratios), 0))
+    return layout.build(systems, names, axes, kernel, found, sampled, drawn, attrs)
 
 
 def _suspicions(found: Assembled, names: Sequence[str]) -> list[str]:

@@ -16,7 +16,7 @@ from bayescg.kernels import by_name
 from bayescg.kernels.covariance import kernel_name
 from bayescg.kernels.grids import GridPrior
 from bayescg.kernels.priors import CurvePrior, IndependentPrior, TermPrior
-from bayescg.kernels.state_points import StateKernel, States
+from bayescg.kernels.state_points import StateKernel, States, farthest
 from bayescg.posterior import FORMAT
 from bayescg.potentials import Pair, Potential
 from bayescg.samplers.density import Sampled
@@ -43,8 +43,7 @@ class Stored(NamedTuple):
         values: hyperparameters, each (draw, ...), chains one after the other.
         shape: number of chains and of draws of each.
         measured: distances of contact of each aligned term.
-        contact: draws of their unknowns.
-        true: (draw, system) true logarithms of distances about their centers, of each aligned term.
+        ratios: (draw, system, aligned) typical distance of contact over each system's.
         shared: (draw, feature, free) what columns of the kernel over states are multiplied with [kJ/mol].
         attrs: of the posterior.
     """
@@ -58,16 +57,9 @@ class Stored(NamedTuple):
     values: dict[str, np.ndarray]
     shape: tuple[int, int]
     measured: tuple[Measured, ...]
-    contact: tuple[dict[str, np.ndarray], ...]
-    true: tuple[Float[np.ndarray, "draw system"], ...]
+    ratios: Float[np.ndarray, "draw system aligned"]
     shared: Float[np.ndarray, "draw feature free"]
     attrs: dict[str, Any]
-
-    def ratios(self) -> Float[np.ndarray, "draw system aligned"]:
-        """Typical distance of contact over those drawn."""
-        typical = [r.distance for r in self.model.references if r is not None]
-        each = [d / np.exp(m.center + t) for d, m, t in zip(typical, self.measured, self.true, strict=True)]
-        return np.stack(each, axis=-1) if each else np.zeros((len(self.shared), len(self.names), 0))
 
 
 def build(
@@ -77,7 +69,6 @@ def build(
     kernel: StateKernel,
     found: Assembled,
     sampled: Sampled,
-    true: Sequence[Float[np.ndarray, "draw system"]],
     drawn: Drawn,
     attrs: Mapping[str, Any],
 ) -> xr.DataTree:
@@ -96,12 +87,9 @@ def build(
         variables["lengthscale_state"] = ((*lead, "state"), sampled.values["lengthscale_state"])
     variables["coefficients"] = ((*lead, "system", "basis"), folded(drawn.systems), {"units": "kJ/mol"})
     variables["shared"] = ((*lead, "feature", "free"), folded(drawn.shared), {"units": "kJ/mol"})
-    for name, measured, values, logs in zip(model.aligned, found.measured, found.contact, true, strict=True):
-        distance = np.exp(measured.center + logs)
+    for place, (name, reference) in enumerate(zip(model.aligned, model.axes, strict=True)):
+        distance = reference.distance / drawn.ratios[:, :, place]
         variables[f"contact_{name}"] = ((*lead, "system"), folded(distance), {"units": "nm"})
-        for label, v in values.items():
-            dims = (*lead, "descriptor") if v.ndim > 1 else lead
-            variables[f"contact_{label}_{name}"] = (dims, folded(v))
     seen = () if kernel.change == 0 else (*axes.linear, *axes.smooth)
     coords = {
         "chain": np.arange(chains),
@@ -156,10 +144,13 @@ def read(posterior: xr.DataTree) -> Stored:
         v = draws[name].values
         return v.reshape(chains * count, *v.shape[2:])
 
-    taken = {"coefficients", "shared", *(n for n in draws.data_vars if str(n).startswith("contact_"))}
+    taken = {"coefficients", "shared", *(f"contact_{name}" for name in model.aligned)}
+    ratios = [r.distance / flat(f"contact_{name}") for name, r in zip(model.aligned, model.axes, strict=True)]
+    shape = chains * count, draws.sizes["system"], 0
     measured = tuple(
         Measured(
             axes.standardized(values),
+            farthest(axes.standardized(values), kernel.rank),
             constants[f"log_contact_{name}"].values,
             constants[f"log_contact_error_{name}"].values,
             float(constants[f"log_contact_{name}"].attrs["center"]),
@@ -176,8 +167,7 @@ def read(posterior: xr.DataTree) -> Stored:
         {str(n): flat(str(n)) for n in draws.data_vars if n not in taken},
         (chains, count),
         measured,
-        tuple({k: flat(f"contact_{k}_{n}") for k in ("change", "own", "lengthscale")} for n in model.aligned),
-        tuple(np.log(flat(f"contact_{n}")) - m.center for n, m in zip(model.aligned, measured, strict=True)),
+        np.stack(ratios, axis=-1) if ratios else np.zeros(shape),
         flat("shared"),
         attrs,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -9,7 +10,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import numpyro
 import numpyro.distributions as dist
 from jax.scipy.linalg import block_diag
@@ -20,6 +20,7 @@ from bayescg.kernels.priors import TermPrior
 from bayescg.kernels.state_points import States, features, sizes, state_hyperpriors
 from bayescg.potentials import Pair, Potential
 from bayescg.samplers.density import Density, density
+from bayescg.transfer import distances
 from bayescg.transfer.alignment import Reference, transfer_matrix
 from bayescg.transfer.gaussian import Design, log_evidence
 
@@ -67,6 +68,11 @@ class Model:
         """Names of the aligned terms."""
         return tuple(t.name for t, r in zip(self.terms, self.references, strict=True) if r is not None)
 
+    @property
+    def axes(self) -> tuple[Reference, ...]:
+        """Axes of the aligned terms."""
+        return tuple(r for r in self.references if r is not None)
+
 
 class Sums(NamedTuple):
     """Data of all systems, of unit noise: target = design @ w + scatter @ e, in coefficients of the joint potential.
@@ -89,14 +95,41 @@ class Problem(NamedTuple):
     Attributes:
         model: the model.
         states: of the systems.
-        design: (system, datum, free) in free coordinates of the curves.
-        target: (system, datum) about the prior mean.
+        sums: their data.
+        measured: distances of contact of each aligned term.
     """
 
     model: Model
     states: States
-    design: Float[Array, "system datum free"]
-    target: Float[Array, "system datum"]
+    sums: Sums
+    measured: tuple[distances.Measured, ...]
+
+    def hyperpriors(self) -> dict[str, dist.LogNormal]:
+        """Priors of all positive unknowns, by site."""
+        sites = self.model.hyperpriors(self.states)
+        for name, measured in zip(self.model.aligned, self.measured, strict=True):
+            sites.update(distances.contact_priors(name, measured))
+        return sites
+
+    def medians(self) -> dict[str, Array]:
+        """Their prior medians."""
+        return {name: jnp.exp(jnp.asarray(d.loc)) for name, d in self.hyperpriors().items()}
+
+    def first(self) -> dict[str, Array]:
+        """Nodes of distances of contact, as histograms say."""
+        each = zip(self.model.aligned, self.measured, strict=True)
+        return {f"contact_nodes_{name}": distances.first_nodes(name, measured) for name, measured in each}
+
+
+def ratios_at(problem: Problem, values: Mapping[str, Array]) -> Float[Array, "system aligned"]:
+    """Typical distance of contact over that of each system, at given hyperparameters."""
+    columns = [
+        math.log(reference.distance) - measured.center - distances.along(name, measured, values, measured.x).mean
+        for name, reference, measured in zip(
+            problem.model.aligned, problem.model.axes, problem.measured, strict=True
+        )
+    ]
+    return jnp.exp(jnp.stack(columns, axis=1)) if columns else jnp.zeros((len(problem.sums.target), 0))
 
 
 def lift_and_mean(model: Model, ratios: Float[AnyArray, " aligned"]) -> tuple[Array, Array]:
@@ -121,18 +154,6 @@ def lift_and_mean(model: Model, ratios: Float[AnyArray, " aligned"]) -> tuple[Ar
         lifts.append(lift)
         means.append(mean)
     return block_diag(*lifts), jnp.concatenate(means)
-
-
-@jax.jit
-def problem_of(model: Model, states: States, sums: Sums, ratios: Float[AnyArray, "system aligned"]) -> Problem:
-    """The problem at given distances of contact."""
-
-    def one(design, target, ratio):
-        lift, mean = lift_and_mean(model, ratio)
-        return design @ lift, target - design @ mean
-
-    design, target = jax.vmap(one)(jnp.asarray(sums.design), jnp.asarray(sums.target), jnp.asarray(ratios))
-    return Problem(model, states, design, target)
 
 
 def factors(model: Model, values: Mapping[str, Array]) -> list[Array]:
@@ -161,36 +182,38 @@ def state_design(model: Model, states: States, values: Mapping[str, Array]) -> S
     )
 
 
-def design_at(problem: Problem, values: Mapping[str, Array]) -> Design:
-    """The linear model at given hyperparameters."""
-    found, first, columns = factors(problem.model, values), 0, []
-    for factor in found:
-        columns.append(problem.design[:, :, first : first + len(factor)] @ factor)
-        first += len(factor)
-    return Design(
-        jnp.concatenate(columns, axis=-1), problem.target, *state_design(problem.model, problem.states, values)
-    )
+def design_at(
+    problem: Problem, values: Mapping[str, Array], ratios: Float[Array, "system aligned"] | None = None
+) -> Design:
+    """The linear model at given hyperparameters, and distances of contact of their own if given."""
+    ratios = ratios_at(problem, values) if ratios is None else ratios
+    factor = block_diag(*factors(problem.model, values))
+
+    def one(design, target, ratio):
+        lift, mean = lift_and_mean(problem.model, ratio)
+        return (design @ lift) @ factor, target - design @ mean
+
+    x, y = jax.vmap(one)(problem.sums.design, problem.sums.target, ratios)
+    return Design(x, y, *state_design(problem.model, problem.states, values))
 
 
 def sample_all(problem: Problem) -> None:
     """The NumPyro model of the hyperparameters."""
-    sites = problem.model.hyperpriors(problem.states)
+    sites = problem.hyperpriors()
     values = {name: jnp.asarray(numpyro.sample(name, distribution)) for name, distribution in sites.items()}
+    for name, measured in zip(problem.model.aligned, problem.measured, strict=True):
+        nodes = numpyro.sample(f"contact_nodes_{name}", distances.node_prior(name, measured, values))
+        values[f"contact_nodes_{name}"] = jnp.asarray(nodes)
+        numpyro.factor(f"histograms_{name}", distances.histogram_evidence(name, measured, values))
     numpyro.factor("log_evidence", log_evidence(design_at(problem, values)))
 
 
 def hyperparameter_density(problem: Problem) -> Density:
     """Density of the hyperparameters, all coefficients integrated out."""
-    sites = problem.model.hyperpriors(problem.states)
-    return density(sample_all, (problem,), {name: jnp.asarray(d.loc) for name, d in sites.items()})
+    return density(sample_all, (problem,), {name: jnp.log(v) for name, v in problem.medians().items()} | problem.first())
 
 
 @jax.jit
 def evidence_at(problem: Problem, values: dict[str, Array]) -> Float[Array, ""]:
-    """Log evidence at given hyperparameters."""
+    """Log evidence of the forces at given hyperparameters."""
     return log_evidence(design_at(problem, values))
-
-
-def medians(model: Model, states: States) -> dict[str, np.ndarray]:
-    """Prior medians of all unknowns."""
-    return {name: np.exp(np.asarray(d.loc)) for name, d in model.hyperpriors(states).items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import jax
@@ -24,9 +25,9 @@ from bayescg.potentials import Pair, Potential
 from bayescg.transfer import distances, layout
 from bayescg.transfer.assembly import states_of
 from bayescg.transfer.contact import contact_distance
-from bayescg.transfer.drawing import draw_systems
+from bayescg.transfer.drawing import as_arrays, draw_systems
 from bayescg.transfer.layout import Stored
-from bayescg.transfer.model import Model, Sums, factors, lift_and_mean, state_design
+from bayescg.transfer.model import Model, Problem, Sums, factors, lift_and_mean, state_design
 from bayescg.transfer.sums import calibrated_sums, first_fit, stacked
 
 _TRIES = 8
@@ -120,7 +121,7 @@ def of_system(posterior: xr.DataTree, name: str | int) -> xr.DataTree:
     whole = stored.model.potential
     potential = Potential(*(t for t in whole.terms if t.name not in lacking), exclude_bonds=whole.exclude_bonds)
     coefficients = posterior["posterior"]["coefficients"].isel(system=place).values.reshape(-1, whole.n_basis)
-    contact = [np.exp(m.center + t[:, place]) for m, t in zip(stored.measured, stored.true, strict=True)]
+    contact = [r.distance / ratio for r, ratio in zip(stored.model.axes, stored.ratios[:, place].T, strict=True)]
     attrs = {
         "descriptors": json.dumps(dict(zip(stored.axes.names, stored.axes.values[place].tolist(), strict=True))),
         "system": str(name),
@@ -183,18 +184,25 @@ def _predict_each(model: Model, states: States, values, ratios, shared, noise) -
 def _ahead(stored: Stored, x: np.ndarray, key: Array) -> list[Float[np.ndarray, " draw"]]:
     """Drawn distances of contact of a new system [nm]."""
     drawn = []
-    for number, (measured, values, true) in enumerate(
-        zip(stored.measured, stored.contact, stored.true, strict=True)
-    ):
-        z = np.asarray(jax.random.normal(jax.random.fold_in(key, number), (len(true),)))
-        seen = _ahead_of(measured, values, true, stored.axes.standardized(x))
-        drawn.append(np.exp(measured.center + np.asarray(seen.mean) + np.asarray(seen.sd) * z))
+    for number, measured in enumerate(stored.measured):
+        z = np.asarray(jax.random.normal(jax.random.fold_in(key, number), (len(stored.shared),)))
+        mean, left = _along_of(stored, number, x)
+        drawn.append(np.exp(measured.center + mean + np.sqrt(left) * z))
     return drawn
 
 
-def _ahead_of(measured, values, true, x) -> distances.Ahead:
-    given = {name: jnp.asarray(v) for name, v in values.items()}
-    return distances.ahead(measured, given, jnp.asarray(true), jnp.asarray(x))
+def _along_of(stored: Stored, number: int, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and variance of log d about its center at a new state, (draw,) each."""
+    name = stored.model.aligned[number]
+    own = {n: jnp.asarray(v) for n, v in stored.values.items() if n.startswith("contact_") and n.endswith(f"_{name}")}
+    at = jnp.asarray(stored.axes.standardized(x))[None]
+    mean, left = _each_along(name, jax.tree.map(jnp.asarray, stored.measured[number]), own, at)
+    return np.asarray(mean)[:, 0], np.asarray(left)[:, 0]
+
+
+@partial(jax.jit, static_argnums=0)
+def _each_along(name: str, measured: distances.Measured, values, x) -> distances.Along:
+    return jax.lax.map(lambda value: distances.along(name, measured, value, x), values)
 
 
 def _sharpened(stored: Stored, states: States, x: np.ndarray, statistics: ForceStatistics, key: Array):
@@ -205,11 +213,8 @@ def _sharpened(stored: Stored, states: States, x: np.ndarray, statistics: ForceS
             raise ValueError(f"the statistics have the term {term!r}, which the systems that were learned from lack")
     far_key, draw_key = jax.random.split(key)
     contact = []
-    for number, (name, measured, values, true) in enumerate(
-        zip(model.aligned, stored.measured, stored.contact, stored.true, strict=True)
-    ):
-        seen = _ahead_of(measured, values, true, stored.axes.standardized(x))
-        mean, variance = np.asarray(seen.mean), np.asarray(seen.sd) ** 2
+    for number, (name, measured) in enumerate(zip(model.aligned, stored.measured, strict=True)):
+        mean, variance = _along_of(stored, number, x)
         if name in statistics.potential.slices:
             term = statistics.potential.term(name)
             assert isinstance(term, Pair)
@@ -227,11 +232,9 @@ def _sharpened(stored: Stored, states: States, x: np.ndarray, statistics: ForceS
     joined = States(
         *(np.concatenate([a, b]) for a, b in zip(stored.states[:2], states[:2], strict=True)), *stored.states[2:]
     )
-    all_ratios = np.concatenate([stored.ratios(), ratios[:, None]], axis=1)
-    drawn = draw_systems(model, joined, sums, stored.values, all_ratios, key=draw_key)
-    columns = np.concatenate(
-        [np.arange(s.start, s.stop) for n, s in model.potential.slices.items() if n in statistics.potential.slices]
-    )
+    problem = Problem(model, as_arrays(joined), as_arrays(sums), as_arrays(stored.measured))
+    over = np.concatenate([stored.ratios, ratios[:, None]], axis=1)
+    drawn = draw_systems(problem, stored.values, ratios=over, key=draw_key)
     order = {n: model.potential.slices[n] for n in statistics.potential.slices}
     columns = np.concatenate([np.arange(s.start, s.stop) for s in order.values()])
     return drawn.systems[:, -1][:, columns], contact
