@@ -3,9 +3,9 @@
 The pair potential of system s is u_s(r) = U_s(r d / d_s), force-shifted at the cutoff, with d_s the distance of contact
 and d a typical one. U_s has the coefficients c on knots at least as fine as those of the systems, and
 
-    w_s = T_s c,   T_s = S^-1 [B(a r) - B(a r_c) - (r - r_c) a B'(a r_c)],   a = d / d_s,
+    w_s = T_s c,   T_s = Q [B(a r) - B(a r_c) - (r - r_c) a B'(a r_c)],   a = d / d_s,
 
-with r the sites of the system's own spline, S its basis there, and B the basis of U. Other terms need no alignment.
+with B the basis of U, r the centers of the functions of the system's own spline, and Q a local quasi-interpolant. Other terms need no alignment.
 """
 
 from __future__ import annotations
@@ -24,6 +24,11 @@ from bayescg.kernels.pairs import Wall, pair_prior
 from bayescg.kernels.priors import TermPrior
 from bayescg.potentials import Pair
 from bayescg.potentials.splines import UniformSpline
+
+_STENCIL = (1 / 36, -10 / 36, 54 / 36, -10 / 36, 1 / 36)
+"""Coefficients of a cubic spline from values at the centers of its functions, 1 - d^2/6 + d^4/36 with d the central
+difference: accurate to sixth order, and local. Interpolation is not local: of its errors deep in the core, where
+energies are a million times larger, a quarter is left one knot further out, and the data saw it."""
 
 _MARGIN = 1.08
 """How much nearer contact may be in a system to come than in those that were learned from."""
@@ -105,12 +110,12 @@ def transfer_matrix(
         own: spline of the systems' term.
         ratio: typical distance of contact over the system's; may be traced.
     """
-    sites = jnp.asarray(own.sites)
-    inverse = jnp.asarray(np.linalg.inv(own.matrix(own.sites)))
-    values, _ = _rows(common, sites * ratio)
+    size, reach = own.size, len(_STENCIL) // 2
+    centers = own.start + (jnp.arange(-reach, size + reach) - 1) * own.spacing
+    values, _ = _rows(common, centers * ratio)
     edge, slope = _rows(common, jnp.asarray([own.stop]) * ratio)
-    shifted = values - edge - (sites - own.stop)[:, None] * ratio * slope
-    return (inverse @ shifted)[: own.size - 3, : common.size - 3]
+    shifted = values - edge - (centers - own.stop)[:, None] * ratio * slope
+    return sum(c * shifted[k : k + size - 3, : common.size - 3] for k, c in enumerate(_STENCIL))
 
 
 def _rows(spline: UniformSpline, x: Float[Array, " point"]) -> tuple[Array, Array]:

@@ -108,7 +108,7 @@ def assemble(
             firsts.append(first_fit(system.statistics, chosen))
             advance(1)
     aligned = [t for t in learning if isinstance(t, Pair) and (kernel.aligned is None or t.name in kernel.aligned)]
-    measured = tuple(_measured(term, systems, axes, kernel.rank) for term in aligned)
+    measured = tuple(_measured(term, systems, axes) for term in aligned)
     true = [_first_distance(term.name, m) for term, m in zip(aligned, measured, strict=True)]
     model, ratios = _model(systems, firsts, potential, learning, aligned, true, chosen, kernel)
     each = [
@@ -119,7 +119,7 @@ def assemble(
     return Assembled(model, states, stacked(each), measured, ratios, [c.report for c in each])
 
 
-def _measured(term: Pair, systems: Sequence[System], axes: Axes, rank: int) -> distances.Measured:
+def _measured(term: Pair, systems: Sequence[System], axes: Axes) -> distances.Measured:
     found, errors = np.full(len(systems), np.nan), np.full(len(systems), distances.UNKNOWN)
     for k, system in enumerate(systems):
         if term.name not in system.statistics.potential.slices:
@@ -131,7 +131,7 @@ def _measured(term: Pair, systems: Sequence[System], axes: Axes, rank: int) -> d
         found[k], errors[k] = np.log(one.distance), one.error / one.distance
     center = float(np.nanmean(found))
     x = axes.standardized(axes.values)
-    return distances.Measured(x, farthest(x, rank), np.nan_to_num(found - center, nan=0.0), errors, center)
+    return distances.Measured(x, farthest(x, distances.MOST_NODES), np.nan_to_num(found - center, nan=0.0), errors, center)
 
 
 def _first_distance(name: str, measured: distances.Measured) -> Float[np.ndarray, " system"]:

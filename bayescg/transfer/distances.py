@@ -21,8 +21,12 @@ from jaxtyping import Array, Float
 
 from bayescg._arrays import AnyArray
 
-_CHANGE, _OWN, _SPREAD = 0.05, 0.003, 1.0
-"""Prior medians of the smooth and own standard deviations of log d, and the spread of their logarithms."""
+_CHANGE, _OWN, _SPREAD, _OWN_SPREAD = 0.05, 0.003, 1.0, 0.3
+"""Prior medians of the smooth and own standard deviations of log d, and the spreads of their logarithms. Own ones are
+small: free to grow, they would let forces align curves anywhere but at contact."""
+
+MOST_NODES = 24
+"""Systems that are nodes at most."""
 
 _MEAN, _SLOPE = 0.5, 0.1
 """Standard deviations of the mean about that of the data, and of slopes for a standard deviation of a descriptor."""
@@ -55,7 +59,7 @@ def contact_priors(name: str, measured: Measured) -> dict[str, dist.LogNormal]:
     """Hyperpriors of the distances of one term, by site."""
     return {
         f"contact_change_{name}": dist.LogNormal(jnp.log(_CHANGE), _SPREAD),
-        f"contact_own_{name}": dist.LogNormal(jnp.log(_OWN), _SPREAD),
+        f"contact_own_{name}": dist.LogNormal(jnp.log(_OWN), _OWN_SPREAD),
         f"contact_lengthscale_{name}": dist.LogNormal(jnp.log(_LENGTHSCALE) * jnp.ones(measured.x.shape[1]), 0.7),
     }
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array
 
 from bayescg._runtime import double_precision
@@ -18,7 +20,8 @@ from bayescg.inference.linear.fit import kernels_by_name
 from bayescg.kernels.state_points import StateKernel
 from bayescg.samplers import convergence
 from bayescg.samplers.laplace import laplace
-from bayescg.samplers.mode import find_mode
+from bayescg.samplers.density import Density
+from bayescg.samplers.mode import climb, find_mode
 from bayescg.samplers.nuts import nuts
 from bayescg.transfer import layout
 from bayescg.transfer.assembly import Assembled, assemble, axes_of
@@ -28,6 +31,9 @@ from bayescg.transfer.systems import System, check_systems, descriptors_of, join
 
 _DEFAULT_KERNEL, _DEFAULT = StateKernel(), Sampling()
 METHODS = ("laplace", "nuts")
+
+_CLIMB = 150
+"""Steps of the first search for the mode."""
 
 _NOISY = 4.0
 """Ratio of a system's unexplained to explained forces, over the median one, from which it is suspected."""
@@ -85,7 +91,7 @@ def fit(
     with double_precision():
         found = assemble(systems, potential, axes, kernel, kernels_by_name(kernels), calibration)
         problem = Problem(found.model, found.states, as_arrays(found.sums), as_arrays(found.measured))
-        target = hyperparameter_density(problem)
+        target = _near_its_mode(hyperparameter_density(problem))
         mode = find_mode(target)
         draws = settings.chains * settings.draws
         sampled = (
@@ -109,6 +115,13 @@ def fit(
         "warnings": "; ".join(notes),
     }
     return layout.build(systems, names, axes, kernel, found, sampled, drawn, attrs)
+
+
+def _near_its_mode(target: Density) -> Density:
+    """The density, starting where a search by gradients ends: Newton steps of many unknowns are for the rest."""
+    position = climb(target, [target.center], steps=_CLIMB)
+    start = ravel_pytree(target.problem.start)[1](jnp.asarray(position))
+    return replace(target, problem=target.problem._replace(start=start))
 
 
 def _suspicions(found: Assembled, names: Sequence[str]) -> list[str]:

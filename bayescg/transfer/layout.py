@@ -22,7 +22,7 @@ from bayescg.potentials import Pair, Potential
 from bayescg.samplers.density import Sampled
 from bayescg.transfer.alignment import Reference
 from bayescg.transfer.assembly import Assembled, Axes, states_of
-from bayescg.transfer.distances import Measured
+from bayescg.transfer.distances import MOST_NODES, Measured
 from bayescg.transfer.drawing import Drawn
 from bayescg.transfer.model import Model, Parts, Sums
 from bayescg.transfer.systems import System
@@ -150,7 +150,7 @@ def read(posterior: xr.DataTree) -> Stored:
     measured = tuple(
         Measured(
             axes.standardized(values),
-            farthest(axes.standardized(values), kernel.rank),
+            farthest(axes.standardized(values), MOST_NODES),
             constants[f"log_contact_{name}"].values,
             constants[f"log_contact_error_{name}"].values,
             float(constants[f"log_contact_{name}"].attrs["center"]),
