@@ -97,6 +97,11 @@ class StateKernel:
                 raise ValueError(f"StateKernel({name}={value!r}): give a tuple of names, ({value!r},)")
             object.__setattr__(self, name, None if value is None else tuple(value))
 
+    @property
+    def parts(self) -> Parts:
+        """Sizes that are fixed."""
+        return Parts(float(self.common), self.change, self.own)
+
     def split(self, names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Which descriptors enter linearly, and which are smooth only.
 
@@ -118,6 +123,14 @@ class StateKernel:
 
 _JITTER = 1e-10
 """Of the inducing states' Gram matrix, whose variance is one; what it takes off is given back to the own parts."""
+
+
+class Parts(NamedTuple):
+    """Sizes of the parts that a `StateKernel` fixes; None: learned."""
+
+    common: float
+    change: float | None
+    own: float | None
 
 
 class States(NamedTuple):
@@ -186,11 +199,11 @@ def farthest(points: Float[np.ndarray, "point d"], count: int) -> Float[np.ndarr
     return points[chosen]
 
 
-def state_hyperpriors(kernel: StateKernel, terms: Sequence[str], states: States) -> dict[str, dist.LogNormal]:
+def state_hyperpriors(kernel: Parts, terms: Sequence[str], states: States) -> dict[str, dist.LogNormal]:
     """Priors of the unknowns of a kernel over states, by NumPyro site.
 
     Args:
-        kernel: the kernel.
+        kernel: sizes that are fixed.
         terms: names of the terms that learn.
         states: of the systems.
     """
@@ -226,11 +239,11 @@ class Sizes(NamedTuple):
     own: Float[Array, ""]
 
 
-def sizes(kernel: StateKernel, term: str, states: States, values: Mapping[str, Array]) -> Sizes:
+def sizes(kernel: Parts, term: str, states: States, values: Mapping[str, Array]) -> Sizes:
     """Standard deviations of the parts of one term.
 
     Args:
-        kernel: the kernel.
+        kernel: sizes that are fixed.
         term: name of the term.
         states: of the systems.
         values: of the sites that `state_hyperpriors` names; traced values work.

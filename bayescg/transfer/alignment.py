@@ -5,7 +5,8 @@ and d a typical one. U_s has the coefficients c on knots at least as fine as tho
 
     w_s = T_s c,   T_s = Q [B(a r) - B(a r_c) - (r - r_c) a B'(a r_c)],   a = d / d_s,
 
-with B the basis of U, r the centers of the functions of the system's own spline, and Q a local quasi-interpolant. Other terms need no alignment.
+with B the basis of U, r the centers of the functions of the system's own spline, and Q a local quasi-interpolant. Other
+terms need no alignment.
 """
 
 from __future__ import annotations
@@ -115,7 +116,8 @@ def transfer_matrix(
     values, _ = _rows(common, centers * ratio)
     edge, slope = _rows(common, jnp.asarray([own.stop]) * ratio)
     shifted = values - edge - (centers - own.stop)[:, None] * ratio * slope
-    return sum(c * shifted[k : k + size - 3, : common.size - 3] for k, c in enumerate(_STENCIL))
+    rows = [c * shifted[k : k + size - 3, : common.size - 3] for k, c in enumerate(_STENCIL)]
+    return jnp.sum(jnp.stack(rows), axis=0)
 
 
 def _rows(spline: UniformSpline, x: Float[Array, " point"]) -> tuple[Array, Array]:

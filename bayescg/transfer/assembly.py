@@ -18,7 +18,7 @@ from bayescg.potentials import Pair, Potential
 from bayescg.transfer import distances
 from bayescg.transfer.alignment import aligned_prior, reference_of, wall_between
 from bayescg.transfer.contact import contact_distance
-from bayescg.transfer.model import Model, Parts, Sums
+from bayescg.transfer.model import Model, Sums
 from bayescg.transfer.sums import First, calibrated_sums, first_fit, stacked
 from bayescg.transfer.systems import System
 from bayescg.units import BOLTZMANN
@@ -72,9 +72,7 @@ class Assembled(NamedTuple):
     reports: list[dict[str, float]]
 
 
-def axes_of(
-    kernel: StateKernel, names: tuple[str, ...], values: Float[np.ndarray, "system descriptor"]
-) -> Axes:
+def axes_of(kernel: StateKernel, names: tuple[str, ...], values: Float[np.ndarray, "system descriptor"]) -> Axes:
     """Descriptors as the kernel takes them."""
     linear, smooth = kernel.split(names)
     return Axes(names, values, values.mean(axis=0), values.std(axis=0), linear, smooth)
@@ -131,7 +129,9 @@ def _measured(term: Pair, systems: Sequence[System], axes: Axes) -> distances.Me
         found[k], errors[k] = np.log(one.distance), one.error / one.distance
     center = float(np.nanmean(found))
     x = axes.standardized(axes.values)
-    return distances.Measured(x, farthest(x, distances.MOST_NODES), np.nan_to_num(found - center, nan=0.0), errors, center)
+    return distances.Measured(
+        x, farthest(x, distances.MOST_NODES), np.nan_to_num(found - center, nan=0.0), errors, center
+    )
 
 
 def _first_distance(name: str, measured: distances.Measured) -> Float[np.ndarray, " system"]:
@@ -160,7 +160,7 @@ def _model(systems, firsts: list[First], potential, learning, aligned, true, cho
         else:
             reference = None
             sampled = min(low for low, _ in ranges), max(high for _, high in ranges)
-            counts = sum(systems[k].statistics.counts[term.name] for k in those)
+            counts = np.sum([systems[k].statistics.counts[term.name] for k in those], axis=0)
             first = np.mean(
                 [firsts[k].coefficients[systems[k].statistics.potential.slices[term.name]] for k in those], axis=0
             )
@@ -171,6 +171,5 @@ def _model(systems, firsts: list[First], potential, learning, aligned, true, cho
             )
         curves.append(curve)
         references.append(reference)
-    parts = Parts(float(kernel.common), kernel.change, kernel.own)
-    model = Model(potential, tuple(curves), chosen, tuple(references), parts)
+    model = Model(potential, tuple(curves), chosen, tuple(references), kernel.parts)
     return model, np.stack(ratios, axis=1) if ratios else np.zeros((len(systems), 0))

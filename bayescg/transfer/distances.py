@@ -76,9 +76,7 @@ class Along(NamedTuple):
     left: Float[Array, " state"]
 
 
-def along(
-    name: str, measured: Measured, values: Mapping[str, Array], x: Float[AnyArray, "state descriptor"]
-) -> Along:
+def along(name: str, measured: Measured, values: Mapping[str, Array], x: Float[AnyArray, "state descriptor"]) -> Along:
     """Distances at some states.
 
     Args:
@@ -102,7 +100,7 @@ def histogram_evidence(name: str, measured: Measured, values: Mapping[str, Array
 
 
 def first_nodes(name: str, measured: Measured) -> Float[Array, " node"]:
-    """g as the histograms alone say it, at the prior medians."""
+    """G as the histograms alone say it, at the prior medians."""
     values = {n: jnp.exp(d.loc) for n, d in contact_priors(name, measured).items()}
     x, nodes = jnp.asarray(measured.x), jnp.asarray(measured.nodes)
     noise = jnp.asarray(measured.error) ** 2 + values[f"contact_own_{name}"] ** 2

@@ -60,7 +60,8 @@ def draw_systems(
         return jax.tree.map(np.asarray, _draw_each(problem, part, over[piece], keys[piece]))
 
     done = map_threads(some, pieces, "Draws of coefficients")
-    return Drawn(*(np.concatenate(parts) for parts in zip(*done, strict=True)), np.asarray(over))
+    systems, shared = (np.concatenate(parts) for parts in zip(*done, strict=True))
+    return Drawn(systems, shared, np.asarray(over))
 
 
 @jax.jit

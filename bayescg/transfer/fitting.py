@@ -19,8 +19,8 @@ from bayescg.inference.linear.calibration import CALIBRATIONS
 from bayescg.inference.linear.fit import kernels_by_name
 from bayescg.kernels.state_points import StateKernel
 from bayescg.samplers import convergence
-from bayescg.samplers.laplace import laplace
 from bayescg.samplers.density import Density
+from bayescg.samplers.laplace import laplace
 from bayescg.samplers.mode import climb, find_mode
 from bayescg.samplers.nuts import nuts
 from bayescg.transfer import layout
@@ -95,9 +95,7 @@ def fit(
         mode = find_mode(target)
         draws = settings.chains * settings.draws
         sampled = (
-            nuts(target, mode, settings, key=fit_key)
-            if method == "nuts"
-            else laplace(target, mode, draws, key=fit_key)
+            nuts(target, mode, settings, key=fit_key) if method == "nuts" else laplace(target, mode, draws, key=fit_key)
         )
         flat = {name: v.reshape(-1, *v.shape[2:]) for name, v in sampled.values.items()}
         drawn = draw_systems(problem, flat, key=draw_key)
@@ -136,5 +134,3 @@ def _suspicions(found: Assembled, names: Sequence[str]) -> list[str]:
         for name, share, bad in zip(names, explained, loud, strict=True)
         if bad
     ]
-
-

@@ -24,10 +24,10 @@ from bayescg.transfer.alignment import Reference
 from bayescg.transfer.assembly import Assembled, Axes, states_of
 from bayescg.transfer.distances import MOST_NODES, Measured
 from bayescg.transfer.drawing import Drawn
-from bayescg.transfer.model import Model, Parts, Sums
+from bayescg.transfer.model import Model, Sums
 from bayescg.transfer.systems import System
 
-_PRIORS: dict[str, type[TermPrior]] = {c.__name__: c for c in (CurvePrior, IndependentPrior, GridPrior)}
+_PRIORS: dict[str, Any] = {c.__name__: c for c in (CurvePrior, IndependentPrior, GridPrior)}
 
 
 class Stored(NamedTuple):
@@ -193,7 +193,7 @@ def _constants(systems: Sequence[System], axes: Axes, found: Assembled) -> xr.Da
         variables[f"log_contact_{name}"] = ("system", np.asarray(measured.log_distance), center)
         variables[f"log_contact_error_{name}"] = ("system", np.asarray(measured.error))
     for term in model.terms:
-        for field in dataclasses.fields(term):
+        for field in dataclasses.fields(_PRIORS[type(term).__name__]):
             value = getattr(term, field.name)
             if field.name == "name" or value is None:
                 continue
@@ -221,7 +221,7 @@ def _model_of(attrs: Mapping[str, Any], constants: xr.Dataset, kernel: StateKern
         terms.append(_PRIORS[kind](**given))
     kernels = {name: by_name(k) for name, k in json.loads(attrs["kernels"]).items()}
     references = tuple(None if r is None else _reference_of(r) for r in json.loads(attrs["references"]))
-    return Model(potential, tuple(terms), kernels, references, Parts(kernel.common, kernel.change, kernel.own))
+    return Model(potential, tuple(terms), kernels, references, kernel.parts)
 
 
 def _kernel_record(kernel: StateKernel) -> dict[str, Any]:

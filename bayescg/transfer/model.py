@@ -17,20 +17,12 @@ from jaxtyping import Array, Float
 
 from bayescg._arrays import AnyArray
 from bayescg.kernels.priors import TermPrior
-from bayescg.kernels.state_points import States, features, sizes, state_hyperpriors
+from bayescg.kernels.state_points import Parts, States, features, sizes, state_hyperpriors
 from bayescg.potentials import Pair, Potential
 from bayescg.samplers.density import Density, density
 from bayescg.transfer import distances
 from bayescg.transfer.alignment import Reference, transfer_matrix
 from bayescg.transfer.gaussian import Design, log_evidence
-
-
-class Parts(NamedTuple):
-    """Sizes of the parts that a `StateKernel` fixes; None: learned."""
-
-    common: float
-    change: float | None
-    own: float | None
 
 
 @partial(
@@ -125,9 +117,7 @@ def ratios_at(problem: Problem, values: Mapping[str, Array]) -> Float[Array, "sy
     """Typical distance of contact over that of each system, at given hyperparameters."""
     columns = [
         math.log(reference.distance) - measured.center - distances.along(name, measured, values, measured.x).mean
-        for name, reference, measured in zip(
-            problem.model.aligned, problem.model.axes, problem.measured, strict=True
-        )
+        for name, reference, measured in zip(problem.model.aligned, problem.model.axes, problem.measured, strict=True)
     ]
     return jnp.exp(jnp.stack(columns, axis=1)) if columns else jnp.zeros((len(problem.sums.target), 0))
 
@@ -194,7 +184,7 @@ def design_at(
         return (design @ lift) @ factor, target - design @ mean
 
     x, y = jax.vmap(one)(problem.sums.design, problem.sums.target, ratios)
-    return Design(x, y, *state_design(problem.model, problem.states, values))
+    return Design(x, jnp.asarray(y), *state_design(problem.model, problem.states, values))
 
 
 def sample_all(problem: Problem) -> None:
@@ -210,7 +200,9 @@ def sample_all(problem: Problem) -> None:
 
 def hyperparameter_density(problem: Problem) -> Density:
     """Density of the hyperparameters, all coefficients integrated out."""
-    return density(sample_all, (problem,), {name: jnp.log(v) for name, v in problem.medians().items()} | problem.first())
+    return density(
+        sample_all, (problem,), {name: jnp.log(v) for name, v in problem.medians().items()} | problem.first()
+    )
 
 
 @jax.jit

@@ -120,7 +120,9 @@ def of_system(posterior: xr.DataTree, name: str | int) -> xr.DataTree:
     lacking = {str(t) for t, has in zip(constants["term"].values, constants["has_term"].values, strict=True) if not has}
     whole = stored.model.potential
     potential = Potential(*(t for t in whole.terms if t.name not in lacking), exclude_bonds=whole.exclude_bonds)
-    coefficients = posterior["posterior"]["coefficients"].isel(system=place).values.reshape(-1, whole.n_basis)
+    coefficients = (
+        posterior["posterior"].to_dataset()["coefficients"].isel(system=place).values.reshape(-1, whole.n_basis)
+    )
     contact = [r.distance / ratio for r, ratio in zip(stored.model.axes, stored.ratios[:, place].T, strict=True)]
     attrs = {
         "descriptors": json.dumps(dict(zip(stored.axes.names, stored.axes.values[place].tolist(), strict=True))),
@@ -229,8 +231,9 @@ def _sharpened(stored: Stored, states: States, x: np.ndarray, statistics: ForceS
     first = first_fit(statistics, model.kernels)
     one = calibrated_sums(model, statistics, first, typical, str(stored.attrs["calibration"]))
     sums = _with(stored.sums, stacked([one]))
-    joined = States(
-        *(np.concatenate([a, b]) for a, b in zip(stored.states[:2], states[:2], strict=True)), *stored.states[2:]
+    joined = stored.states._replace(
+        linear=np.concatenate([stored.states.linear, states.linear]),
+        smooth=np.concatenate([stored.states.smooth, states.smooth]),
     )
     problem = Problem(model, as_arrays(joined), as_arrays(sums), as_arrays(stored.measured))
     over = np.concatenate([stored.ratios, ratios[:, None]], axis=1)
@@ -311,7 +314,7 @@ def _temperature(stored: Stored, posterior: xr.DataTree, descriptors: Mapping[st
         return float(statistics.temperature)
     if "temperature" in descriptors:
         return float(descriptors["temperature"])
-    return float(posterior["constant_data"]["temperature"].mean())
+    return float(posterior["constant_data"].to_dataset()["temperature"].mean())
 
 
 def _tree(stored: Stored, potential: Potential, coefficients: np.ndarray, contact, attrs: Mapping[str, Any]):

@@ -174,7 +174,7 @@ def stacked(each: Sequence[Calibrated]) -> Sums:
         # Directions of scores may be more than data: their covariance has a square root.
         root = own.scatter
         if root.shape[1] > count:
-            root = np.linalg.qr(root.T, mode="r").T
+            root = np.asarray(np.linalg.qr(root.T, mode="r")).T
         scatter[k, :count, : root.shape[1]] = root
     return Sums(design, target, scatter)
 

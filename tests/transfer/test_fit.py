@@ -16,8 +16,8 @@ from bayescg.inference import Sampling
 from bayescg.transfer import layout
 from bayescg.transfer.contact import contact_distance
 from bayescg.transfer.drawing import as_arrays, draw_systems
-from bayescg.transfer.model import Problem, design_at, lift_and_mean
 from bayescg.transfer.gaussian import log_evidence
+from bayescg.transfer.model import Problem, design_at, lift_and_mean
 from tests.seeds import shifted
 from tests.transfer import world
 
@@ -74,7 +74,8 @@ def test_predictions_have_the_layout_of_a_fit(posterior, tmp_path):
     assert bcg.posterior.potential_of(found) == world.POTENTIAL
     assert found["posterior"]["coefficients"].dims == ("chain", "draw", "basis")
     assert found["posterior"]["f_A-A"].dims == ("chain", "draw", "x_A-A")
-    assert found.attrs["extrapolated"] == "" and 0 <= found.attrs["uninformed"] <= 1
+    assert found.attrs["extrapolated"] == ""
+    assert 0 <= found.attrs["uninformed"] <= 1
     bcg.export(found, tmp_path / "out", format="gromacs", draws=2, key=jax.random.key(0))
     assert max(bcg.posterior.attractive_shares(found).values()) < 0.2
 
@@ -197,7 +198,9 @@ def test_bad_systems_are_refused(sums):
 
 
 def test_a_system_without_contact_is_refused(systems, sums):
-    flat = {n: {t: np.diff(world.POTENTIAL.terms[0].spline.knots ** 3) * 1e4 for t in v} for n, v in sums[0].visits.items()}
+    flat = {
+        n: {t: np.diff(world.POTENTIAL.terms[0].spline.knots ** 3) * 1e4 for t in v} for n, v in sums[0].visits.items()
+    }
     soft = moved(systems[0], statistics=dataclasses.replace(sums[0], visits=flat))
     fail([soft, systems[1]], "system 0: A-A: no distance of contact")
 

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from bayescg._runtime import double_precision
-from bayescg.kernels.state_points import StateKernel, States, farthest, features, sizes
-from bayescg.transfer.model import Parts
+from bayescg.kernels.state_points import Parts, StateKernel, States, farthest, features, sizes
 
 
 def states(x, rank):

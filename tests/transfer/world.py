@@ -72,11 +72,9 @@ def frames(one: Fluid, count: int, seed: int) -> xr.Dataset:
     side = (BEADS / DENSITY) ** (1 / 3) * one.sigma
     lattice = np.stack(np.meshgrid(*[np.arange(edge)] * 3, indexing="ij"), -1).reshape(-1, 3) * side / edge
     table = force(one, np.linspace(0.0, CUTOFF, 8001)[1:])
-    positions, forces = _run(lattice, side, np.append(table[0], table), count, shifted(seed))
+    positions, forces = _run(lattice, side, np.append(table[0], table), count, np.random.default_rng(shifted(seed)))
     boxes = np.broadcast_to(np.eye(3) * side, (count, 3, 3))
-    found = bcg.from_arrays(
-        positions, boxes, ["A"] * BEADS, temperature=KELVIN, mass=[MASS] * BEADS, forces=forces
-    )
+    found = bcg.from_arrays(positions, boxes, ["A"] * BEADS, temperature=KELVIN, mass=[MASS] * BEADS, forces=forces)
     return found
 
 
@@ -123,11 +121,10 @@ def _forces(x, side, table, out):
 
 
 @numba.njit(fastmath=True, cache=True)
-def _run(start, side, table, count, seed):
+def _run(start, side, table, count, rng):
     """Langevin dynamics (BAOAB) from a lattice; positions and forces of frames."""
-    np.random.seed(seed)
     x, f = start.copy(), np.empty_like(start)
-    v = np.random.normal(0.0, np.sqrt(KT / MASS), start.shape)
+    v = rng.normal(0.0, np.sqrt(KT / MASS), start.shape)
     positions, forces = np.empty((count, *start.shape)), np.empty((count, *start.shape))
     keep = np.exp(-_FRICTION * _TIMESTEP)
     kick = np.sqrt((1 - keep**2) * KT / MASS)
@@ -135,7 +132,7 @@ def _run(start, side, table, count, seed):
     for step in range(_SETTLING + _APART * count):
         v += 0.5 * _TIMESTEP * f / MASS
         x += 0.5 * _TIMESTEP * v
-        v = keep * v + np.random.normal(0.0, kick, v.shape)
+        v = keep * v + rng.normal(0.0, kick, v.shape)
         x += 0.5 * _TIMESTEP * v
         _forces(x, side, table, f)
         v += 0.5 * _TIMESTEP * f / MASS

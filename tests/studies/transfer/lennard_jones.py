@@ -78,7 +78,9 @@ def systems_of(found: World, sums, chosen, places=None) -> list[transfer.System]
 def transferred(found: World, sums, chosen, others, key: int, kernel=None, places=None) -> dict[str, float]:
     """Errors and coverage of training fluids and of others."""
     kernel = transfer.StateKernel() if kernel is None else kernel
-    fitted = transfer.fit(systems_of(found, sums, chosen, places), kernel=kernel, settings=PLAN, key=jax.random.key(key))
+    fitted = transfer.fit(
+        systems_of(found, sums, chosen, places), kernel=kernel, settings=PLAN, key=jax.random.key(key)
+    )
     weight = [weights(s) for s in found.many]
     own = np.array([judged(found.fluids[k], weight[k], draws_of(transfer.of_system(fitted, i)))
                     for i, k in enumerate(chosen)])  # fmt: skip
