@@ -15,7 +15,7 @@ from bayescg._version import ORIGIN
 from bayescg.kernels import by_name
 from bayescg.kernels.covariance import kernel_name
 from bayescg.kernels.grids import GridPrior
-from bayescg.kernels.priors import CurvePrior, IndependentPrior, TermPrior
+from bayescg.kernels.priors import CurvePrior, IndependentPrior
 from bayescg.kernels.state_points import StateKernel, States, farthest
 from bayescg.posterior import FORMAT
 from bayescg.potentials import Pair, Potential
