@@ -84,9 +84,9 @@ def descriptors_of(systems: Sequence[System]) -> tuple[tuple[str, ...], Float[np
                 f"system {number} has the descriptors {sorted(system.descriptors or {})}, the first one "
                 f"{sorted(names)}: give all systems the same"
             )
-    values = np.array([[(s.descriptors or {})[n] for n in names] for s in systems], float).reshape(-1, len(names))
     if not names:
         raise ValueError("systems have no descriptors: say by descriptors={...} how they differ")
+    values = np.array([[(s.descriptors or {})[n] for n in names] for s in systems], float).reshape(-1, len(names))
     constant = [n for n, column in zip(names, values.T, strict=True) if np.ptp(column) <= 1e-9 * np.abs(column).max()]
     if constant:
         raise ValueError(f"descriptor {constant[0]} is the same for all systems: nothing is learned about it; drop it")

@@ -76,7 +76,7 @@ def test_predictions_have_the_layout_of_a_fit(posterior, tmp_path):
     assert found["posterior"]["f_A-A"].dims == ("chain", "draw", "x_A-A")
     assert found.attrs["extrapolated"] == ""
     assert 0 <= found.attrs["uninformed"] <= 1
-    bcg.export(found, tmp_path / "out", format="gromacs", draws=2, key=jax.random.key(0))
+    bcg.export(found, tmp_path / "out", format="lammps", draws=2, key=jax.random.key(0))
     assert max(bcg.posterior.attractive_shares(found).values()) < 0.2
 
 
@@ -149,14 +149,15 @@ def test_the_same_key_gives_the_same_draws(posterior):
 
 
 def test_contact_is_where_the_density_of_pairs_is_half(sums):
-    """Against a histogram with twenty times finer intervals, of the same distances."""
+    """Against a density that rises linearly from 0.33 to 0.37 nm, in narrow intervals and in those of the fit."""
     term = world.POTENTIAL.terms[0]
     fine = dataclasses.replace(term, knot_spacing=0.001)
     rise = np.clip((fine.spline.knots[:-1] + 0.0005 - 0.33) / 0.04, 0, 1)
     counts = 1e5 * np.diff(fine.spline.knots**3) * rise
     coarse = counts.reshape(-1, 20).sum(axis=1)
     assert contact_distance(fine, counts).distance == pytest.approx(0.35, abs=1e-3)
-    assert contact_distance(term, coarse).distance == pytest.approx(0.35, abs=2e-3)
+    found = contact_distance(term, coarse)
+    assert abs(found.distance - 0.35) < 2 * found.error < 5e-3
     errors = [contact_distance(term, s.counts["A-A"]).error for s in sums]
     assert all(1e-4 < e < 6e-3 for e in errors)
 
@@ -202,7 +203,7 @@ def test_a_system_without_contact_is_refused(systems, sums):
         n: {t: np.diff(world.POTENTIAL.terms[0].spline.knots ** 3) * 1e4 for t in v} for n, v in sums[0].visits.items()
     }
     soft = moved(systems[0], statistics=dataclasses.replace(sums[0], visits=flat))
-    fail([soft, systems[1]], "system 0: A-A: no distance of contact")
+    fail([soft, *systems[1:3]], "system 0: A-A: no distance of contact")
 
 
 def test_bad_questions_are_refused(posterior):
