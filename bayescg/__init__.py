@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from bayescg import plots as plots
     from bayescg import posterior as posterior
     from bayescg import surrogates as surrogates
+    from bayescg import transfer as transfer
     from bayescg.data import Mapping as Mapping
     from bayescg.data import coarse_grain as coarse_grain
     from bayescg.data import datasets as datasets
@@ -87,7 +88,7 @@ _HOME = {
 }
 _ROOMS = (
     *("atomistic", "backmapping", "data", "exports", "generative", "inference", "kernels", "observables", "plots"),
-    *("posterior", "potentials", "report", "samplers", "simulation", "storage", "surrogates", "workflow"),
+    *("posterior", "potentials", "report", "samplers", "simulation", "storage", "surrogates", "transfer", "workflow"),
 )
 
 __all__ = [
@@ -140,6 +141,7 @@ __all__ = [
     "structure_match",
     "surrogates",
     "table",
+    "transfer",
 ]
 
 

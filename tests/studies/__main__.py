@@ -17,6 +17,7 @@ STUDIES = {
         *("gaussian_chain", "alanine", "frozen", "free_energy", "distance", "round_trip", "centers", "liquid"),
     ),
     "surrogates": ("coverage", "fidelity"),
+    "transfer": ("lennard_jones",),
     "many_body": ("stillinger_weber", "planted_library", "water_angles", "gay_berne", "uf3_drift", "demo"),
 }
 

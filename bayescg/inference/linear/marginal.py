@@ -163,7 +163,7 @@ def _system(data: Reduced, factors: list[Array], noise: Float[AnyArray, " bead_t
 
 
 @jax.custom_vjp
-def _gaussian_integral(b: Float[Array, "free free"], h: Float[Array, " free"]) -> Float[Array, ""]:
+def gaussian_integral(b: Float[Array, "free free"], h: Float[Array, " free"]) -> Float[Array, ""]:
     """-1/2 log|B| + 1/2 h' B^-1 h."""
     cholesky = jnp.linalg.cholesky(b)
     whitened = solve_triangular(cholesky, h, lower=True)
@@ -184,13 +184,13 @@ def _integral_backward(saved, cotangent):
     return -0.5 * cotangent * (inverse + jnp.outer(solution, solution)), cotangent * solution
 
 
-_gaussian_integral.defvjp(_integral_forward, _integral_backward)
+gaussian_integral.defvjp(_integral_forward, _integral_backward)
 
 
 def log_evidence(data: Reduced, factors: list[Array], noise: Float[AnyArray, " bead_type"]) -> Float[Array, ""]:
     """Log Z of the forces at given hyperparameters: the equation at the head of this file."""
     fit = -0.5 * jnp.sum(data.components * jnp.log(2 * math.pi * noise**2) + data.square * noise**-2)
-    return fit + _gaussian_integral(*_system(data, factors, noise))
+    return fit + gaussian_integral(*_system(data, factors, noise))
 
 
 def solve(data: Reduced, factors: list[Array], noise: Float[AnyArray, " bead_type"]) -> Solution:

@@ -19,7 +19,7 @@ import numpyro
 import numpyro.distributions as dist
 from jaxtyping import Array, Float
 
-from bayescg.inference.linear.marginal import _gaussian_integral
+from bayescg.inference.linear.marginal import gaussian_integral
 from bayescg.inference.sparse.library import Problem
 from bayescg.samplers.density import Density
 from bayescg.samplers.density import density as density_of
@@ -47,7 +47,7 @@ def model(gram, cross, group, tau, slab, candidates) -> None:
         "slab_variance": numpyro.sample("slab_variance", dist.InverseGamma(2.0, 2.0 * slab**2)),
     }
     d = scales(**values)[group]
-    numpyro.factor("log_evidence", _gaussian_integral(jnp.eye(len(d)) + d[:, None] * gram * d, d * cross))
+    numpyro.factor("log_evidence", gaussian_integral(jnp.eye(len(d)) + d[:, None] * gram * d, d * cross))
 
 
 def scales(global_scale, local_scale, slab_variance) -> Float[Array, "*draw candidate"]:
