@@ -42,7 +42,7 @@ def uneven(seed=0):
 
 
 def small_fit(data, **choices):
-    """No baseline: that of POTENTIAL has forces of 1e12 where these beads overlap, and the rest is noise next to them."""
+    """Without the baseline: its forces reach 1e12 where these beads overlap, and all others are noise next to them."""
     return bcg.force_match(
         BARE, data, method="laplace", settings=bcg.Sampling(1, 1, 50), key=jax.random.key(0), **choices
     )
