@@ -107,10 +107,10 @@ def lennard_jones(beads: int) -> Planted:
 
 
 def chains() -> Planted:
-    """The three-bead chains of the test suite."""
+    """Three-bead chains as those of the test suite, from a start in which none overlap, whatever the seed."""
     truths = {"A-A": systems.LJ, "bond_A-A": systems.BOND, "angle_A-A-A": systems.ANGLE}
-    terms = (bcg.Pair("A", "A", systems.CUTOFF), bcg.Bond("A", "A"), bcg.Angle("A", "A", "A"))
-    return Planted("chains", systems.chains, truths, terms, exclude_bonds=2)
+    start = _molecules(_zigzag(3), (5, 5, 2), (0.46, 0.60, 1.04))
+    return _molecular("chains", start, truths, exclude_bonds=2)
 
 
 def gaussian_core() -> Planted:
@@ -146,9 +146,7 @@ def dihedral_chains() -> Planted:
     wells = bcg.table(x, 2.5 * (1 + np.cos(x)) + 3.5 * (1 + np.cos(3 * x)), periodic=True)
     angle = systems.ANGLE
     truths = {"A-A": systems.LJ, "bond_A-A": systems.BOND, "angle_A-A-A": angle, "dihedral_A-A-A-A": wells}
-    rise, across = 0.38 * np.sin(0.5 * angle.center), 0.38 * np.cos(0.5 * angle.center)
-    shape = np.array([[0.0, across * (k % 2), rise * k] for k in range(4)])
-    start = _molecules(shape, (5, 4, 2), (0.44, 0.645, 1.38))
+    start = _molecules(_zigzag(4), (5, 4, 2), (0.44, 0.645, 1.38))
     return _molecular("dihedral-chains", start, truths, exclude_bonds=3)
 
 
@@ -199,6 +197,12 @@ def _lattice(beads: int, side: float, types: str | list[str]) -> xr.Dataset:
     edge = round(beads ** (1 / 3))
     sites = np.stack(np.meshgrid(*[np.arange(edge)] * 3, indexing="ij"), -1).reshape(-1, 3) * side / edge
     return bcg.from_arrays(sites[None], np.eye(3) * side, types, temperature=systems.KELVIN, mass=[_MASS] * beads)
+
+
+def _zigzag(beads: int) -> np.ndarray:
+    """A chain with the bonds and angles of the test suite's, along z."""
+    half = 0.5 * systems.ANGLE.center
+    return systems.BOND.center * np.array([[0.0, np.cos(half) * (k % 2), np.sin(half) * k] for k in range(beads)])
 
 
 def _molecules(shape: np.ndarray, counts: tuple[int, int, int], spacing: tuple[float, float, float]) -> xr.Dataset:
