@@ -14,9 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
-from bayescg import posterior as posterior_room
 from bayescg._runtime import double_precision, map_threads
 from bayescg.inference.linear import marginal
 from bayescg.inference.linear.draws import draw_coefficients
@@ -48,7 +47,8 @@ def rank_statistics(
 
     Returns:
         `rank` (simulation, quantity) in [0, 1]: the share of draws below the true value, for every hyperparameter and
-        for the force of each term at five sampled descriptors.
+        for the force of each term at five sampled descriptors, `f_NAME(x)`. Of a term that is no function of one
+        variable, for the coefficients along the directions that data like these know best, `w_NAME(1)` and so on.
 
     Raises:
         ValueError: for an unknown method, fewer than 2 simulations or draws, or frames with unequal weights.
@@ -59,16 +59,11 @@ def rank_statistics(
         raise ValueError(f"simulations={simulations}, draws={draws}: at least 2 of each are needed")
     size = statistics.n_frames, statistics.effective_frames
     require_equal(*size, "rank_statistics", "give it statistics of frames without weights")
-    potential = statistics.potential
     plan = Sampling(chains=1, warmup=500, draws=draws)
     with double_precision():
         prior = build_prior(statistics, {})
         design = marginal.reduce(prior, statistics.total())
-        points = {}
-        for term in potential.terms:
-            if term.n_basis:
-                low, high = statistics.ranges[term.name]
-                points[term.name] = np.linspace(low, high, _POINTS + 2)[1:-1]
+        labels, rows = _functionals(statistics)
 
         def one(item: Array) -> tuple[list[str], np.ndarray]:
             truth_key, fit_key, draw_key = jax.random.split(item, 3)
@@ -79,15 +74,8 @@ def rank_statistics(
             for name, values in found.values.items():
                 names.append(name)
                 shares.append(np.mean(values[0] < float(truth[name])))
-            exact = prior.mean + prior.lift @ free
-            for name, x in points.items():
-                below = (
-                    posterior_room.curves(potential, name, coefficients, x)[1]
-                    < posterior_room.curves(potential, name, exact, x)[1]
-                )
-                names += [f"f_{name}({at:.3g})" for at in x]
-                shares += below.mean(axis=0).tolist()
-            return names, np.array(shares)
+            below = (coefficients - (prior.mean + prior.lift @ free)) @ rows.T < 0
+            return names + labels, np.array(shares + below.mean(axis=0).tolist())
 
         results = map_threads(one, list(jax.random.split(key, simulations)), "Simulation-based calibration")
     return xr.Dataset(
@@ -95,6 +83,29 @@ def rank_statistics(
         {"quantity": results[0][0]},
         {"method": method, "draws": draws, "calibration": "none"},
     )
+
+
+def _functionals(statistics: ForceStatistics) -> tuple[list[str], Float[np.ndarray, "quantity basis"]]:
+    """Linear functions of the coefficients whose ranks are counted, and their names."""
+    potential, labels, rows = statistics.potential, [], []
+    gram = np.asarray(statistics.total().gram).sum(axis=0)
+    for term in potential.terms:
+        if not term.n_basis:
+            continue
+        own = potential.slices[term.name]
+        if term.graph is not None:
+            low, high = statistics.ranges[term.name]
+            x = np.linspace(low, high, _POINTS + 2)[1:-1]
+            part, names = -np.asarray(term.graph.basis(x)[1]), [f"f_{term.name}({at:.3g})" for at in x]
+        else:
+            strength, directions = np.linalg.eigh(gram[own, own])
+            count = min(_POINTS, int(np.sum(strength > 1e-8 * strength[-1])))
+            part, names = directions[:, ::-1][:, :count].T, [f"w_{term.name}({k + 1})" for k in range(count)]
+        whole = np.zeros((len(part), potential.n_basis))
+        whole[:, own] = part
+        labels += names
+        rows.append(whole)
+    return labels, np.concatenate(rows)
 
 
 def _simulate(prior: Prior, design: Reduced, *, key: Array) -> tuple[dict[str, Array], np.ndarray, Reduced]:

@@ -19,7 +19,7 @@ from bayescg.inference.structural.refinement import Iteration, State
 from bayescg.inference.structural.reweighting import Reference, long_run_covariance, structure_z
 from bayescg.inference.structural.settle import settle, typical
 
-_FRAMES_PER_DIRECTION = 10
+_FRAMES_PER_DIRECTION = 30
 
 _SHORT = 3.0
 """Length of a step [standard deviations of beta U] up to which its overlap can be told beforehand."""
@@ -168,8 +168,8 @@ def _record(problem: Problem, reference: Reference, local: Quadratic, position, 
 def _last_time(problem: Problem, local: Quadratic, factor: Float[np.ndarray, "free free"], time: float) -> float:
     """Length of each run of the last reference [ps].
 
-    Its noise is to be the wanted share of the data's, and its independent frames ten times as many as directions:
-    the covariance that error bars rest on needs them.
+    Its noise is to be the wanted share of the data's, and its independent frames thirty times as many as directions:
+    its covariance answers to the data, and chance in that of a few frames moves the pressure by as much as the data do.
     """
     settings, target = problem.settings, problem.target
     strength, rotation = np.linalg.eigh(factor.T @ local.precision @ factor)

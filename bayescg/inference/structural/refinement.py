@@ -57,7 +57,7 @@ class Refinement:
     iterations: int = 10
     time: float = 50.0
     runs: int = 2
-    noise: float = 0.3
+    noise: float = 0.1
     longest: float = 2000.0
     overlap: float = 0.2
     dynamics: Langevin = _DYNAMICS

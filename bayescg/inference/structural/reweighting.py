@@ -14,6 +14,9 @@ from jaxtyping import Float
 
 from bayescg.inference.structural.structure import Frames
 
+_FLAT = 1e-8
+"""Variance of a direction, relative to the largest, below which it is rounding."""
+
 
 class Moments(NamedTuple):
     """Averages of some per-frame quantities at given coefficients.
@@ -87,17 +90,25 @@ def long_run_covariance(values: Float[np.ndarray, "run frame k"]) -> Float[np.nd
 
 
 def batch_length(values: Float[np.ndarray, "run frame k"]) -> int:
-    """Frames in a batch: four integrated correlation times of the slowest component (Sokal's window)."""
+    """Frames in a batch: four integrated correlation times of the slowest directions (Sokal's window).
+
+    Components remember little: a distance jitters from frame to frame. The combinations that vary little, a few times
+    less than their parts would if these were independent, are collective and slow, and they decide the pressure. They
+    are among the principal components of the correlation matrix.
+    """
     frames = values.shape[1]
     scale = np.mean(values**2, axis=(0, 1))
     used = scale > 1e-12 * max(float(scale.max()), 1e-300)
     if frames < 20 or not np.any(used):
         return 1
     unit = values[..., used] / np.sqrt(scale[used])
+    variances, directions = np.linalg.eigh(np.einsum("rfk,rfl->kl", unit, unit) / (unit.shape[0] * frames))
+    kept = variances > _FLAT * variances[-1]
+    unit = unit @ (directions[:, kept] / np.sqrt(variances[kept]))
     size = 1 << (2 * frames - 1).bit_length()
     spectrum = np.abs(np.fft.rfft(unit, size, axis=1)) ** 2
     correlation = np.fft.irfft(spectrum, size, axis=1)[:, : frames // 4].mean(axis=0) / frames
-    # The median over components guards against the largest of many noisy estimates, their slowest tenth against a
+    # The median over directions guards against the largest of many noisy estimates, their slowest tenth against a
     # slow mode that the median does not see.
     time = np.quantile(_integrated(correlation), 0.9)
     return int(np.clip(np.ceil(4 * time), 1, max(frames // 10, 1))) if time > 1.2 else 1
