@@ -72,8 +72,9 @@ def rank_statistics(
             coefficients = draw_coefficients(prior, data, found.values, key=draw_key)[0]
             names, shares = [], []
             for name, values in found.values.items():
-                names.append(name)
-                shares.append(np.mean(values[0] < float(truth[name])))
+                below = np.mean(values[0] < np.asarray(truth[name]), axis=0)
+                names += [name] if below.ndim == 0 else [f"{name}({k + 1})" for k in range(below.size)]
+                shares += below.ravel().tolist()
             below = (coefficients - (prior.mean + prior.lift @ free)) @ rows.T < 0
             return names + labels, np.array(shares + below.mean(axis=0).tolist())
 
