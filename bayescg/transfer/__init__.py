@@ -2,9 +2,20 @@
 
 from bayescg.kernels.state_points import StateKernel
 from bayescg.transfer.checks import leave_one_system_out
+from bayescg.transfer.choosing import next_reference, sensitivity
 from bayescg.transfer.fitting import fit
 from bayescg.transfer.observing import observe
 from bayescg.transfer.prediction import of_system, predict
 from bayescg.transfer.systems import System
 
-__all__ = ["StateKernel", "System", "fit", "leave_one_system_out", "observe", "of_system", "predict"]
+__all__ = [
+    "StateKernel",
+    "System",
+    "fit",
+    "leave_one_system_out",
+    "next_reference",
+    "observe",
+    "of_system",
+    "predict",
+    "sensitivity",
+]

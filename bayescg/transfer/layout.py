@@ -173,6 +173,12 @@ def read(posterior: xr.DataTree) -> Stored:
     )
 
 
+def sampled_range(stored: Stored, name: str) -> tuple[float, float]:
+    """Smallest and largest value of a term's variable that any system has sampled [nm or rad]."""
+    low, high = json.loads(stored.attrs["sampled_ranges"])[name]
+    return float(low), float(high)
+
+
 def _constants(systems: Sequence[System], axes: Axes, found: Assembled) -> xr.Dataset:
     model = found.model
     variables: dict[str, Any] = {
