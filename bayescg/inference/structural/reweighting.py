@@ -17,6 +17,9 @@ from bayescg.inference.structural.structure import Frames
 _FLAT = 1e-8
 """Variance of a direction, relative to the largest, below which it is rounding."""
 
+_LEAST = 0.1
+"""Share of its variance by batch means that a direction keeps."""
+
 
 class Moments(NamedTuple):
     """Averages of some per-frame quantities at given coefficients.
@@ -68,9 +71,11 @@ class Reference:
 def long_run_covariance(values: Float[np.ndarray, "run frame k"]) -> Float[np.ndarray, "k k"]:
     """Covariance per frame of the mean of correlated frames: sum over lags of the autocovariances.
 
-    Overlapping batch means, that is Bartlett's window (Newey & West, doi:10.2307/1913610), which is never indefinite.
-    The batch is four times the longest integrated correlation time of any component, at least one frame and at most a
-    tenth of a run.
+    Overlapping batch means V_b, that is Bartlett's window (Newey & West, doi:10.2307/1913610), miss what is correlated
+    over longer times than a batch, and part of the rest: a sixth of the variance where it is correlated over two frames
+    of six. The lugsail window (3 V_b - V_{b/3}) / 2 (Vats & Flegal, doi:10.1093/biomet/asab049) takes the latter off to
+    first order. It can be indefinite, so that directions keep a tenth of V_b at least. The batch is four times the
+    longest integrated correlation time of any direction, at least one frame and at most a tenth of a run.
 
     Args:
         values: per-frame values, centered about the mean of all runs.
@@ -78,8 +83,21 @@ def long_run_covariance(values: Float[np.ndarray, "run frame k"]) -> Float[np.nd
     Returns:
         Gamma, with Cov(mean) = Gamma / (runs * frames).
     """
-    runs, frames, k = values.shape
     length = batch_length(values)
+    whole = _batch_means(values, length)
+    part = _batch_means(values, max(length // 3, 1)) if length > 1 else whole
+    size, turn = np.linalg.eigh(whole)
+    used = size > _FLAT * max(float(size[-1]), 1e-300)
+    if length == 1 or not np.any(used):
+        return whole
+    root, back = turn[:, used] * np.sqrt(size[used]), turn[:, used] / np.sqrt(size[used])
+    ratio, axes = np.linalg.eigh(1.5 * np.eye(int(used.sum())) - 0.5 * back.T @ part @ back)
+    root = root @ axes
+    return (root * np.maximum(ratio, _LEAST)) @ root.T
+
+
+def _batch_means(values: Float[np.ndarray, "run frame k"], length: int) -> Float[np.ndarray, "k k"]:
+    runs, frames, k = values.shape
     if length == 1:
         flat = values.reshape(-1, k)
         return flat.T @ flat / max(len(flat) - 1, 1)
@@ -108,9 +126,9 @@ def batch_length(values: Float[np.ndarray, "run frame k"]) -> int:
     size = 1 << (2 * frames - 1).bit_length()
     spectrum = np.abs(np.fft.rfft(unit, size, axis=1)) ** 2
     correlation = np.fft.irfft(spectrum, size, axis=1)[:, : frames // 4].mean(axis=0) / frames
-    # The median over directions guards against the largest of many noisy estimates, their slowest tenth against a
-    # slow mode that the median does not see.
-    time = np.quantile(_integrated(correlation), 0.9)
+    # The largest of many noisy estimates is too large: that makes batches longer than needed, and the error a little
+    # noisier. Too short ones would miss the direction that is slow.
+    time = np.max(_integrated(correlation))
     return int(np.clip(np.ceil(4 * time), 1, max(frames // 10, 1))) if time > 1.2 else 1
 
 

@@ -152,6 +152,20 @@ def test_long_run_covariance_of_an_autoregression():
     np.testing.assert_allclose(np.diag(long_run_covariance(white - white.mean((0, 1)))), 1.0, rtol=0.3)
 
 
+def test_a_slow_collective_direction_is_found_though_no_component_is_slow():
+    """Twelve components that are fast; one combination of them is small and slow, as those that make the pressure."""
+    rng, size, rho = np.random.default_rng(1), 12, 0.6
+    slow = rng.normal(size=(40, 300))
+    for t in range(1, 300):
+        slow[:, t] = rho * slow[:, t - 1] + np.sqrt(1 - rho**2) * slow[:, t]
+    y = np.concatenate([0.3 * slow[..., None], rng.normal(size=(40, 300, size - 1))], axis=-1)
+    turn = np.linalg.qr(rng.normal(size=(size, size)))[0]
+    found = [
+        turn[:, 0] @ long_run_covariance(x - x.mean(axis=1, keepdims=True)) @ turn[:, 0] for x in (y @ turn.T)[:, None]
+    ]
+    assert np.mean(found) / 0.3**2 == pytest.approx((1 + rho) / (1 - rho), rel=0.15)
+
+
 def test_covariance_of_independent_bonds(bonds):
     _, prior, model, _ = bonds
     frames = model.reference.frames
