@@ -25,6 +25,7 @@ FLUIDS, WORLD = 56, int(os.environ.get("BAYESCG_TRANSFER_WORLD", "2000"))
 CHOICES = int(os.environ.get("BAYESCG_TRANSFER_CHOICES", "20"))
 PLAN = Sampling(chains=1, draws=200)
 TERM = world.POTENTIAL.terms[0]
+assert isinstance(TERM, bcg.Pair)
 _MIDDLE = 0.5 * (TERM.spline.knots[1:] + TERM.spline.knots[:-1])
 
 
@@ -86,7 +87,7 @@ def transferred(found: World, sums, chosen, others, key: int, kernel=None, place
                     for i, k in enumerate(chosen)])  # fmt: skip
     ahead = []
     for k in others:
-        place = dict(zip(("x1", "x2"), found.fluids[k].x, strict=True))
+        place: dict[str, float] = dict(zip(("x1", "x2"), found.fluids[k].x, strict=True))
         predicted = transfer.predict(fitted, place, key=jax.random.key(1000 * key + k))
         ahead.append(judged(found.fluids[k], weight[k], draws_of(predicted)))
     e, c = np.mean(ahead, axis=0)
@@ -114,6 +115,7 @@ def pooled(found: World, sums, chosen, others) -> float:
             system=f"fluid{k}",
         )
         total = one if total is None else total + one
+    assert total is not None
     fitted = bcg.force_match(world.POTENTIAL, total, method="laplace", settings=PLAN, key=jax.random.key(0))
     return float(np.mean([judged(found.fluids[k], weights(found.many[k]), draws_of(fitted))[0] for k in others]))
 
