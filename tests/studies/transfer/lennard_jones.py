@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import jax
 import numpy as np
@@ -24,8 +24,7 @@ from tests.transfer import world
 FLUIDS, WORLD = 56, int(os.environ.get("BAYESCG_TRANSFER_WORLD", "2000"))
 CHOICES = int(os.environ.get("BAYESCG_TRANSFER_CHOICES", "20"))
 PLAN = Sampling(chains=1, draws=200)
-TERM = world.POTENTIAL.terms[0]
-assert isinstance(TERM, bcg.Pair)
+TERM = cast(bcg.Pair, world.POTENTIAL.terms[0])
 _MIDDLE = 0.5 * (TERM.spline.knots[1:] + TERM.spline.knots[:-1])
 
 
