@@ -3,7 +3,8 @@
 A prior mean needs a wall: where it begins, its force and its power. Two noisy frames of one system see little of it.
 Read from such a fit, walls begin outside of contact, where attraction makes a force fall faster than any r^-13: the
 power met its upper bound of 24 in 11 of 12 Lennard-Jones fluids, and forces at the closest contacts of new fluids came
-out 30 to 60 % too large. All systems together, on one axis, show the wall further in, where it is one.
+out up to 59 % too large (decision 19). All systems together, on one axis, show the wall further in,
+where it is one.
 """
 
 from __future__ import annotations
