@@ -12,16 +12,20 @@ from jaxtyping import Float
 from bayescg import kernels as kernel_room
 from bayescg._runtime import progress
 from bayescg.kernels.covariance import kernel_name
-from bayescg.kernels.pairs import pair_prior
+from bayescg.kernels.pairs import Wall, pair_prior
 from bayescg.kernels.state_points import StateKernel, States, farthest
 from bayescg.potentials import Pair, Potential
-from bayescg.transfer import distances
-from bayescg.transfer.alignment import aligned_prior, reference_of, wall_between
-from bayescg.transfer.contact import contact_distance
-from bayescg.transfer.model import Model, Sums
+from bayescg.transfer.aligned import distances
+from bayescg.transfer.aligned.alignment import aligned_prior, reference_of, wall_between
+from bayescg.transfer.aligned.contact import contact_distance
+from bayescg.transfer.model import Model, Problem, Sums
 from bayescg.transfer.sums import First, calibrated_sums, first_fit, stacked
 from bayescg.transfer.systems import System
+from bayescg.transfer.walls import common_walls
 from bayescg.units import BOLTZMANN
+
+_LOOKS = 4
+"""Models made one after the other, each with the walls that the mean curve of the one before shows."""
 
 
 class Axes(NamedTuple):
@@ -108,12 +112,23 @@ def assemble(
     aligned = [t for t in learning if isinstance(t, Pair) and (kernel.aligned is None or t.name in kernel.aligned)]
     measured = tuple(_measured(term, systems, axes) for term in aligned)
     true = [_first_distance(term.name, m) for term, m in zip(aligned, measured, strict=True)]
-    model, ratios = _model(systems, firsts, potential, learning, aligned, true, chosen, kernel)
-    each = [
-        calibrated_sums(model, system.statistics, first, ratio, calibration)
-        for system, first, ratio in zip(systems, firsts, ratios, strict=True)
-    ]
-    states = states_of(kernel, axes, axes.values)
+    states, kT = (
+        states_of(kernel, axes, axes.values),
+        BOLTZMANN * float(np.mean([s.statistics.temperature for s in systems])),
+    )
+
+    def look(walls: Mapping[str, Wall]):
+        model, ratios = _model(systems, firsts, potential, learning, aligned, true, chosen, kernel, walls)
+        each = [
+            calibrated_sums(model, system.statistics, first, ratio, calibration)
+            for system, first, ratio in zip(systems, firsts, ratios, strict=True)
+        ]
+        return model, ratios, each
+
+    model, ratios, each = look({})
+    for _ in range(_LOOKS - 1):
+        problem = Problem(model, states, stacked(each), measured)
+        model, ratios, each = look(common_walls(problem, systems, ratios, kT))
     return Assembled(model, states, stacked(each), measured, ratios, [c.report for c in each])
 
 
@@ -141,7 +156,17 @@ def _first_distance(name: str, measured: distances.Measured) -> Float[np.ndarray
     return np.exp(measured.center + np.asarray(distances.along(name, measured, values, measured.x).mean))
 
 
-def _model(systems, firsts: list[First], potential, learning, aligned, true, chosen, kernel: StateKernel):
+def _model(
+    systems,
+    firsts: list[First],
+    potential,
+    learning,
+    aligned,
+    true,
+    chosen,
+    kernel: StateKernel,
+    common: Mapping[str, Wall],
+):
     kT = BOLTZMANN * float(np.mean([s.statistics.temperature for s in systems]))
     distance = dict(zip([t.name for t in aligned], true, strict=True))
     curves, references, ratios = [], [], []
@@ -153,7 +178,7 @@ def _model(systems, firsts: list[First], potential, learning, aligned, true, cho
             own = distance[term.name]
             reference = reference_of(term, own[those])
             ratio = reference.distance / own
-            wall = wall_between(walls, ratio[those], reference.distance)
+            wall = common.get(term.name) or wall_between(walls, ratio[those], reference.distance)
             smallest = min(low * ratio[k] for k, (low, _) in zip(those, ranges, strict=True))
             curve = aligned_prior(reference, smallest, kT, wall)
             ratios.append(ratio)
@@ -165,7 +190,9 @@ def _model(systems, firsts: list[First], potential, learning, aligned, true, cho
                 [firsts[k].coefficients[systems[k].statistics.potential.slices[term.name]] for k in those], axis=0
             )
             curve = (
-                pair_prior(term, counts, sampled, kT, wall_between(walls, np.ones(len(those)), 1.0))
+                pair_prior(
+                    term, counts, sampled, kT, common.get(term.name) or wall_between(walls, np.ones(len(those)), 1.0)
+                )
                 if isinstance(term, Pair)
                 else kernel_room.prior_of(term, counts, sampled, kT=kT, first=first)
             )

@@ -13,7 +13,8 @@ from jaxtyping import Array
 from scipy.stats import chi2, norm
 
 from bayescg._runtime import double_precision
-from bayescg.transfer import distances, layout
+from bayescg.transfer import layout
+from bayescg.transfer.aligned import distances
 from bayescg.transfer.drawing import as_arrays
 from bayescg.transfer.gaussian import cavity, eliminate
 from bayescg.transfer.model import Problem, design_at

@@ -25,7 +25,8 @@ from bayescg._arrays import AnyArray
 from bayescg._runtime import double_precision
 from bayescg.observables import evaluation
 from bayescg.observables.references import gather
-from bayescg.transfer import distances, layout
+from bayescg.transfer import layout
+from bayescg.transfer.aligned import distances
 from bayescg.transfer.assembly import states_of
 from bayescg.transfer.drawing import as_arrays
 from bayescg.transfer.gaussian import eliminate, shared_system

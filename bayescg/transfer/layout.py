@@ -20,9 +20,9 @@ from bayescg.kernels.state_points import StateKernel, States, farthest
 from bayescg.posterior import FORMAT
 from bayescg.potentials import Pair, Potential
 from bayescg.samplers.density import Sampled
-from bayescg.transfer.alignment import Reference
+from bayescg.transfer.aligned.alignment import Reference
+from bayescg.transfer.aligned.distances import MOST_NODES, Measured
 from bayescg.transfer.assembly import Assembled, Axes, states_of
-from bayescg.transfer.distances import MOST_NODES, Measured
 from bayescg.transfer.drawing import Drawn
 from bayescg.transfer.model import Model, Sums
 from bayescg.transfer.systems import System

@@ -20,8 +20,8 @@ from bayescg.kernels.priors import TermPrior
 from bayescg.kernels.state_points import Parts, States, features, sizes, state_hyperpriors
 from bayescg.potentials import Pair, Potential
 from bayescg.samplers.density import Density, density
-from bayescg.transfer import distances
-from bayescg.transfer.alignment import Reference, transfer_matrix
+from bayescg.transfer.aligned import distances
+from bayescg.transfer.aligned.alignment import Reference, transfer_matrix
 from bayescg.transfer.gaussian import Design, log_evidence
 
 

@@ -22,9 +22,10 @@ from bayescg.kernels.covariance import covariance
 from bayescg.kernels.pairs import force_below
 from bayescg.kernels.state_points import States
 from bayescg.potentials import Pair, Potential
-from bayescg.transfer import distances, layout
+from bayescg.transfer import layout
+from bayescg.transfer.aligned import distances
+from bayescg.transfer.aligned.contact import contact_distance
 from bayescg.transfer.assembly import states_of
-from bayescg.transfer.contact import contact_distance
 from bayescg.transfer.drawing import as_arrays, draw_systems
 from bayescg.transfer.layout import Stored
 from bayescg.transfer.model import Model, Problem, Sums, factors, lift_and_mean, state_design

@@ -14,7 +14,7 @@ from bayescg import transfer
 from bayescg._runtime import double_precision
 from bayescg.inference import Sampling
 from bayescg.transfer import layout
-from bayescg.transfer.contact import contact_distance
+from bayescg.transfer.aligned.contact import contact_distance
 from bayescg.transfer.drawing import as_arrays, draw_systems
 from bayescg.transfer.gaussian import log_evidence
 from bayescg.transfer.model import Problem, design_at, lift_and_mean

@@ -1,0 +1,1 @@
+"""Pair potentials on a common axis: distances of contact, and curves moved between axes."""
