@@ -112,10 +112,8 @@ def assemble(
     aligned = [t for t in learning if isinstance(t, Pair) and (kernel.aligned is None or t.name in kernel.aligned)]
     measured = tuple(_measured(term, systems, axes) for term in aligned)
     true = [_first_distance(term.name, m) for term, m in zip(aligned, measured, strict=True)]
-    states, kT = (
-        states_of(kernel, axes, axes.values),
-        BOLTZMANN * float(np.mean([s.statistics.temperature for s in systems])),
-    )
+    states = states_of(kernel, axes, axes.values)
+    kT = BOLTZMANN * float(np.mean([s.statistics.temperature for s in systems]))
 
     def look(walls: Mapping[str, Wall]):
         model, ratios = _model(systems, firsts, potential, learning, aligned, true, chosen, kernel, walls)

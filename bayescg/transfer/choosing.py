@@ -32,6 +32,7 @@ from bayescg.transfer.drawing import as_arrays
 from bayescg.transfer.gaussian import eliminate, shared_system
 from bayescg.transfer.layout import Stored
 from bayescg.transfer.model import Problem, Sums, design_at, factors, lift_and_mean, ratios_at
+from bayescg.transfer.systems import values_of
 from bayescg.units import BOLTZMANN
 
 _DRAWS, _POINTS, _STEP = 20, 40, 0.1
@@ -108,7 +109,7 @@ def next_reference(
     """
     stored = layout.read(posterior)
     costs = _costs(cost, len(candidates))
-    asked = [_place(stored, state) for state in candidates], [_place(stored, state) for state in targets]
+    asked = [[tuple(values_of(stored.axes.names, s).tolist()) for s in states] for states in (candidates, targets)]
     if not all(asked):
         raise ValueError("give at least one candidate and one target")
     states = list(dict.fromkeys(asked[0] + asked[1]))
@@ -148,16 +149,6 @@ def _costs(cost: Sequence[float] | None, count: int) -> np.ndarray:
     if costs.shape != (count,) or not np.all(np.isfinite(costs) & (costs > 0)):
         raise ValueError(f"cost must be {count} positive numbers, one for each candidate; got {cost!r}")
     return costs
-
-
-def _place(stored: Stored, state: Mapping[str, float]) -> tuple[float, ...]:
-    names = stored.axes.names
-    if set(state) != set(names):
-        raise ValueError(f"descriptors must be {', '.join(names)}; got {', '.join(state) or 'none'}")
-    values = tuple(float(state[n]) for n in names)
-    if not np.all(np.isfinite(values)):
-        raise ValueError(f"descriptors must be finite numbers; got {dict(state)}")
-    return values
 
 
 def _rows(stored: Stored, observable, targets: int) -> Float[np.ndarray, "target row basis"]:

@@ -20,6 +20,7 @@ from bayescg.surrogates import multi_fidelity, predict_levels
 from bayescg.surrogates.data import LARGEST
 from bayescg.surrogates.levels.model import Link
 from bayescg.surrogates.levels.sampling import Method
+from bayescg.transfer.systems import values_of
 
 _DEFAULT = Sampling()
 _NAMES = ("coarse", "atomistic")
@@ -89,7 +90,7 @@ def observe(
     names = tuple(coarse[0][0])
     axis = _axis_of([array for _, array in (*coarse, *atomistic)])
     levels = [_level(several, names) for several in (coarse, atomistic)]
-    asked = np.array([_values(state, names) for state in states])
+    asked = np.array([values_of(names, state) for state in states])
     used = np.max(np.concatenate([level.sd for level in levels]), axis=0) > 0
     if not used.any():
         raise ValueError("no observable has an error: give arrays over blocks, as `bayescg.observables` returns them")
@@ -126,21 +127,12 @@ def _axis_of(arrays: Sequence[xr.DataArray]) -> tuple[str, np.ndarray] | None:
     return name, arrays[0][name].values
 
 
-def _values(state: Mapping[str, float], names: tuple[str, ...]) -> list[float]:
-    if set(state) != set(names):
-        raise ValueError(f"descriptors must be {', '.join(names)}; got {', '.join(state) or 'none'}")
-    values = [float(state[name]) for name in names]
-    if not np.all(np.isfinite(values)):
-        raise ValueError(f"descriptors must be finite numbers; got {dict(state)}")
-    return values
-
-
 def _level(several: Measured, names: tuple[str, ...]) -> _Level:
     """Means and errors, the correlations of bins from the scatter of draws and of blocks."""
     x, mean, sd, correlation = [], [], [], []
     for state, array in several:
         summary = summarize(array)
-        x.append(_values(state, names))
+        x.append(values_of(names, state))
         mean.append(np.atleast_1d(summary["mean"].values))
         sd.append(np.atleast_1d(summary["sd"].values))
         correlation.append(_correlation(array))

@@ -30,6 +30,7 @@ from bayescg.transfer.drawing import as_arrays, draw_systems
 from bayescg.transfer.layout import Stored
 from bayescg.transfer.model import Model, Problem, Sums, factors, lift_and_mean, state_design
 from bayescg.transfer.sums import calibrated_sums, first_fit, stacked
+from bayescg.transfer.systems import values_of
 
 _TRIES = 8
 """Attempts at a draw that repels below the smallest distance of any system, in multiples of the distance of contact."""
@@ -70,7 +71,7 @@ def predict(
             statistics are of other terms.
     """
     stored = layout.read(posterior)
-    x = _values_of(stored, descriptors)
+    x = values_of(stored.axes.names, descriptors)
     with double_precision():
         states = states_of(stored.kernel, stored.axes, x[None])
         if statistics is None:
@@ -132,16 +133,6 @@ def of_system(posterior: xr.DataTree, name: str | int) -> xr.DataTree:
         "temperature": float(constants["temperature"]),
     }
     return _tree(stored, potential, coefficients, contact, attrs)
-
-
-def _values_of(stored: Stored, descriptors: Mapping[str, float]) -> Float[np.ndarray, " descriptor"]:
-    names = stored.axes.names
-    if set(descriptors) != set(names):
-        raise ValueError(f"descriptors must be {', '.join(names)}; got {', '.join(descriptors) or 'none'}")
-    x = np.array([float(descriptors[n]) for n in names])
-    if not np.all(np.isfinite(x)):
-        raise ValueError(f"descriptors must be finite numbers; got {dict(descriptors)}")
-    return x
 
 
 def _within(value: float, column: Float[np.ndarray, " system"]) -> bool:

@@ -102,6 +102,20 @@ def descriptors_of(systems: Sequence[System]) -> tuple[tuple[str, ...], Float[np
     return names, values
 
 
+def values_of(names: Sequence[str], state: Mapping[str, float]) -> Float[np.ndarray, " descriptor"]:
+    """Descriptors of a state in the order of their names.
+
+    Raises:
+        ValueError: if some are missing, unknown or not finite.
+    """
+    if set(state) != set(names):
+        raise ValueError(f"descriptors must be {', '.join(names)}; got {', '.join(state) or 'none'}")
+    values = np.array([float(state[name]) for name in names])
+    if not np.all(np.isfinite(values)):
+        raise ValueError(f"descriptors must be finite numbers; got {dict(state)}")
+    return values
+
+
 def joint_potential(systems: Sequence[System]) -> Potential:
     """All terms of all systems; some may lack some.
 
