@@ -19,7 +19,6 @@ from jaxtyping import Array, Float
 
 from bayescg.kernels.pairs import Wall, wall_of
 from bayescg.potentials import Pair
-from bayescg.transfer.drawing import as_arrays
 from bayescg.transfer.gaussian import Noise, solve
 from bayescg.transfer.model import Problem, design_at, factors
 from bayescg.transfer.systems import System
@@ -49,7 +48,7 @@ def common_walls(
         out.
     """
     model, found, place, column = problem.model, {}, 0, 0
-    mean_curve = np.asarray(_mean_curve(as_arrays(problem), problem.medians(), jnp.asarray(ratios)))
+    mean_curve = np.asarray(_mean_curve(jax.tree.map(jnp.asarray, problem), problem.medians(), jnp.asarray(ratios)))
     for term, reference in zip(model.terms, model.references, strict=True):
         own = model.potential.term(term.name)
         free = np.asarray(term.lift).shape[1]
