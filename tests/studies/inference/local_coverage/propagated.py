@@ -123,8 +123,8 @@ def _scores(summary: xr.Dataset, truth: xr.Dataset, name: str, cells) -> dict[st
     z = (summary["mean"] - truth["mean"]) / error
     if not name.startswith("g "):
         return {"": np.atleast_1d(z.values)}
-    # Where the truth was never met there is nothing to compare with.
-    r, met = z["r"].values, (truth["mean"].values > 0) & (error.values > 0)
+    # Bins that one of both runs never met have no error that blocks could show: there is nothing to compare with.
+    r, met = z["r"].values, (truth["mean"].values > 0) & (summary["mean"].values > 0)
     return {cell.name: z.values[met & cell.holds(r)] for cell in cells[name.removeprefix("g ")]}
 
 
