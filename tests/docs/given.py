@@ -13,6 +13,7 @@ import numpyro.distributions as dist
 import bayescg as bcg
 from bayescg.data import Topology, datasets
 from tests.docs import molecules
+from tests.transfer import world
 
 IMPORTED = {"jax": jax, "np": np, "mda": mda, "bcg": bcg}
 """Modules that docs/index.md says snippets take for granted."""
@@ -319,10 +320,30 @@ class _Fits(_Page):
         return self.traction
 
 
+class _Fluids(_Page):
+    """Lennard-Jones fluids of different depth and diameter."""
+
+    @cached_property
+    def runs(self):
+        found = (world.fluid(x) for x in ((0.1, 0.2), (0.9, 0.3), (0.5, 0.8)))
+        return [(world.frames(one, 3, 1), one.epsilon, one.sigma) for one in found]
+
+    @cached_property
+    def cg(self):
+        return self.runs[0][0]
+
+    @cached_property
+    def start(self):
+        return self.cg.isel(frame=-1)
+
+    candidates = ({"eps": 1.3, "sigma": 0.34}, {"eps": 2.0, "sigma": 0.36})
+    targets = ({"eps": 2.1, "sigma": 0.36},)
+
+
 def pages(water: Given) -> dict[str, _Page]:
     """Pages that speak of something else than the water."""
     kinds = {"backmapping": _Molecule, "mappings": _Mixture, "exports": _Dimers, "generative": _Model, "fits": _Fits}
-    kinds |= {"weights": _Biased, "comparison": _Sparse, "many_body": _Few, "charges": _Ions}
+    kinds |= {"weights": _Biased, "comparison": _Sparse, "many_body": _Few, "charges": _Ions, "transfer": _Fluids}
     return {f"docs/guide/{name}.md": kind(water) for name, kind in kinds.items()}
 
 

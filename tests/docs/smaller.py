@@ -27,6 +27,7 @@ from bayescg import (
     potentials,
     simulation,
     surrogates,
+    transfer,
 )
 from bayescg.backmapping.liquid.checks import is_liquid
 from bayescg.generative import discovery
@@ -118,6 +119,7 @@ SLOW = (
     (backmapping.fit_conditional, (backmapping,), once),
     (bcg.force_statistics, (bcg, inference), once),
     (backmapping.sample, (backmapping,), place),
+    (transfer.fit, (transfer,), fit_surrogate),
     (bcg.fill_ranges, (bcg, potentials), fill_ranges),
 )
 """Functions, the rooms in which pages look them up, and how their arguments are made smaller."""

@@ -9,7 +9,7 @@ STUDIES = {
     "inference": (
         *("never_sampled", "known_truth", "water_coverage", "second_liquid", "correlated_noise", "propagation"),
         *("relative_entropy", "fresh_run", "convergence", "ionic_liquid", "structure_equations", "which_fit"),
-        *("weights", "local_coverage", "local_coverage.propagated", "ranks", "choices"),
+        *("weights", "local_coverage", "local_coverage.propagated", "local_coverage.choices", "ranks"),
     ),
     "simulation": ("engines", "salt_water"),
     "generative": ("bimodal", "alanine_reference", "alanine", "planted_latents", "molecular_dynamics"),

@@ -45,7 +45,7 @@ def test_a_planted_many_body_potential_comes_back_from_positions():
         run = bcg.simulate(
             from_coefficients(potential, w, temperature=300.0),
             start.isel(frame=0),
-            time=30.0,
+            time=90.0,
             dynamics=DYNAMICS,
             engine="jax",
             key=jax.random.key(shifted(0)),
