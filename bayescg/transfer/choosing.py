@@ -52,10 +52,15 @@ def sensitivity(
         (row, basis) rows of its bins [its unit mol/kJ], for `next_reference`.
 
     Raises:
-        ValueError: as `propagate`.
+        ValueError: as `propagate`, and if the run is of several draws.
     """
     evaluation.check_observable(observable)
     references = gather(reference, posterior)
+    if len(references.coefficients) > 1:
+        raise ValueError(
+            f"the reference is of {len(references.coefficients)} draws: give one of the posterior mean, simulate(..., "
+            "draws=None)"
+        )
     energies = references.frames["basis_energy"].transpose("frame", "basis").values.astype(float)
     change = -(energies - energies.mean(axis=0)) / (BOLTZMANN * references.temperature)
     # A tenth of a weight at most: both differences below have positive weights. What is never met changes nothing.
@@ -63,7 +68,7 @@ def sensitivity(
     used = np.flatnonzero(largest > 0)
     step = _STEP / largest[used]
     tilt = step[:, None] * change.T[used]
-    center = references.coefficients.mean(axis=0)
+    (center,) = references.coefficients
     moved = step[:, None] * np.eye(energies.shape[1])[used]
     array = evaluation.evaluate(
         observable,
@@ -96,7 +101,8 @@ def next_reference(
         candidates: descriptors of systems that can be simulated.
         targets: descriptors of systems that are asked about.
         observable: of each target, (row, basis) how observables change with its coefficients (`sensitivity`), scaled so
-            that rows count alike; None: the forces of all curves over what was sampled.
+            that rows count alike; None: the forces of all curves over what was sampled, of aligned pairs from the
+            distance of contact on, times that span [kJ/mol].
         cost: of each candidate; None: all the same.
 
     Returns:
@@ -114,7 +120,6 @@ def next_reference(
         raise ValueError("give at least one candidate and one target")
     states = list(dict.fromkeys(asked[0] + asked[1]))
     x = np.array(states)
-    rows = _rows(stored, observable, len(targets))
     chosen = np.unique(np.linspace(0, len(stored.shared) - 1, _DRAWS).astype(int))
     near = np.linalg.norm(
         stored.axes.standardized(x)[:, None] - stored.axes.standardized(stored.axes.values), axis=-1
@@ -123,11 +128,11 @@ def next_reference(
         problem = _extended(stored, x)
         values = {name: jnp.asarray(v[chosen]) for name, v in stored.values.items()}
         places = jnp.asarray([states.index(s) for s in asked[0]]), jnp.asarray([states.index(s) for s in asked[1]])
-        contact = jnp.asarray(_contact_ratios(stored, x, values))
-        now, gain = (
-            np.asarray(v).mean(axis=0)
-            for v in _gains(problem, values, contact, jnp.asarray(near), jnp.asarray(rows), places)
-        )
+        ratios = _contact_ratios(stored, x, values)
+        typical = np.array([reference.distance for reference in stored.model.axes])
+        rows = _rows(stored, observable, (typical / ratios.mean(axis=0))[np.asarray(places[1])])
+        found = _gains(problem, values, jnp.asarray(ratios), jnp.asarray(near), jnp.asarray(rows), places)
+        now, gain = (np.asarray(v).mean(axis=0) for v in found)
     total = gain.sum(axis=1)
     names = list(stored.axes.names)
     coords = {f"candidate_{n}": ("candidate", [float(s[n]) for s in candidates]) for n in names}
@@ -151,20 +156,20 @@ def _costs(cost: Sequence[float] | None, count: int) -> np.ndarray:
     return costs
 
 
-def _rows(stored: Stored, observable, targets: int) -> Float[np.ndarray, "target row basis"]:
-    potential = stored.model.potential
+def _rows(
+    stored: Stored, observable, contact: Float[np.ndarray, "target aligned"]
+) -> Float[np.ndarray, "target row basis"]:
+    """What counts of each target. Without observables the forces times the span that they act over: energies.
+
+    Of aligned pairs from the distance of contact [nm] on: within, forces are hundreds of times as uncertain, and hardly
+    any pair feels them.
+    """
+    potential, targets = stored.model.potential, len(contact)
     if observable is None:
-        parts = []
-        for term in potential.terms:
-            if term.n_basis and term.graph is not None:
-                low, high = layout.sampled_range(stored, term.name)
-                at = np.linspace(low, high, _POINTS + 2)[1:-1]
-                whole = np.zeros((_POINTS, potential.n_basis))
-                whole[:, potential.slices[term.name]] = -np.asarray(term.graph.basis(at)[1])
-                parts.append(whole)
-        if not parts:
+        found = [_forces(stored, each) for each in contact]
+        if not len(found[0]):
             raise ValueError("no term has a curve: give observable=, rows from sensitivity(...)")
-        return np.broadcast_to(np.concatenate(parts), (targets, sum(map(len, parts)), potential.n_basis))
+        return np.stack(found)
     found = [np.atleast_2d(np.asarray(each, float)) for each in observable]
     if len(found) != targets or any(each.shape[1] != potential.n_basis for each in found):
         raise ValueError(
@@ -173,6 +178,20 @@ def _rows(stored: Stored, observable, targets: int) -> Float[np.ndarray, "target
         )
     most = max(map(len, found))
     return np.stack([np.pad(each, ((0, most - len(each)), (0, 0))) for each in found])
+
+
+def _forces(stored: Stored, contact: Float[np.ndarray, " aligned"]) -> Float[np.ndarray, "row basis"]:
+    potential, parts = stored.model.potential, []
+    first = dict(zip(stored.model.aligned, contact, strict=True))
+    for term in potential.terms:
+        if term.n_basis and term.graph is not None:
+            low, high = layout.sampled_range(stored, term.name)
+            low = float(first.get(term.name, low))
+            at = np.linspace(low, high, _POINTS + 2)[1:-1]
+            whole = np.zeros((_POINTS, potential.n_basis))
+            whole[:, potential.slices[term.name]] = -(high - low) * np.asarray(term.graph.basis(at)[1])
+            parts.append(whole)
+    return np.concatenate(parts) if parts else np.zeros((0, potential.n_basis))
 
 
 def _extended(stored: Stored, x: np.ndarray) -> Problem:

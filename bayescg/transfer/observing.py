@@ -25,6 +25,7 @@ from bayescg.transfer.systems import values_of
 _DEFAULT = Sampling()
 _NAMES = ("coarse", "atomistic")
 _FEWEST = {"coarse": 3, "atomistic": 2}
+_CI_PROB = 0.90
 _SHRUNK = 0.1
 """Least weight of independent errors in the correlation of bins, which few blocks know badly."""
 
@@ -49,7 +50,6 @@ def observe(
     link: Link = "constant",
     method: Method = "laplace",
     settings: Sampling = _DEFAULT,
-    ci_prob: float = 0.9,
     key: Array,
 ) -> xr.Dataset:
     """An observable of the atoms at states, from coarse-grained ensembles there and atomistic runs elsewhere.
@@ -66,14 +66,14 @@ def observe(
         link: "constant" or "varying" with the state (`surrogates.multi_fidelity`).
         method: "laplace" or "nuts".
         settings: numbers of chains and draws.
-        ci_prob: probability of the interval.
         key: JAX random key.
 
     Returns:
-        `mean`, `sd`, `lower`, `upper` (state, ...) of the atomistic observable, in its units, and `coarse` (state,
-        ...), the mean of the coarse level. Bins in which no run ever met anything stay at their value, with `sd` of
-        zero. Attributes: `linked`, the probability that the coarse level says anything, and `rho`, its factor;
-        coordinates are the descriptors, and `outside`, whether a state lies outside of all that were run.
+        `mean`, `sd`, and `lower`, `upper`, the ends of a 90 % interval, (state, ...) of the atomistic observable, in
+        its units, and `coarse` (state, ...), the mean of the coarse level. Bins in which no run ever met anything stay
+        at their value, with `sd` of zero. Attributes: `linked`, the probability that the coarse level says anything,
+        and `rho`, its factor; coordinates are the descriptors, and `outside`, whether a state lies outside of all that
+        were run.
 
     Raises:
         ValueError: for too few states, descriptors or bins that differ, or `link="nonlinear"`.
@@ -92,23 +92,23 @@ def observe(
     levels = [_level(several, names) for several in (coarse, atomistic)]
     asked = np.array([values_of(names, state) for state in states])
     used = np.max(np.concatenate([level.sd for level in levels]), axis=0) > 0
-    if not used.any():
-        raise ValueError("no observable has an error: give arrays over blocks, as `bayescg.observables` returns them")
-    data = {name: _data(level, used, axis) for name, level in zip(_NAMES, levels, strict=True)}
+    for name, level in zip(_NAMES, levels, strict=True):
+        if not level.sd.any():
+            raise ValueError(f"the {name} observable has no error: its blocks are all the same")
+    data = _data(levels, used, axis)
     bins = None if axis is None else np.asarray(axis[1], float)[used]
     posterior = multi_fidelity(data, bins=bins, link=link, method=method, settings=settings, key=key)
-    found = predict_levels(posterior, asked, key=key)
+    # One state after the other: of many, joint draws of all bins would be too many.
+    found = xr.concat([predict_levels(posterior, each[None], key=key) for each in asked], "point")
     shape = (len(asked), len(used))
     fields = {name: np.broadcast_to(levels[1].mean[:1], shape).copy() for name in ("mean", "lower", "upper", "coarse")}
     fields["sd"] = np.zeros(shape)
-    best = found.isel(level=1)
-    curves = best["curve"].values.reshape(best.sizes["draw"], len(asked), -1)
-    ends = np.quantile(curves, [(1 - ci_prob) / 2, (1 + ci_prob) / 2], axis=0)
-    parts = {"mean": best["mean"].values, "sd": best["sd"].values, "lower": ends[0], "upper": ends[1]}
-    parts["coarse"] = found["mean"].isel(level=0).values
+    best, band = found.isel(level=1), found["band"].isel(level=1).sel(ci_prob=_CI_PROB)
+    parts = {"mean": best["mean"], "sd": best["sd"], "lower": band.isel(bound=0), "upper": band.isel(bound=1)}
+    parts["coarse"] = found["mean"].isel(level=0)
     for name, values in parts.items():
-        fields[name][:, used] = values.reshape(len(asked), -1)
-    return _dataset(fields, asked, names, axis, found, posterior, coarse[0][1], ci_prob)
+        fields[name][:, used] = values.transpose("point", ...).values.reshape(len(asked), -1)
+    return _dataset(fields, asked, names, axis, found, posterior, coarse[0][1])
 
 
 def _axis_of(arrays: Sequence[xr.DataArray]) -> tuple[str, np.ndarray] | None:
@@ -154,25 +154,29 @@ def _correlation(array: xr.DataArray) -> Float[np.ndarray, "bin bin"]:
     return out
 
 
-def _data(level: _Level, used: np.ndarray, axis: tuple[str, np.ndarray] | None):
-    """The level as `multi_fidelity` takes it."""
-    mean, sd = level.mean[:, used], level.sd[:, used]
-    # A bin that this run never met has no error of its own: that of the least known one.
-    sd = np.where(sd > 0, sd, sd[sd > 0].min())
+def _data(levels: Sequence[_Level], used: np.ndarray, axis: tuple[str, np.ndarray] | None) -> dict:
+    """The levels as `multi_fidelity` takes them."""
+    means = [level.mean[:, used] for level in levels]
+    sds = [level.sd[:, used] for level in levels]
+    # A bin that one run never met, though others did, has no error that blocks could show: the smallest of its level.
+    sds = [np.where(sd > 0, sd, sd[sd > 0].min()) for sd in sds]
     if axis is None:
-        return level.x, mean[:, 0], sd[:, 0]
-    correlation = level.correlation[:, used][:, :, used]
-    covariance = sd[:, :, None] * correlation * sd[:, None, :]
-    if mean.size > LARGEST // 2:
-        # Too many for a dense matrix of all: one covariance times a number for each state.
-        common = np.mean(covariance / np.mean(sd**2, axis=1)[:, None, None], axis=0)
-        covariance = np.mean(sd**2, axis=1)[:, None, None] * common
-    return level.x, mean, covariance
+        return {n: (lv.x, y[:, 0], sd[:, 0]) for n, lv, y, sd in zip(_NAMES, levels, means, sds, strict=True)}
+    covariances = [
+        sd[:, :, None] * level.correlation[:, used][:, :, used] * sd[:, None, :]
+        for level, sd in zip(levels, sds, strict=True)
+    ]
+    if sum(y.size for y in means) > LARGEST:
+        # Too many for a dense matrix of all: one covariance for all, times a number for each state.
+        sizes = [np.mean(sd**2, axis=1) for sd in sds]
+        shapes = [each / size[:, None, None] for each, size in zip(covariances, sizes, strict=True)]
+        common = np.mean(np.concatenate(shapes), axis=0)
+        covariances = [size[:, None, None] * common for size in sizes]
+    each = zip(_NAMES, levels, means, covariances, strict=True)
+    return {name: (level.x, y, covariance) for name, level, y, covariance in each}
 
 
-def _dataset(
-    fields, asked, names, axis, found: xr.Dataset, posterior: xr.DataTree, example, ci_prob: float
-) -> xr.Dataset:
+def _dataset(fields, asked, names, axis, found: xr.Dataset, posterior: xr.DataTree, example) -> xr.Dataset:
     dims = ("state",) if axis is None else ("state", axis[0])
     attrs = {name: example.attrs[name] for name in ("units", "long_name") if name in example.attrs}
     variables = {
@@ -185,4 +189,4 @@ def _dataset(
         coords[axis[0]] = axis[1]
     group = posterior["posterior"].to_dataset()
     numbers = {name: float(group[name].mean()) for name in ("linked", "rho")}
-    return xr.Dataset(variables, coords, {**numbers, "ci_prob": ci_prob, "observable": str(example.name or "")})
+    return xr.Dataset(variables, coords, {**numbers, "ci_prob": _CI_PROB, "observable": str(example.name or "")})

@@ -328,14 +328,8 @@ class _Fluids(_Page):
         found = (world.fluid(x) for x in ((0.1, 0.2), (0.9, 0.3), (0.5, 0.8)))
         return [(world.frames(one, 3, 1), one.epsilon, one.sigma) for one in found]
 
-    @cached_property
-    def cg(self):
-        return self.runs[0][0]
-
-    @cached_property
-    def start(self):
-        return self.cg.isel(frame=-1)
-
+    cg = property(lambda self: self.runs[0][0])
+    start = property(lambda self: self.cg.isel(frame=-1))
     candidates = ({"eps": 1.3, "sigma": 0.34}, {"eps": 2.0, "sigma": 0.36})
     targets = ({"eps": 2.1, "sigma": 0.36},)
 

@@ -187,6 +187,33 @@ def test_ranks_of_the_truth_are_uniform(ranked):
         assert kstest(ranks, "uniform").pvalue > 0.001, name
 
 
+@pytest.mark.filterwarnings("ignore:no pair term for A-C", "ignore:Pareto k")
+def test_terms_that_are_no_curves_are_ranked_along_what_data_know():
+    """Triplets by directions, and a permittivity, whose one coefficient is its direction."""
+    rng = np.random.default_rng(0)
+    lattice = np.stack(np.meshgrid(*[np.arange(4)] * 3, indexing="ij"), -1).reshape(-1, 3) * 0.4
+    cg = bcg.from_arrays(
+        lattice + rng.normal(0, 0.05, (4, 64, 3)), np.full(3, 1.6), ["A", "C"] * 32, temperature=300.0, mass=[40.0] * 64
+    )
+    cg = cg.assign(forces=(("frame", "bead", "xyz"), rng.normal(0, 100.0, (4, 64, 3))))
+    potential = bcg.Potential(
+        bcg.ThreeBody("A", "C", "C", 0.55, 0.1, 0.06, 0.2),
+        bcg.Coulomb(0.7, charges={"A": 1.0, "C": -1.0}, dielectric=5.0, learn=True),
+    )
+    ranks = rank_statistics(
+        bcg.force_statistics(potential, cg, pilot=None), simulations=20, draws=30, key=jax.random.key(shifted(0))
+    )["rank"]
+    names = ranks["quantity"].values.astype(str)
+    three = [name for name in names if name.startswith("w_three_")]
+    assert len(three) == 5
+    assert sum(name.startswith("w_") for name in names) == 6
+    assert float(ranks.min()) >= 0
+    assert float(ranks.max()) <= 1
+    # A sign or an order that is wrong would put all truths on one side.
+    for name in names:
+        assert 0.2 < float(ranks.sel(quantity=name).mean()) < 0.8, name
+
+
 def test_rank_statistics_refuse_bad_choices(liquid):
     statistics = bcg.force_statistics(POTENTIAL, liquid.isel(frame=slice(0, 4)), pilot=None)
     with pytest.raises(ValueError, match="method must be one of"):

@@ -39,12 +39,13 @@ def test_gains_are_those_of_sums_that_hold_the_run(posterior, monkeypatch):
     candidate, target = (0.8, 0.5), (0.9, 0.6)
     found = next_reference(posterior, [state(candidate)], [state(target)])
     stored = layout.read(posterior)
-    rows = jnp.asarray(choosing._rows(stored, None, 1)[0])
     with double_precision():
         x = np.array([candidate, target])
         problem = choosing._extended(stored, x)
         value = {name: jnp.asarray(v[0]) for name, v in stored.values.items()}
         new = jnp.asarray(choosing._contact_ratios(stored, x, {n: v[None] for n, v in value.items()})[0])
+        contact = np.array([r.distance for r in stored.model.axes]) / np.asarray(new[1])
+        rows = jnp.asarray(choosing._rows(stored, None, contact[None])[0])
         known = ratios_at(problem._replace(sums=jax.tree.map(lambda a: a[:-2], problem.sums)), value)
         design = design_at(problem, value, jnp.concatenate([known, new]))
         lift = lift_and_mean(problem.model, new[1])[0] @ jax.scipy.linalg.block_diag(*factors(problem.model, value))
@@ -88,6 +89,11 @@ def test_sensitivity_is_the_slope_of_the_observable(posterior):
     used = np.abs(expected) > 1e-6 * np.abs(expected).max()
     per = rows[0][used] / expected[used]
     np.testing.assert_allclose(per, per[0], rtol=1e-3)
+    two = bcg.simulate(
+        one, start, time=4.0, draws=2, dynamics=bcg.Langevin(interval=0.1), engine="jax", key=jax.random.key(3)
+    )
+    with pytest.raises(ValueError, match="the reference is of 2 draws"):
+        sensitivity(one, two, bcg.observables.potential_energy)
     found = next_reference(posterior, [state((0.5, 0.5))], [state((0.2, 0.3))], observable=[rows])
     assert 0 < float(found["left"][0, 0]) < 1
 

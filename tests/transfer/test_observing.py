@@ -6,7 +6,8 @@ import pytest
 import xarray as xr
 
 from bayescg.inference import Sampling
-from bayescg.transfer import observe
+from bayescg.surrogates.levels.data import read_levels
+from bayescg.transfer import observe, observing
 
 QUICK = Sampling(chains=1, warmup=1, draws=200)
 R = np.linspace(0.2, 1.0, 17)
@@ -87,6 +88,26 @@ def test_numbers_and_how_much_a_coarse_model_is_worth():
     useless = measured(lambda s: np.cos(7 * s["temperature"]), [s for s, _ in coarse], 0.01, 4, dims=())
     alone = observe(useless, atoms, asked, settings=QUICK, key=jax.random.key(0))
     assert float(found["sd"][0]) < 0.5 * float(alone["sd"][0])
+
+
+def test_errors_of_many_bins_become_one_covariance_times_a_number():
+    """More values than a dense covariance takes: `multi_fidelity` accepts them, and mean variances stay."""
+    fine = np.linspace(0.31, 1.0, 241)
+
+    def many(states, error, seed):
+        rng = np.random.default_rng(seed)
+        noise = error * (1 + np.arange(len(states)))[:, None, None] * rng.normal(size=(len(states), 10, 241))
+        return [
+            (s, xr.DataArray(coarse_law(s, fine) + each, dims=("block", "r"), coords={"r": fine}))
+            for s, each in zip(states, noise, strict=True)
+        ]
+
+    levels = [observing._level(many(s, 0.01, k), ("temperature",)) for k, s in enumerate((COARSE, ATOMS))]
+    data = observing._data(levels, np.full(241, True), ("r", fine))
+    common = read_levels(data, fine).common_error()
+    assert common is not None
+    wanted = np.concatenate([np.mean(level.sd**2, axis=1) for level in levels])
+    np.testing.assert_allclose(common[0] * np.trace(common[1]) / 241, wanted, rtol=1e-9)
 
 
 @pytest.mark.parametrize(
